@@ -1,0 +1,207 @@
+"""Find a `pulumi` command for this machine, or make one.
+
+`python -m tools.pulumi_cli` prints its path. Looked for, in this order: `pulumi` on PATH; the official
+release, checked against its published checksum; and, where that can't be reached, the same `pulumi env` code
+compiled from `tools/pulumi-cli`. What was downloaded or compiled is kept in `.cache/pulumi`.
+"""
+
+import contextlib
+import hashlib
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+
+from tools.go_build import CACHE, ROOT, BuildError, build, key_of, locked, put, scratch_beside
+from tools.progress import Progress, say
+
+MODULE = ROOT / "tools" / "pulumi-cli"
+DOCKERFILE = ROOT / "Dockerfile"
+INSTALL_PAGE = "https://www.pulumi.com/docs/install/"
+# Machine names as Python gives them, and as Pulumi's releases spell them.
+ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
+
+# Seconds without a byte from the release's servers before they count as out of reach.
+NETWORK_TIMEOUT = 10
+CHUNK = 1 << 20
+
+
+class NoPulumiError(Exception):
+    """No `pulumi` command could be found or made; the text says why and what to do."""
+
+
+class ReleaseRefusedError(NoPulumiError):
+    """The downloaded release is not the published one."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One official release for one platform, and where it and its checksums are published.
+
+    The two lie on different hosts, so that whoever changes one of them can't change both.
+    """
+
+    version: str
+    platform: str
+    archives: str = "https://get.pulumi.com/releases/sdk"
+    checksums: str = "https://github.com/pulumi/pulumi/releases/download"
+
+    @property
+    def archive_name(self) -> str:
+        return f"pulumi-v{self.version}-{self.platform}.tar.gz"
+
+    @property
+    def archive_url(self) -> str:
+        return f"{self.archives}/{self.archive_name}"
+
+    @property
+    def checksums_url(self) -> str:
+        return f"{self.checksums}/v{self.version}/pulumi-{self.version}-checksums.txt"
+
+
+def ensure(release: Release | None = None, *, cache: Path = CACHE, path: str | None = None) -> Path:
+    """The path of a `pulumi` command that runs here; made at the first call, found in the cache afterwards.
+
+    Args:
+        release: the release to download; by default the one that the Dockerfile takes its CLI from.
+        cache: the folder that keeps what is downloaded or compiled.
+        path: where to look for `pulumi` and `go`; by default PATH.
+
+    Raises:
+        NoPulumiError: there is none, and none could be downloaded or compiled.
+    """
+    installed = _installed(path)
+    if installed is not None:
+        return installed
+    release = release or pinned_release()
+    downloaded = cache / "pulumi" / f"release-{release.version}-{release.platform}" / "pulumi"
+    compiled = cache / "pulumi" / f"module-{key_of(MODULE)}-{release.platform}" / "pulumi"
+    with locked(cache / "pulumi"):
+        for made in (downloaded, compiled):
+            if made.exists():
+                return made
+        try:
+            return download(release, downloaded)
+        except OSError as error:
+            say(f"Pulumi {release.version} can't be downloaded here ({error}).")
+        try:
+            return build(MODULE, compiled, cache=cache, path=path)
+        except BuildError as error:
+            raise NoPulumiError(f"{error}\nInstall the Pulumi CLI: {INSTALL_PAGE}") from error
+
+
+def pinned_release() -> Release:
+    """The release that the image holds: one line of the Dockerfile pins the CLI everywhere."""
+    found = re.search(r"^FROM pulumi/pulumi-base:(\d+\.\d+\.\d+)", DOCKERFILE.read_text(), re.MULTILINE)
+    if found is None:
+        raise NoPulumiError(f"{DOCKERFILE} names no release of pulumi/pulumi-base.")
+    machine = platform.machine().lower()
+    return Release(found[1], f"{sys.platform}-{ARCHITECTURES.get(machine, machine)}")
+
+
+def _installed(path: str | None) -> Path | None:
+    found = shutil.which("pulumi", path=path)
+    if found is None:
+        return None
+    try:
+        subprocess.run([found, "version"], check=True, capture_output=True, timeout=30)  # noqa: S603 - the user's own
+    except (OSError, subprocess.SubprocessError) as error:
+        say(f"{found} doesn't run ({error}); looking further.")
+        return None
+    return Path(found).resolve()
+
+
+def download(release: Release, target: Path) -> Path:
+    """Fetch the official release to `target`, which is written only when its checksum is right.
+
+    Raises:
+        OSError: the release can't be reached or isn't published for this platform.
+        ReleaseRefusedError: what arrived isn't what the release's checksum file lists.
+    """
+    expected = _published_checksum(release)
+    with scratch_beside(target) as scratch:
+        archive = scratch / release.archive_name
+        actual = _fetch_archive(release, archive)
+        if actual != expected:
+            raise ReleaseRefusedError(
+                f"{release.archive_url} has the SHA-256 {actual}, but {release.checksums_url} "
+                f"lists {expected}. It was thrown away unopened. "
+                f"Try again later, or install the Pulumi CLI: {INSTALL_PAGE}"
+            )
+        say(f"Pulumi {release.version} is downloaded; its checksum is right.")
+        return put(_extract(archive, scratch / "pulumi"), target)
+
+
+def _published_checksum(release: Release) -> str:
+    with _open(release.checksums_url) as answer:
+        listing = answer.read(CHUNK).decode("utf-8", "replace")
+    for line in listing.splitlines():
+        checksum, _, name = line.partition(" ")
+        if name.strip(" *") == release.archive_name and re.fullmatch(r"[0-9a-fA-F]{64}", checksum):
+            return checksum.lower()
+    raise FileNotFoundError(f"{release.checksums_url} doesn't list {release.archive_name}")
+
+
+def _fetch_archive(release: Release, archive: Path) -> str:
+    """Write the archive to a file and return its SHA-256."""
+    digest = hashlib.sha256()
+    received = 0
+    progress = Progress()
+    with _open(release.archive_url) as answer, archive.open("wb") as file:
+        announced = int(answer.headers.get("Content-Length", -1))
+        while chunk := answer.read(CHUNK):
+            digest.update(chunk)
+            file.write(chunk)
+            received += len(chunk)
+            progress.show(f"Downloading Pulumi {release.version}: {received >> 20} of {announced >> 20} MB")
+    if announced not in {-1, received}:
+        raise ConnectionError(f"{release.archive_url} ended after {received} of {announced} bytes")
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _open(url: str) -> Iterator[HTTPResponse]:
+    """One answer; whatever goes wrong on the way is an OSError."""
+    try:
+        with urllib.request.urlopen(url, timeout=NETWORK_TIMEOUT) as answer:  # noqa: S310 - a Release's address
+            yield answer
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise FileNotFoundError(f"{url}: HTTP {error.code}") from None
+    except HTTPException as error:
+        raise ConnectionError(f"{url}: {error!r}") from error
+
+
+def _extract(archive: Path, target: Path) -> Path:
+    """Take the one file that is needed out of the release."""
+    try:
+        with tarfile.open(archive) as tar:
+            member = tar.extractfile("pulumi/pulumi")
+            if member is None:
+                raise ReleaseRefusedError(f"In {archive.name}, pulumi/pulumi is no file.")
+            with member, target.open("wb") as file:
+                shutil.copyfileobj(member, file)
+    except (KeyError, tarfile.TarError) as error:
+        raise ReleaseRefusedError(f"{archive.name} holds no pulumi/pulumi: {error}") from error
+    return target
+
+
+def main() -> int:
+    try:
+        sys.stdout.write(f"{ensure()}\n")
+    except NoPulumiError as error:
+        say(f"error: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
