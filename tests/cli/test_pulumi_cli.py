@@ -36,7 +36,7 @@ def archive_of(*members: tuple[str, str]) -> bytes:
 
 @dataclass
 class ReleaseServer:
-    """What the release's two hosts serve, by path; the archive one byte shorter than announced, if asked for."""
+    """What the release's two hosts serve, by path; an archive cut short, if asked for."""
 
     bodies: dict[str, bytes] = field(default_factory=dict)
     asked_for: list[str] = field(default_factory=list)
