@@ -1,0 +1,140 @@
+"""The whole pipeline on one screen, and the one place where errors end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TextIO
+
+from sophia_sync import __version__, deploy, report
+from sophia_sync.bundle import make_bundle
+from sophia_sync.commands import Runner
+from sophia_sync.deploy import Deployed
+from sophia_sync.errors import SyncError
+from sophia_sync.esc.cli import Pulumi, private_folder
+from sophia_sync.inputs import (
+    DeployWhen,
+    RunContext,
+    Settings,
+    child_environment,
+    load,
+    raw_secrets,
+    run_context,
+)
+from sophia_sync.process import Deadline
+from sophia_sync.redact import Redactor
+from sophia_sync.report import Outcome
+from sophia_sync.sync import Synced, sync
+
+
+class Run:
+    """One run: carries the outcome from stage to stage, so that a failure can still be reported whole."""
+
+    def __init__(self, runner: Runner, redact: Redactor, context: RunContext) -> None:
+        self.runner = runner
+        self.redact = redact
+        self.context = context
+        self.outcome = Outcome()
+
+    def pipeline(self) -> None:
+        """Inputs → settings → the secrets → what ESC holds → plan → write → read back → deploy."""
+        settings, warnings = load()
+        for secret in settings.secrets:
+            self.runner.hide(secret)
+        for warning in warnings:
+            self.runner.warning(warning)
+        self.outcome = replace(self.outcome, environment=settings.esc_environment)
+        bundle = make_bundle(settings)
+        deadline = Deadline(settings.timeout)
+        with private_folder() as home:
+            pulumi = Pulumi(
+                home=home,
+                cloud_url=settings.pulumi_cloud_url,
+                access_token=settings.pulumi_access_token,
+                environ=child_environment(),
+                deadline=deadline,
+                redact=self.redact,
+            )
+            pulumi.prepare(settings.esc_environment.partition("/")[0])
+            with self.runner.group(f"Sync {settings.esc_environment}"):
+                synced = sync(pulumi, settings.esc_environment, bundle, dry_run=settings.dry_run)
+                self.outcome = replace(self.outcome, synced=synced)
+                for line in report.plan_lines(synced.plan, dry_run=settings.dry_run):
+                    self.runner.line(line)
+            self.runner.line(report.headline(synced))
+            self.tag(settings, synced, pulumi)
+            if deploy.is_due(settings, synced, bundle, pulumi, self.runner.line):
+                self.deploy(settings, synced, pulumi, deadline)
+
+    def tag(self, settings: Settings, synced: Synced, pulumi: Pulumi) -> None:
+        """Tag a new revision with this run; a sync that is verified doesn't fail for its tag."""
+        if not settings.tag_revision or synced.revision is None or self.context.run_id is None:
+            return
+        name = f"github-run-{self.context.run_id}-{self.context.run_attempt or 1}"
+        try:
+            pulumi.tag(synced.environment, name, synced.revision)
+        except SyncError as error:
+            self.runner.warning(f"{error} The sync itself is complete.")
+
+    def deploy(self, settings: Settings, synced: Synced, pulumi: Pulumi, deadline: Deadline) -> None:
+        """Dispatch the deploy and, for `deploy: changed`, mark in ESC what it deploys."""
+        assert settings.github_token is not None  # noqa: S101 - `inputs.load` has seen to it
+        target = deploy.target_of(settings)
+        inputs = deploy.fill(settings.deploy_inputs, synced.revision, synced.environment, self.context.run_url)
+        deployed: Deployed = deploy.dispatch(target, inputs, settings.github_token, self.context, deadline)
+        self.outcome = replace(self.outcome, deployed=deployed)
+        where = deployed.run_url or f"{target.repository} on {deployed.ref}"
+        self.runner.line(f"Deploy dispatched: {target.workflow}, {where}")
+        if settings.deploy is not DeployWhen.CHANGED:
+            return
+        try:
+            pulumi.tag(synced.environment, target.mark, synced.revision)
+        except SyncError as error:
+            self.runner.warning(f"{error} The next sync will deploy once more, to be sure.")
+
+    def fail(self, error: SyncError) -> int:
+        """Report a failure, with everything that is known so far; returns the exit code."""
+        self.outcome = replace(self.outcome, error=error)
+        self.runner.error(str(error), error.title)
+        self.write_report()
+        return error.exit_code
+
+    def write_report(self) -> None:
+        self.runner.summary(report.summary(self.outcome))
+        for name, value in report.outputs(self.outcome).items():
+            self.runner.output(name, value)
+
+
+def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int:
+    """Run the action once; returns the exit code. All input comes from the environment."""
+    parser = argparse.ArgumentParser(
+        prog="sentry-esc-sync",
+        description="Carries Sentry credentials from the environment into a Pulumi ESC environment, and proves "
+        "that they arrived. All inputs are environment variables; see the README.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.parse_args(argv)
+    context = run_context()
+    redact = Redactor()
+    runner = Runner(
+        stream or sys.stdout,
+        redact,
+        on_runner=context.on_runner,
+        output_path=context.output_path,
+        summary_path=context.summary_path,
+    )
+    run = Run(runner, redact, context)
+    try:
+        for secret in raw_secrets():
+            runner.hide(secret)
+        run.pipeline()
+    except SyncError as error:
+        return run.fail(error)
+    except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
+        runner.line(traceback.format_exc())
+        return run.fail(SyncError("A defect of sentry-esc-sync stopped the run.", "Please report it with its trace."))
+    run.write_report()
+    return 0

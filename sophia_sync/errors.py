@@ -1,0 +1,71 @@
+"""Every error that a person may see: one base class, an exit code each, and a text with cause and next step.
+
+A low-level error whose text could hold a secret's value is never chained: it is raised `from None`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SyncError(Exception):
+    """Something failed that the product foresees.
+
+    Args:
+        what: What failed and why; one or more sentences, without any secret's value.
+        todo: What the person should do next.
+    """
+
+    exit_code: ClassVar[int] = 70
+    title: ClassVar[str] = "Sync failed"
+
+    def __init__(self, what: str, todo: str) -> None:
+        super().__init__(what + ("\n" if "\n" in what else " ") + todo)
+        self.what = what
+        self.todo = todo
+
+
+class InputError(SyncError):
+    """An input is missing or malformed; nothing was contacted. `problems` has one line an input."""
+
+    exit_code = 2
+    title = "Inputs are missing or malformed"
+
+    def __init__(self, problems: list[str]) -> None:
+        one = len(problems) == 1
+        what = (
+            problems[0]
+            if one
+            else f"{len(problems)} inputs need attention:\n" + "\n".join(f"- {problem}" for problem in problems)
+        )
+        super().__init__(what, "Nothing was contacted and nothing was changed.")
+        self.problems = problems
+
+
+class EscError(SyncError):
+    """ESC could not be read or written; the definition is as it was before, or whole as it should be."""
+
+    exit_code = 4
+    title = "Pulumi ESC"
+
+
+class ConflictError(EscError):
+    """Somebody else changed the environment between our read and our write; nothing of ours was saved."""
+
+
+class DefinitionError(EscError):
+    """The definition can't be parsed, or can't be changed without touching what isn't ours."""
+
+
+class VerificationError(SyncError):
+    """What ESC holds after the write differs from what was sent."""
+
+    exit_code = 5
+    title = "Read-back differs"
+
+
+class DeployError(SyncError):
+    """The deploy workflow could not be dispatched; the sync stands."""
+
+    exit_code = 6
+    title = "Deploy"

@@ -1,0 +1,254 @@
+"""Pulumi's ESC, through the commands of its CLI: the one module that knows the commands, flags and messages.
+
+Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli` (`env_get.go`, `env_edit.go`, `env_version_tag.go`, `login.go`);
+the same code is in the full Pulumi CLI.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from sophia_sync import process
+from sophia_sync.errors import ConflictError, DefinitionError, EscError
+from sophia_sync.process import Child, Deadline, Finished
+from sophia_sync.redact import Redactor
+
+# The editor that `env edit` runs. It hands the file to us and takes it back over the CLI's own pipes: no second
+# Python, nothing of ours on a disk. Both ways the number of bytes comes first; a file that arrives short (because we
+# were killed) makes it fail, and then the CLI saves nothing.
+_EDITOR = "sh -c \"printf '\\n%s ' {mark}; wc -c <$0; cat <$0; read n && cat >$0 && [ $(wc -c <$0) -eq $n ]\""
+# The CLI puts the evaluated environment below the definition, behind these lines, and cuts it off again.
+_TRAILER = re.compile(rb"^---\n# Please edit the environment definition above\.\n(?:#[^\n]*\n)*\n?\{", re.MULTILINE)
+_SAVED = re.compile(rb"\(revision (\d+)\)")
+
+
+def private_folder() -> contextlib.AbstractContextManager[Path]:
+    """A folder that only we can read, in memory where the machine offers that, and that is gone afterwards."""
+    memory = Path("/dev/shm")  # noqa: S108 - the folder itself is made by mkdtemp, mode 0700
+    return _folder(memory if memory.is_dir() else None)
+
+
+@contextlib.contextmanager
+def _folder(parent: Path | None) -> Iterator[Path]:
+    try:
+        path = Path(tempfile.mkdtemp(prefix="sentry-esc-sync-", dir=parent))
+    except OSError:  # /dev/shm may be there but not for us
+        path = Path(tempfile.mkdtemp(prefix="sentry-esc-sync-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def editor_would_cut(text: str) -> bool:
+    """Whether `env edit` would take a line of this definition for the end of it, and lose what follows.
+
+    It looks at the first `---` in the text, wherever that is, and cuts there if it is a line of its own
+    (`envEditCommand.editWithYAMLEditor`).
+    """
+    at = text.find("---")
+    if at == -1:
+        return False
+    return (at == 0 or text[at - 1] == "\n") and text[at + 3 : at + 4] in ("", "\n")
+
+
+@dataclass(frozen=True)
+class Pulumi:
+    """The CLI, signed in to one Pulumi Cloud for one run.
+
+    Args:
+        home: A private folder; becomes PULUMI_HOME, HOME and TMPDIR of every call.
+        cloud_url: Where ESC is.
+        access_token: Reaches the CLI by its environment, the only way that it has.
+        environ: What else the CLI may see of our environment.
+        deadline: When all calls must be done.
+        redact: Hides secrets in the CLI's messages.
+        executable: The `pulumi` to run; looked up on PATH.
+    """
+
+    home: Path
+    cloud_url: str
+    access_token: SecretStr
+    environ: Mapping[str, str]
+    deadline: Deadline
+    redact: Redactor
+    executable: str = "pulumi"
+
+    def prepare(self, organization: str) -> None:
+        """Tell the CLI its default organisation beforehand, which saves a request in every call."""
+        config = {"backends": {self.cloud_url: {"defaultOrg": organization}}}
+        (self.home / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    def read(self, environment: str, version: str = "") -> str:
+        """The definition with its secrets in plain text, as the CLI formats it: one call.
+
+        It is empty for an empty definition, and also, which can't be told apart here, for one that ESC can't
+        evaluate (`env get` ignores the diagnostics).
+
+        Args:
+            environment: `organisation/project/environment`.
+            version: A revision number or revision tag; the latest revision if empty.
+
+        Raises:
+            EscError: It can't be read.
+        """
+        target = f"{environment}@{version}" if version else environment
+        with self._start("env", "get", target, "--definition", "--show-secrets") as child:
+            finished = child.finish()
+        if finished.code != 0 or finished.timed_out:
+            raise self._failure(f"read {target}", finished)
+        return _decode(finished.stdout)
+
+    def edit(self, environment: str, change: Callable[[str], str]) -> int:
+        """Change the definition in one transaction, safe against other writers: one call, one new revision.
+
+        Args:
+            environment: `organisation/project/environment`.
+            change: Gets the stored text, secrets as ciphertext, and returns the new one. What it raises
+                is passed on, and then nothing is saved.
+
+        Returns:
+            The number of the new revision.
+
+        Raises:
+            ConflictError: Somebody else saved a revision in the meantime; nothing of ours was saved.
+            DefinitionError: ESC or its CLI would not take the new text; nothing was saved.
+            EscError: Anything else.
+        """
+        mark = secrets.token_hex(8)
+        with self._start("env", "edit", environment, "--editor", _EDITOR.format(mark=mark)) as child:
+            stored = _receive(child, mark.encode())
+            if stored is None:
+                raise self._failure(f"read {environment} for the change", child.finish())
+            new = change(_decode(_without_trailer(stored)))
+            if editor_would_cut(new):
+                raise DefinitionError(
+                    "The definition has a line '---', at which the Pulumi CLI's editor would cut it off.",
+                    "Nothing was changed. YAML doesn't need that line at the top of a definition: remove it in the "
+                    "Pulumi console and run again.",
+                )
+            data = new.encode()
+            child.send(b"%d\n" % len(data) + data)
+            finished = child.finish()
+        saved = _SAVED.search(finished.stdout)
+        if finished.code == 0 and saved:
+            return int(saved[1])
+        if finished.code == 0:
+            raise DefinitionError(
+                f"ESC refused the new definition of {environment}: {self._last_line(finished.stderr)}",
+                "Nothing was changed. Check the environment with `pulumi env get`: its definition must be free of "
+                "errors before and after the sync.",
+            )
+        raise self._failure(f"write {environment}", finished)
+
+    def tag(self, environment: str, name: str, revision: int | None = None) -> None:
+        """Make a revision tag, or move it, to `revision` (None: the latest): one call.
+
+        Raises:
+            EscError: It could not be set.
+        """
+        version = [f"@{revision}"] if revision is not None else []
+        with self._start("env", "version", "tag", f"{environment}@{name}", *version) as child:
+            finished = child.finish()
+        if finished.code != 0 or finished.timed_out:
+            raise self._failure(f"set the revision tag {name} of {environment}", finished)
+
+    def _start(self, *arguments: str) -> contextlib.AbstractContextManager[Child]:
+        environ = {
+            **self.environ,
+            "HOME": str(self.home),
+            "PULUMI_HOME": str(self.home),
+            "TMPDIR": str(self.home),
+            "PULUMI_ACCESS_TOKEN": self.access_token.get_secret_value(),
+            "PULUMI_BACKEND_URL": self.cloud_url,
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        }
+        executable = shutil.which(self.executable, path=self.environ.get("PATH"))
+        if executable is None:
+            raise EscError(
+                "The Pulumi CLI isn't installed: there is no `pulumi` on PATH.",
+                "Use the action's container image, which has it, or install it from pulumi.com.",
+            )
+        argv = [executable, *arguments, "--non-interactive", "--color", "never"]
+        return process.start(argv, environ, self.deadline)
+
+    def _last_line(self, stderr: str) -> str:
+        """The CLI's own words on a failure: one line, without what it quotes of the definition."""
+        lines = [line.strip() for line in self.redact(stderr).splitlines() if line.strip()]
+        errors = [line for line in lines if re.search(r"error:", line, re.IGNORECASE)]
+        return (errors or lines or ["it gave no reason"])[-1][:500]
+
+    def _failure(self, doing: str, finished: Finished) -> EscError:
+        """Tell why a call failed, from the exit code and messages of the CLI."""
+        if finished.timed_out:
+            return EscError(
+                f"Could not {doing}: not done within the {self.deadline.seconds:.0f} seconds of `timeout`.",
+                "Run again; if ESC is slow, give a larger `timeout`.",
+            )
+        reason = self._last_line(finished.stderr)
+        for pattern, error, todo in _FAILURES:
+            if re.search(pattern, finished.stderr, re.IGNORECASE):
+                return error(f"Could not {doing}: {reason}.".replace("..", "."), todo.format(url=self.cloud_url))
+        return EscError(
+            f"Could not {doing}: {reason} (exit code {finished.code}).",
+            f"Check that {self.cloud_url} is up, and run again.",
+        )
+
+
+_FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
+    (
+        r"unauthorized|\[401\]|no credentials|invalid access token|must be set for login|PULUMI_ACCESS_TOKEN",
+        EscError,
+        "{url} refused the access token: check `pulumi-access-token` (expired, or of another organisation?).",
+    ),
+    (
+        r"\[403\]",
+        EscError,
+        "The access token may not do this: its team needs permission to open and edit the environment.",
+    ),
+    (
+        r"\[404\]",
+        EscError,
+        "Check `esc-environment`; make the environment with `pulumi env init` if it doesn't exist yet.",
+    ),
+    (r"\[409\]", ConflictError, "Somebody else changed the environment at the same time; run again."),
+)
+
+
+def _receive(child: Child, mark: bytes) -> bytes | None:
+    """What the editor hands over, or None if the CLI ended before it came to that."""
+    for line in iter(child.stdout.readline, b""):
+        if line.startswith(mark + b" "):
+            size = int(line.split()[1])
+            data = child.stdout.read(size)
+            return data if len(data) == size else None
+    return None
+
+
+def _without_trailer(stored: bytes) -> bytes:
+    """The definition alone, without the evaluated environment that the CLI puts below it."""
+    for found in reversed(list(_TRAILER.finditer(stored))):
+        with contextlib.suppress(ValueError):
+            if isinstance(json.loads(stored[found.end() - 1 :]), dict):
+                return stored[: found.start()]
+    return stored
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise DefinitionError(
+            "The environment's definition isn't valid UTF-8.",
+            "Repair it in the Pulumi console and run again.",
+        ) from None

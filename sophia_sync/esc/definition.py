@@ -1,0 +1,551 @@
+"""The text of an ESC environment definition: what it holds, how to change our keys in it, and the proof.
+
+A definition is spliced, never re-written: libyaml's event stream gives the position of every node, and only the
+characters of our own entries are exchanged. `prove` then parses the outcome afresh and compares it with the old
+document event by event, so that a mistake of `merge` can't reach ESC.
+
+Source of what ESC accepts: github.com/pulumi/esc, `syntax/encoding/yaml.go` and `ast/expr.go` (one document, a
+mapping at the top, no aliases, `fn::secret` takes a string literal).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import yaml
+from pydantic import SecretStr
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+from yaml.resolver import Resolver
+
+from sophia_sync.errors import DefinitionError
+
+SECRET_FUNCTION = "fn::secret"  # noqa: S105 - the name of ESC's function
+_BOM = "\ufeff"
+_STRING_TAG = "tag:yaml.org,2002:str"
+_NULL_TAG = "tag:yaml.org,2002:null"
+_RESOLVER = Resolver()
+
+
+class HeldKind(StrEnum):
+    """In which form a definition holds a key."""
+
+    ABSENT = "absent"
+    PLAIN = "plain"  # a string in plain text
+    SECRET = "secret"  # noqa: S105 - fn::secret with its value, as in a decrypted definition
+    CIPHERTEXT = "ciphertext"  # fn::secret with ciphertext, as in a definition that was not decrypted
+    OTHER = "other"  # a number, an expression, a list, … : anything that isn't the exact string
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a definition holds for one key; `value` is known for PLAIN and SECRET only."""
+
+    kind: HeldKind
+    value: SecretStr | None = None
+
+    @property
+    def encrypted(self) -> bool:
+        return self.kind in (HeldKind.SECRET, HeldKind.CIPHERTEXT)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key that shall hold exactly `value`, as `fn::secret` or as a plain string."""
+
+    key: str
+    value: SecretStr
+    secret: bool
+
+    def flow(self) -> str:
+        """The value on one line, in a form that is right in block and in flow style."""
+        return f"{{{self.secret_call()}}}" if self.secret else _quoted(self.value.get_secret_value())
+
+    def secret_call(self) -> str:
+        return f"{SECRET_FUNCTION}: {_quoted(self.value.get_secret_value())}"
+
+    def block(self, indent: str, newline: str) -> str:
+        """The whole entry in block style, as ESC itself writes it, without a final line break."""
+        if self.secret:
+            return f"{indent}{self.key}:{newline}{indent}  {self.secret_call()}"
+        return f"{indent}{self.key}: {self.flow()}"
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A key and its value in a mapping, by their places in the event stream: value is [value, after)."""
+
+    name: str | None  # None: the key is a collection
+    key: int
+    value: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed definition. Make one with `parse`."""
+
+    text: str  # without a byte order mark
+    bom: str
+    events: tuple[Event, ...]
+    root: int | None  # None: no document, or an empty one
+    values: int | None  # the node under `values`
+    root_pairs: tuple[_Pair, ...]
+    value_pairs: tuple[_Pair, ...]
+
+    @property
+    def newline(self) -> str:
+        return "\r\n" if "\r\n" in self.text else "\n"
+
+    def node(self, at: int) -> Event:
+        return self.events[at]
+
+    def start(self, at: int) -> int:
+        return _index(self.events[at].start_mark)
+
+    def end(self, at: int) -> int:
+        return _index(self.events[at].end_mark)
+
+    def column(self, at: int) -> int:
+        mark: Any = self.events[at].start_mark
+        return int(mark.column)
+
+    def held(self) -> dict[str, Held]:
+        """What every key at the top of `values:` holds."""
+        return {pair.name: self._held(pair) for pair in self.value_pairs if pair.name is not None}
+
+    def _held(self, pair: _Pair) -> Held:
+        nodes = self.events[pair.value : pair.after]
+        text = _string(nodes[0])
+        if text is not None:
+            # `${a}` is a reference and `$$` an escape: consumers see something else than this text.
+            plain = "${" not in text and "$$" not in text
+            return Held(HeldKind.PLAIN, SecretStr(text)) if plain else Held(HeldKind.OTHER)
+        if not isinstance(nodes[0], MappingStartEvent) or _scalar(nodes[1]) != SECRET_FUNCTION:
+            return Held(HeldKind.OTHER)
+        secret = _string(nodes[2])
+        if len(nodes) == 4 and secret is not None:
+            return Held(HeldKind.SECRET, SecretStr(secret))
+        if len(nodes) == 7 and _scalar(nodes[3]) == "ciphertext" and _string(nodes[4]) is not None:
+            return Held(HeldKind.CIPHERTEXT)
+        return Held(HeldKind.OTHER)
+
+
+def _index(mark: Any) -> int:
+    """The number of characters before a mark (typed loosely: the stubs know neither parser's marks for sure)."""
+    return int(mark.index)
+
+
+def _resolve(event: ScalarEvent) -> str:
+    """The tag of a scalar, given or resolved from how it is written."""
+    resolved = _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
+    return str(event.tag or resolved)
+
+
+def _scalar(event: Event) -> str | None:
+    return event.value if isinstance(event, ScalarEvent) else None
+
+
+def _string(event: Event) -> str | None:
+    """The value of a scalar that YAML reads as a string; None for `12`, `true`, `null`, aliases, collections."""
+    if not isinstance(event, ScalarEvent):
+        return None
+    return event.value if _resolve(event) == _STRING_TAG else None
+
+
+def _is_null(event: Event) -> bool:
+    return isinstance(event, ScalarEvent) and event.tag is None and _resolve(event) == _NULL_TAG
+
+
+def _after(events: Sequence[Event], at: int) -> int:
+    """The place after the node that starts at `at`."""
+    depth = 0
+    while True:
+        event = events[at]
+        if isinstance(event, MappingStartEvent | SequenceStartEvent):
+            depth += 1
+        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+            depth -= 1
+        at += 1
+        if depth == 0:
+            return at
+
+
+def _pairs(events: Sequence[Event], at: int) -> tuple[_Pair, ...]:
+    """The pairs of the mapping that starts at `at`."""
+    pairs = []
+    at += 1
+    while not isinstance(events[at], MappingEndEvent):
+        value = _after(events, at)
+        after = _after(events, value)
+        pairs.append(_Pair(_scalar(events[at]), at, value, after))
+        at = after
+    return tuple(pairs)
+
+
+def _root(events: Sequence[Event]) -> int | None:
+    """The place of the root node, or None where there is no node at all."""
+    documents = [at for at, event in enumerate(events) if isinstance(event, DocumentStartEvent)]
+    if len(documents) > 1:
+        raise DefinitionError(
+            "The definition holds more than one YAML document; ESC uses only the first.",
+            "Remove what follows the second '---' in the environment and run again.",
+        )
+    if not documents:
+        return None
+    root = documents[0] + 1
+    if _is_null(events[root]) and _scalar(events[root]) == "":
+        return None
+    return root
+
+
+def parse(text: str) -> Document:
+    """Parse a definition.
+
+    Raises:
+        DefinitionError: It isn't YAML, isn't one mapping, or has one of its keys twice.
+    """
+    bom, text = (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)
+    try:
+        events = tuple(yaml.parse(text, Loader=yaml.CSafeLoader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
+        raise DefinitionError(
+            f"The environment's definition isn't valid YAML{where}.",
+            "Repair it with `pulumi env edit` or in the Pulumi console, then run again.",
+        ) from None
+    root = _root(events)
+    if root is None:
+        return Document(text, bom, events, None, None, (), ())
+    if not isinstance(events[root], MappingStartEvent):
+        raise DefinitionError(
+            "The environment's definition isn't a mapping.",
+            "A definition has `imports:` and `values:` at its top; repair it and run again.",
+        )
+    root_pairs = _pairs(events, root)
+    found = [pair for pair in root_pairs if pair.name == "values"]
+    _refuse_duplicates(root_pairs, "the definition")
+    if not found:
+        return Document(text, bom, events, root, None, root_pairs, ())
+    values = found[0].value
+    value_pairs: tuple[_Pair, ...] = ()
+    if isinstance(events[values], MappingStartEvent):
+        value_pairs = _pairs(events, values)
+        _refuse_duplicates(value_pairs, "`values:`")
+    elif not _is_null(events[values]):
+        raise DefinitionError("`values:` in the environment's definition isn't a mapping.", "Repair it and run again.")
+    return Document(text, bom, events, root, values, root_pairs, value_pairs)
+
+
+def _refuse_duplicates(pairs: Iterable[_Pair], where: str) -> None:
+    seen: set[str] = set()
+    for pair in pairs:
+        if pair.name is not None and pair.name in seen:
+            raise DefinitionError(
+                f"A key stands twice in {where}: {pair.name!r}.",
+                "Remove one of the two in the environment and run again.",
+            )
+        seen.add(pair.name or "")
+
+
+def _quoted(value: str) -> str:
+    """`value` as a double-quoted scalar on one line, in ASCII, by PyYAML's emitter."""
+    return str(
+        yaml.dump(value, Dumper=yaml.CSafeDumper, default_style='"', width=2**31 - 1, allow_unicode=False)
+    ).rstrip("\n")
+
+
+# --- merge -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """Put `text` in the place of the characters [start, end)."""
+
+    start: int
+    end: int
+    text: str
+
+
+def merge(document: Document, changes: Sequence[Change]) -> str:
+    """The definition's text with `changes` made, and proven by `prove`. All other bytes stay.
+
+    New keys go to the end of `values:`. Where that would change what stands before them (a block scalar that
+    ends the text without a line break), they go to its start.
+
+    Raises:
+        DefinitionError: There is no way to make these changes without touching what isn't ours.
+    """
+    existing = {pair.name: pair for pair in document.value_pairs}
+    replaced = [
+        edit
+        for change in changes
+        if change.key in existing
+        for edit in _replace(document, existing[change.key], change)
+    ]
+    added = [change for change in changes if change.key not in existing]
+    ways = [_append, _prepend] if added else [None]
+    refusal: DefinitionError | None = None
+    for way in ways:
+        edits = [*replaced, way(document, added)] if way else replaced
+        text = document.bom + _splice(document.text, edits)
+        try:
+            prove(document, text, changes)
+        except DefinitionError as error:
+            refusal = refusal or error
+        else:
+            return text
+    assert refusal is not None  # noqa: S101 - every way ended in the one or the other
+    raise refusal
+
+
+def _splice(text: str, edits: Iterable[_Edit]) -> str:
+    parts = []
+    at = 0
+    for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
+        parts += [text[at : edit.start], edit.text]
+        at = edit.end
+    return "".join([*parts, text[at:]])
+
+
+def _leaf_end(document: Document, first: int, after: int) -> int:
+    """Where the last character of the node [first, after) ends.
+
+    A block collection's own end mark lies after the comments that follow it, so its last leaf counts; a block
+    scalar's lies after the blank lines that follow it.
+    """
+    at = after - 1
+    while at > first and document.start(at) == document.end(at) and _scalar(document.node(at)) is None:
+        at -= 1
+    event = document.node(at)
+    if isinstance(event, ScalarEvent) and event.style in ("|", ">"):
+        return document.start(at) + len(document.text[document.start(at) : document.end(at)].rstrip())
+    return document.end(at)
+
+
+def _line_start(text: str, at: int) -> int:
+    return max(text.rfind("\n", 0, at), text.rfind("\r", 0, at)) + 1
+
+
+_LINE_BREAK = re.compile(r"\r\n|\n|\r")
+
+
+def _line_end(text: str, at: int) -> int:
+    found = _LINE_BREAK.search(text, at)
+    return found.start() if found else len(text)
+
+
+def _replace(document: Document, pair: _Pair, change: Change) -> list[_Edit]:
+    """Exchange the value of an existing key."""
+    text = document.text
+    key_end = document.end(pair.key)
+    start, end = document.start(pair.value), _leaf_end(document, pair.value, pair.after)
+    found = re.compile(r"[ \t]*:").match(text, key_end)
+    colon = found.end() if found else None
+    if start == end:  # nothing stands there
+        at, value = (colon, f" {change.flow()}") if colon else (key_end, f": {change.flow()}")
+        return [_Edit(at, at, value)]
+    gap = text[colon:start] if colon else ""
+    in_block = not getattr(document.node(document.values or 0), "flow_style", False)
+    if not in_block or not _LINE_BREAK.search(gap):
+        return [_Edit(start, end, change.flow())]
+    value_node = document.node(pair.value)
+    if change.secret and isinstance(value_node, MappingStartEvent) and not value_node.flow_style:
+        return [_Edit(start, end, change.secret_call())]
+    assert colon is not None  # noqa: S101 - there is a gap only after a colon
+    if not gap.strip():
+        return [_Edit(colon, end, f" {change.flow()}")]
+    # Comments stand between the key and its value: they stay, the value moves up to its key.
+    line_end = _line_end(text, end)
+    if text[end:line_end].strip():
+        old = _Edit(start, end, "")
+    else:
+        rest = _LINE_BREAK.match(text, line_end)
+        old = _Edit(_line_start(text, start), rest.end() if rest else line_end, "")
+    return [_Edit(colon, colon, f" {change.flow()}"), old]
+
+
+def _entries(changes: Sequence[Change], indent: str, newline: str) -> str:
+    return newline.join(change.block(indent, newline) for change in changes)
+
+
+def _flow_entries(changes: Sequence[Change]) -> str:
+    return ", ".join(f"{change.key}: {change.flow()}" for change in changes)
+
+
+def _append(document: Document, changes: Sequence[Change]) -> _Edit:
+    """Add new keys at the end of `values:`, making that where there is none."""
+    text, newline = document.text, document.newline
+    if document.root is None:
+        lead = newline if text and not text.endswith(("\n", "\r")) else ""
+        return _Edit(len(text), len(text), f"{lead}values:{newline}{_entries(changes, '  ', newline)}{newline}")
+    if document.values is None:
+        if _flow(document, document.root):
+            return _into_flow(document, document.root, f"values: {{{_flow_entries(changes)}}}")
+        indent = _indent(document, document.root)
+        block = f"{indent}values:{newline}{_entries(changes, indent + '  ', newline)}"
+        return _below(document, document.root_pairs[-1], block)
+    if _flow(document, document.values):
+        return _into_flow(document, document.values, _flow_entries(changes))
+    if document.value_pairs:
+        return _below(
+            document,
+            document.value_pairs[-1],
+            _entries(changes, _indent(document, document.values), newline),
+        )
+    return _into_null(document, changes)
+
+
+def _prepend(document: Document, changes: Sequence[Change]) -> _Edit:
+    """Add new keys before all others, where the end won't do."""
+    newline = document.newline
+    pairs = document.value_pairs or document.root_pairs
+    at = document.values if document.value_pairs else document.root
+    if at is None or not pairs or _flow(document, at):
+        return _append(document, changes)
+    indent = _indent(document, at)
+    if document.value_pairs:
+        block = _entries(changes, indent, newline)
+    else:
+        block = f"{indent}values:{newline}{_entries(changes, indent + '  ', newline)}"
+    start = document.start(pairs[0].key)
+    return _Edit(start, start, block.removeprefix(indent) + newline + indent)
+
+
+def _flow(document: Document, at: int) -> bool:
+    event = document.node(at)
+    return isinstance(event, MappingStartEvent) and bool(event.flow_style)
+
+
+def _indent(document: Document, mapping: int) -> str:
+    """The white space before the keys of a block mapping (a tag or an anchor may stand on an earlier line)."""
+    start = document.node(mapping)
+    tagged = isinstance(start, MappingStartEvent) and (start.anchor or start.tag)
+    return " " * document.column(mapping + 1 if tagged else mapping)
+
+
+def _into_flow(document: Document, mapping: int, entries: str) -> _Edit:
+    at = document.end(mapping)  # the start event of a flow mapping ends after its brace
+    more = "" if isinstance(document.node(mapping + 1), MappingEndEvent) else ", "
+    return _Edit(at, at, entries + more)
+
+
+def _below(document: Document, pair: _Pair, block: str) -> _Edit:
+    """Put `block` on the lines after the one on which `pair` ends."""
+    text, newline = document.text, document.newline
+    leaf = max(at for at in range(pair.key, pair.after) if isinstance(document.node(at), NodeEvent))
+    event = document.node(leaf)
+    if isinstance(event, ScalarEvent) and event.style in ("|", ">"):
+        # The blank lines that end a block scalar may belong to its value (`|+`): stay behind them.
+        at = document.end(leaf)
+        if text[:at].endswith(("\n", "\r")):
+            return _Edit(at, at, block + newline)
+        return _Edit(at, at, newline + block)
+    at = _line_end(text, _leaf_end(document, pair.value, pair.after))
+    return _Edit(at, at, newline + block)
+
+
+def _into_null(document: Document, changes: Sequence[Change]) -> _Edit:
+    """Give a `values:` that holds nothing its first keys."""
+    pair = next(pair for pair in document.root_pairs if pair.name == "values")
+    start, end = document.start(pair.value), document.end(pair.value)
+    if _scalar(document.node(pair.value)) or _flow(document, document.root or 0):
+        found = re.compile(r"[ \t]*:").match(document.text, document.end(pair.key))
+        if start == end and found:
+            start = end = found.end()
+        return _Edit(start, end, (" " if start == end else "") + f"{{{_flow_entries(changes)}}}")
+    at = _line_end(document.text, end)
+    indent = " " * (document.column(pair.key) + 2)
+    return _Edit(at, at, document.newline + _entries(changes, indent, document.newline))
+
+
+# --- proof -------------------------------------------------------------------------------------------------------
+
+
+def prove(old: Document, text: str, changes: Sequence[Change]) -> None:
+    """Prove that `text` is `old` with exactly `changes` made.
+
+    Raises:
+        DefinitionError: It is not, or it can't be parsed; it must not be sent.
+    """
+    ours = {change.key for change in changes}
+    try:
+        new = parse(text)
+        rest_is_equal = new.bom == old.bom and _foreign(new, ours) == _foreign(old, ours)
+    except DefinitionError:
+        rest_is_equal = False
+    if not rest_is_equal or _rebound(old, ours):
+        raise DefinitionError(
+            "Our keys can't be changed in this definition without changing something else in it.",
+            "Move the keys of this sync to lines of their own directly under `values:`, or remove them there "
+            "once, and run again.",
+        )
+    pairs = {pair.name: pair for pair in new.value_pairs}
+    for change in changes:
+        if change.key not in pairs or not _is_exactly(new, pairs[change.key], change):
+            raise DefinitionError(
+                f"{change.key} can't be set in this definition.",
+                f"Remove {change.key} from the environment once, and run again.",
+            )
+
+
+def _is_exactly(document: Document, pair: _Pair, change: Change) -> bool:
+    nodes = document.events[pair.value : pair.after]
+    if change.secret:
+        if len(nodes) != 4 or not isinstance(nodes[0], MappingStartEvent) or nodes[0].tag is not None:
+            return False
+        if _scalar(nodes[1]) != SECRET_FUNCTION:
+            return False
+        nodes = nodes[2:3]
+    if len(nodes) != 1 or not isinstance(nodes[0], ScalarEvent):
+        return False
+    return nodes[0].style == '"' and nodes[0].tag is None and nodes[0].value == change.value.get_secret_value()
+
+
+def _signature(event: Event) -> tuple[object, ...]:
+    """All of an event but its position."""
+    fields = ("anchor", "tag", "implicit", "value", "style", "flow_style", "explicit", "version", "tags")
+    return (type(event), *(getattr(event, field, None) for field in fields))
+
+
+def _foreign(document: Document, ours: set[str]) -> list[tuple[object, ...]]:
+    """Everything in a document that isn't ours: its head, the other entries of the root and of `values`."""
+    head = [event for event in document.events if isinstance(event, DocumentStartEvent)]
+    signatures = [_signature(event) for event in head if event.explicit]
+    if document.root is not None and any(pair.name != "values" for pair in document.root_pairs):
+        signatures.append(_signature(document.node(document.root)))
+    for pair in document.root_pairs:
+        if pair.name != "values":
+            signatures += map(_signature, document.events[pair.key : pair.after])
+    others = [pair for pair in document.value_pairs if pair.name not in ours]
+    container = document.node(document.values) if document.values is not None else None
+    signatures.append(("values", getattr(container, "anchor", None), getattr(container, "tag", None)))
+    if others and container is not None:
+        signatures.append(_signature(container))
+    for pair in others:
+        signatures += map(_signature, document.events[pair.key : pair.after])
+    return signatures
+
+
+def _rebound(old: Document, ours: set[str]) -> bool:
+    """Whether something that isn't ours refers to an anchor inside a value that is about to go."""
+    mine = {at for pair in old.value_pairs if pair.name in ours for at in range(pair.value, pair.after)}
+    going = {event.anchor for at in mine if isinstance(event := old.events[at], NodeEvent) and event.anchor}
+    return any(
+        isinstance(event, AliasEvent) and event.anchor in going and at not in mine
+        for at, event in enumerate(old.events)
+    )

@@ -1,0 +1,64 @@
+"""What ESC holds and what it should hold → what to do about each key. Pure."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sophia_sync.bundle import Bundle, Entry
+from sophia_sync.esc.definition import Held, HeldKind
+
+
+class Action(StrEnum):
+    """What a sync does to one key."""
+
+    ADD = "add"  # ESC has no such key
+    CHANGE = "change"  # another value, or an expression
+    ENCRYPT = "encrypt"  # the right value, but in plain text
+    DECRYPT = "decrypt"  # the right value, but encrypted where plain text is asked for
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One key's part of a plan; holds no value, so that reports can be made of it."""
+
+    key: str
+    action: Action
+    secret: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One step for every key that ESC should hold, in the bundle's order."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def changed_keys(self) -> tuple[str, ...]:
+        return tuple(step.key for step in self.steps if step.action is not Action.UNCHANGED)
+
+
+def same(left: str, right: str) -> bool:
+    """Compare two values in time that doesn't depend on where they differ."""
+    return hmac.compare_digest(left.encode("utf-8", "surrogatepass"), right.encode("utf-8", "surrogatepass"))
+
+
+def _action(entry: Entry, held: Held) -> Action:
+    if held.kind is HeldKind.ABSENT:
+        return Action.ADD
+    if held.value is None or not same(held.value.get_secret_value(), entry.value.get_secret_value()):
+        return Action.CHANGE
+    if (held.kind is HeldKind.SECRET) == entry.secret:
+        return Action.UNCHANGED
+    return Action.ENCRYPT if entry.secret else Action.DECRYPT
+
+
+def make_plan(bundle: Bundle, held: Mapping[str, Held]) -> Plan:
+    """Plan the change of every key in `bundle`, given what ESC holds for it (a missing key is absent)."""
+    absent = Held(HeldKind.ABSENT)
+    return Plan(
+        tuple(Step(entry.key, _action(entry, held.get(entry.key, absent)), entry.secret) for entry in bundle.entries)
+    )
