@@ -19,10 +19,11 @@ LABEL org.opencontainers.image.title="sentry-esc-sync" \
       org.opencontainers.image.source="https://github.com/ai-cherry/sentry-esc-sync" \
       org.opencontainers.image.documentation="https://github.com/ai-cherry/sentry-esc-sync#readme" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Nothing is installed at run time.
-RUN python -m pip uninstall --yes --quiet pip
 COPY --from=pulumi /pulumi/bin/pulumi /usr/local/bin/pulumi
 COPY --from=packages /packages/lib /usr/local/lib
+# Nothing is installed at run time. The import leaves bytecode of the standard library, which Python's image has none of.
+RUN python -m pip uninstall --yes --quiet pip \
+    && python -E -s -c "import github, pydantic_settings, yaml"
 COPY --from=code /opt/sentry-esc-sync /opt/sentry-esc-sync
 # GitHub mounts the caller's checkout as the working directory and a writable HOME, and sets the environment: neither
 # PYTHON… variables (-E), nor packages in HOME (-s), nor the working directory (it is not on the path of a script) may

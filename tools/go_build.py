@@ -28,9 +28,7 @@ class BuildError(Exception):
     """There is no Go toolchain, its modules can't be reached, or the code doesn't compile."""
 
 
-def build(
-    module: Path, target: Path, package: str = ".", *, cache: Path = CACHE, path: str | None = None
-) -> Path:
+def build(module: Path, target: Path, package: str = ".", *, cache: Path = CACHE, path: str | None = None) -> Path:
     """Compile one package of a module to `target`, which appears whole or not at all.
 
     Args:

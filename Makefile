@@ -1,0 +1,67 @@
+# `make help` lists the targets. Everything runs in a virtual environment that `make setup` makes; the only thing a
+# machine must have is Python 3.11 or later (and make). PYTHON=… names another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+BIN := $(VENV)/bin
+IMAGE ?= sentry-esc-sync:dev
+# Arguments for pytest: make test ARGS="-k merge -x"
+ARGS ?=
+
+# COV=1 measures coverage and holds it to the limit; a run that may skip nothing always does.
+COVERAGE := $(if $(or $(filter 1,$(COV)),$(filter 1,$(REQUIRE_ALL))),--cov=sophia_sync --cov-branch --cov-fail-under=95)
+
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup cli run test lint format lock image clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.complete cli ## make the virtual environment and find or make the Pulumi CLI
+
+# The stamp carries the hash-locked requirements that it was made from: a change makes it anew.
+$(VENV)/.complete: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: $$($(PYTHON) --version) is too old: Python 3.11 or later is needed (make PYTHON=python3.13 …)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m tools.packages requirements/dev.txt
+	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+cli: $(VENV)/.complete
+	@$(PY) -m tools.pulumi_cli >/dev/null
+
+run: setup ## the main job against a local Pulumi ESC, GitHub and Sentry: nothing to sign up for
+	@$(PY) -m sandbox.demo
+
+test: setup ## the whole suite (REQUIRE_ALL=1: nothing may be skipped; COV=1: with coverage; ARGS=… for pytest)
+	@$(PY) -m pytest $(COVERAGE) $(ARGS)
+
+lint: $(VENV)/.complete ## all linters and the type checker
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/shellcheck .ci/run tools/*.sh
+	$(BIN)/hadolint Dockerfile
+	$(PY) -m tools.actionlint -shellcheck $(BIN)/shellcheck -pyflakes ''
+	$(BIN)/zizmor --offline --quiet .github action.yml
+
+format: $(VENV)/.complete ## let ruff format the code and sort the imports
+	$(BIN)/ruff check --select I --fix
+	$(BIN)/ruff format
+
+lock: $(VENV)/.complete ## write requirements/*.txt anew from pyproject.toml (UPGRADE=1: with the newest versions)
+	$(UV_COMPILE) pyproject.toml --output-file requirements/runtime.txt
+	$(UV_COMPILE) pyproject.toml --extra sandbox --extra dev --constraints requirements/runtime.txt \
+		--output-file requirements/dev.txt
+	$(UV_COMPILE) requirements/go.in --output-file requirements/go.txt
+
+image: ## build the image (IMAGE=name:tag)
+	docker build --tag $(IMAGE) .
+
+clean: ## remove what was made, downloads and the virtual environment included
+	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info
