@@ -213,9 +213,7 @@ def test_where_the_release_is_incomplete_the_cli_is_compiled(
     assert "module-" in str(pulumi_cli.ensure(release, cache=tmp_path / "cache", path=str(compiler.parent)))
 
 
-def test_a_platform_without_a_release_gets_a_compiled_cli(
-    releases: ReleaseServer, tool: Tool, tmp_path: Path
-) -> None:
+def test_a_platform_without_a_release_gets_a_compiled_cli(releases: ReleaseServer, tool: Tool, tmp_path: Path) -> None:
     published = releases.publish(archive_of(("pulumi/pulumi", PROGRAM)))
     release = Release(VERSION, "plan9-mips", published.archives, published.checksums)
     compiler = tool("go", COMPILER)
@@ -254,9 +252,7 @@ def test_processes_that_need_the_cli_at_the_same_time_make_it_once(
     found: list[Path] = []
     threads = [
         threading.Thread(
-            target=lambda: found.append(
-                pulumi_cli.ensure(release, cache=tmp_path / "cache", path=nothing_installed)
-            )
+            target=lambda: found.append(pulumi_cli.ensure(release, cache=tmp_path / "cache", path=nothing_installed))
         )
         for _ in range(4)
     ]
@@ -286,9 +282,7 @@ def test_the_module_compiles_to_the_pulumi_env_commands(tmp_path: Path) -> None:
 
     def pulumi(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(binary), "--non-interactive", "--color", "never", *arguments]
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     assert pulumi("version").stdout.startswith("v3.")
     commands = pulumi("env", "--help").stdout

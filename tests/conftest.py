@@ -1,0 +1,61 @@
+"""What all tests share: the Pulumi CLI, the image, and when a test may be skipped.
+
+With REQUIRE_ALL=1 none may be: a test that would be skipped fails.
+"""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.support import docker_engine
+from tools import pulumi_cli
+
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("docker") is None:
+        return
+    reason = docker_engine.missing_engine()
+    if reason is not None:
+        pytest.skip(f"needs a Docker engine: {reason}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
+        _fail(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if REQUIRE_ALL and report.skipped:
+        _fail(report)
+    return report
+
+
+def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    report.outcome = "failed"
+    report.longrepr = f"REQUIRE_ALL=1, but this test would be skipped: {reason}"
+
+
+@pytest.fixture(scope="session")
+def pulumi() -> Path:
+    """The real Pulumi CLI, or the same code compiled."""
+    try:
+        return pulumi_cli.ensure()
+    except pulumi_cli.NoPulumiError as error:
+        pytest.skip(f"no Pulumi CLI: {error}")
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The name of the image, built from this tree."""
+    docker_engine.provide_base_images()
+    return docker_engine.build_image()

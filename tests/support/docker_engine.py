@@ -1,0 +1,52 @@
+"""Whether there is a Docker engine, and the images that the tests build and run."""
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = "sentry-esc-sync:test"
+# The image that a workflow's job runs in; tools/standin_images.sh provides it under this name.
+RUNNER_IMAGE = "node:24-trixie-slim"
+
+
+def docker(*arguments: str, timeout: float = 600, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run one command of Docker's CLI; seconds are wall time."""
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=check)
+
+
+@functools.cache
+def missing_engine() -> str | None:
+    """Why containers can't be run here, or None if they can."""
+    try:
+        answer = docker("info", "--format", "{{.OSType}}", timeout=30, check=False)
+    except FileNotFoundError:
+        return "there is no docker command"
+    except subprocess.TimeoutExpired:
+        return "the Docker engine doesn't answer"
+    if answer.returncode != 0:
+        return f"no Docker engine: {answer.stderr.strip().splitlines()[-1]}"
+    return None if answer.stdout.strip() == "linux" else "the Docker engine doesn't run Linux containers"
+
+
+def provide_base_images() -> None:
+    """Pull the images that the Dockerfile and the workflow tests build on, or make stand-ins.
+
+    Raises:
+        subprocess.CalledProcessError: neither was possible; what the script said is on stderr.
+    """
+    environment = os.environ | {"PYTHON": sys.executable, "ACT_RUNNER_IMAGE": RUNNER_IMAGE}
+    subprocess.run([ROOT / "tools" / "standin_images.sh"], env=environment, timeout=900, check=True)
+
+
+def build_image() -> str:
+    """Build the Dockerfile of this tree; the image's name.
+
+    Raises:
+        AssertionError: the build failed; the text ends with what the engine said last.
+    """
+    built = docker("build", "--tag", IMAGE, str(ROOT), check=False)
+    assert built.returncode == 0, f"docker build failed:\n{(built.stdout + built.stderr)[-4000:]}"
+    return IMAGE
