@@ -1,0 +1,52 @@
+"""A local Pulumi ESC, GitHub and Sentry: real HTTP servers on loopback.
+
+They stand in for the real services in `make run`, in the tests and in the benchmark:
+
+    with Sandbox() as box:
+        box.esc.create("acme/default/production", "values:\\n  greeting: hello\\n")
+        subprocess.run(["pulumi", "env", "open", "acme/default/production"], env={
+            "PULUMI_BACKEND_URL": box.esc.url, "PULUMI_ACCESS_TOKEN": box.esc.token, ...})
+"""
+
+from typing import Self
+
+from sandbox.esc import Esc, Revision
+from sandbox.github import Dispatch, GitHub, Permissions
+from sandbox.http import Fault, Recorded, RefusedError, Server
+from sandbox.sentry import Sentry
+
+__all__ = [
+    "Dispatch",
+    "Esc",
+    "Fault",
+    "GitHub",
+    "Permissions",
+    "Recorded",
+    "RefusedError",
+    "Revision",
+    "Sandbox",
+    "Sentry",
+    "Server",
+]
+
+
+class Sandbox:
+    """The three services, started and stopped together."""
+
+    def __init__(self) -> None:
+        self.esc = Esc()
+        self.github = GitHub()
+        self.sentry = Sentry()
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        return self.esc, self.github, self.sentry
+
+    def __enter__(self) -> Self:
+        for server in self.servers:
+            server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.servers:
+            server.stop()

@@ -1,0 +1,88 @@
+"""A local Pulumi ESC: environments with encrypted secrets, revisions, tags, and evaluation."""
+
+import secrets
+
+from sandbox.esc.definition import is_secret
+from sandbox.esc.environments import Revision
+from sandbox.esc.routes import EscRoutes
+
+__all__ = ["Esc", "Revision"]
+
+
+class Esc(EscRoutes):
+    """The service, with what a test or a demonstration does to it besides the requests of its clients.
+
+    A `path` is `organization/project/environment`. What the service refuses, these methods raise as
+    `sandbox.http.RefusedError`.
+    """
+
+    login = "sandbox"
+    """The owner of `token`."""
+    foreign_login = "somebody-else"
+    """The author of what `create` and `save` store."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = f"pul-{secrets.token_hex(20)}"
+        self.tokens[self.token] = self.login
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        """The accepted access tokens and their owners; take one out to revoke it."""
+        return self.accounts.tokens
+
+    def create(self, path: str, definition: str = "") -> None:
+        """Make an environment whose revision 1 is empty, and if there is a definition, revision 2 that."""
+        with self.lock:
+            self.environments.create(path, self.foreign_login)
+            if definition:
+                self.save(path, definition)
+
+    def save(self, path: str, definition: str) -> int:
+        """Save a definition as another writer does who sends no etag; gives the revision's number."""
+        with self.lock:
+            revision, _ = self.environments.save(path, definition, self.foreign_login, etag=None)
+            return revision.number
+
+    def delete(self, path: str) -> None:
+        with self.lock:
+            self.environments.delete(path)
+
+    def definition(self, path: str) -> str:
+        """The latest definition as it is stored and served, with ciphertext."""
+        with self.lock:
+            return self.environments.get(path).latest.definition
+
+    def decrypted(self, path: str) -> str:
+        """The latest definition with its secrets in plain text."""
+        with self.lock:
+            return self.environments.decrypted(self.environments.get(path).latest)
+
+    def values(self, path: str) -> dict[str, object]:
+        """The evaluated values, as `env open` prints them."""
+        with self.lock:
+            environment = self.environments.get(path)
+            name = f"{environment.project}/{environment.name}"
+            return self.environments.evaluate(environment.latest.definition, environment.organization, name).plain()
+
+    def is_secret(self, path: str, key: str) -> bool:
+        """Whether the top-level key under `values` is encrypted."""
+        return is_secret(self.definition(path), key)
+
+    def revision(self, path: str) -> int:
+        return self.revisions(path)[-1].number
+
+    def revisions(self, path: str) -> list[Revision]:
+        """Oldest first."""
+        with self.lock:
+            return list(self.environments.get(path).revisions)
+
+    def revision_tags(self, path: str) -> dict[str, int]:
+        """The revision tags, `latest` among them."""
+        with self.lock:
+            return {name: tag.revision for name, tag in self.environments.get(path).revision_tags.items()}
+
+    def tags(self, path: str) -> dict[str, str]:
+        """The tags of the environment itself."""
+        with self.lock:
+            return {name: tag.value for name, tag in self.environments.get(path).tags.items()}

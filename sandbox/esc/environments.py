@@ -1,0 +1,264 @@
+"""Environments, their revisions and their tags."""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from sandbox.esc.ciphertext import Cipher
+from sandbox.esc.definition import decrypt, encrypt
+from sandbox.esc.document import Diagnostic
+from sandbox.esc.evaluate import Evaluated, Secrets, evaluate
+from sandbox.http import RefusedError
+
+LATEST = "latest"
+DEFAULT_PROJECT = "default"
+ANONYMOUS = "<yaml>"
+"""What ESC calls a definition that is checked or opened without being saved."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_TAG_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}")
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One state of an environment. Numbers are consecutive, from 1, which is empty."""
+
+    number: int
+    definition: str
+    """As it is stored: with ciphertext."""
+    etag: str
+    created: datetime
+    author: str
+
+
+@dataclass
+class RevisionTag:
+    name: str
+    revision: int
+    created: datetime
+    modified: datetime
+    editor: str
+
+
+@dataclass
+class EnvironmentTag:
+    """A name and a value that are put on a whole environment."""
+
+    id: str
+    name: str
+    value: str
+    created: datetime
+    modified: datetime
+    editor: str
+
+
+@dataclass
+class Environment:
+    organization: str
+    project: str
+    name: str
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    revisions: list[Revision] = field(default_factory=list)
+    revision_tags: dict[str, RevisionTag] = field(default_factory=dict)
+    tags: dict[str, EnvironmentTag] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        return f"{self.organization}/{self.project}/{self.name}"
+
+    @property
+    def latest(self) -> Revision:
+        return self.revisions[-1]
+
+    def add_revision(self, definition: str, author: str) -> Revision:
+        """The etag is new with every revision, also if the definition is that of an earlier one."""
+        number = len(self.revisions) + 1
+        etag = hashlib.sha256(f"{self.id}@{number}\n{definition}".encode()).hexdigest()[:32]
+        now = datetime.now(UTC)
+        self.revisions.append(Revision(number, definition, f'"{etag}"', now, author))
+        latest = self.revision_tags.setdefault(LATEST, RevisionTag(LATEST, number, now, now, author))
+        latest.revision, latest.modified, latest.editor = number, now, author
+        return self.latest
+
+    def revision(self, version: str) -> Revision | None:
+        """The revision with that number, or with that tag; an empty version is the latest."""
+        if version.isdecimal():
+            number = int(version)
+        else:
+            tag = self.revision_tags.get(version or LATEST)
+            number = tag.revision if tag else 0
+        return self.revisions[number - 1] if 1 <= number <= len(self.revisions) else None
+
+    def tags_of(self, revision: Revision) -> list[str]:
+        return sorted(tag.name for tag in self.revision_tags.values() if tag.revision == revision.number)
+
+
+class Environments:
+    """All environments of the service. What can't be done is `RefusedError` with the HTTP status of the
+    service."""
+
+    def __init__(self) -> None:
+        self.cipher = Cipher()
+        self._environments: dict[str, Environment] = {}
+
+    def __iter__(self) -> Iterator[Environment]:
+        return iter(sorted(self._environments.values(), key=lambda environment: environment.path))
+
+    def organizations(self) -> list[str]:
+        return sorted({environment.organization for environment in self._environments.values()})
+
+    def get(self, path: str) -> Environment:
+        try:
+            return self._environments[path]
+        except KeyError:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"Environment '{path}' not found") from None
+
+    def create(self, path: str, author: str) -> Environment:
+        organization, project, name = _split(path)
+        if path in self._environments:
+            raise RefusedError(HTTPStatus.CONFLICT, f"Environment '{path}' already exists")
+        environment = Environment(organization, project, name)
+        environment.add_revision("", author)
+        self._environments[path] = environment
+        return environment
+
+    def delete(self, path: str) -> None:
+        del self._environments[self.get(path).path]
+
+    def save(self, path: str, definition: str, author: str, etag: str | None) -> tuple[Revision, list[Diagnostic]]:
+        """Store a new revision with its secrets encrypted; the diagnostics are its warnings.
+
+        An etag that isn't the latest revision's is refused with 409, a definition with errors with 400.
+        """
+        environment = self.get(path)
+        if etag and etag != environment.latest.etag:
+            message = f"Environment '{path}' has been modified since it was read"
+            raise RefusedError(HTTPStatus.CONFLICT, message)
+        checked = self.evaluate(definition, environment.organization, f"{environment.project}/{environment.name}")
+        refuse_errors(checked)
+        return environment.add_revision(encrypt(definition, self.cipher), author), checked.diagnostics
+
+    def decrypted(self, revision: Revision) -> str:
+        return decrypt(revision.definition, self.cipher)
+
+    def evaluate(
+        self, definition: str, organization: str, name: str = ANONYMOUS, secrets: Secrets = Secrets.SHOWN
+    ) -> Evaluated:
+        def load(imported: str) -> str | None:
+            return self._imported(organization, imported)
+
+        return evaluate(name, definition, cipher=self.cipher, load=load, secrets=secrets)
+
+    def _imported(self, organization: str, reference: str) -> str | None:
+        """The definition of `[project/]name[@version]`."""
+        path, _, version = reference.partition("@")
+        full = path if "/" in path else f"{DEFAULT_PROJECT}/{path}"
+        environment = self._environments.get(f"{organization}/{full}")
+        revision = environment.revision(version) if environment else None
+        return revision.definition if revision else None
+
+    def clone(self, path: str, to: str, author: str, *, history: bool, tags: bool, revision_tags: bool) -> None:
+        source = self.get(path)
+        clone = self.create(to, author)
+        if history:
+            clone.revisions = list(source.revisions)
+        else:
+            clone.add_revision(source.latest.definition, author)
+        clone.revision_tags[LATEST].revision = clone.latest.number
+        if tags:
+            clone.tags = {name: replace(tag, id=secrets.token_hex(8)) for name, tag in source.tags.items()}
+        if revision_tags and history:
+            clone.revision_tags |= {name: replace(tag) for name, tag in source.revision_tags.items()}
+
+    # Revision tags.
+
+    def revision_tag(self, path: str, name: str) -> RevisionTag:
+        try:
+            return self.get(path).revision_tags[name]
+        except KeyError:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"Tag '{name}' not found") from None
+
+    def create_revision_tag(self, path: str, name: str, revision: int | None, editor: str) -> None:
+        environment = self.get(path)
+        if not _TAG_NAME.fullmatch(name):
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"Invalid tag name '{name}'")
+        if name in environment.revision_tags:
+            raise RefusedError(HTTPStatus.CONFLICT, f"Tag '{name}' already exists")
+        number = _number(environment, revision)
+        now = datetime.now(UTC)
+        environment.revision_tags[name] = RevisionTag(name, number, now, now, editor)
+
+    def update_revision_tag(self, path: str, name: str, revision: int | None, editor: str) -> None:
+        tag = self.revision_tag(path, name)
+        _keep_latest(name)
+        tag.revision = _number(self.get(path), revision)
+        tag.modified, tag.editor = datetime.now(UTC), editor
+
+    def delete_revision_tag(self, path: str, name: str) -> None:
+        self.revision_tag(path, name)
+        _keep_latest(name)
+        del self.get(path).revision_tags[name]
+
+    # Environment tags.
+
+    def tag(self, path: str, name: str) -> EnvironmentTag:
+        try:
+            return self.get(path).tags[name]
+        except KeyError:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"Tag '{name}' not found") from None
+
+    def create_tag(self, path: str, name: str, value: str, editor: str) -> EnvironmentTag:
+        tags = self.get(path).tags
+        if not name or not value:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "A tag needs a name and a value")
+        if name in tags:
+            raise RefusedError(HTTPStatus.CONFLICT, f"Tag '{name}' already exists")
+        now = datetime.now(UTC)
+        tags[name] = EnvironmentTag(secrets.token_hex(8), name, value, now, now, editor)
+        return tags[name]
+
+    def update_tag(self, path: str, name: str, current: str, to: tuple[str, str], editor: str) -> EnvironmentTag:
+        """Rename a tag, or give it another value: `to` is the new name and value, empty for what stays."""
+        tags = self.get(path).tags
+        tag = self.tag(path, name)
+        if tag.value != current:
+            raise RefusedError(HTTPStatus.CONFLICT, f"Tag '{name}' has another value by now")
+        new_name, new_value = to[0] or tag.name, to[1] or tag.value
+        if new_name != name and new_name in tags:
+            raise RefusedError(HTTPStatus.CONFLICT, f"Tag '{new_name}' already exists")
+        del tags[name]
+        tags[new_name] = replace(tag, name=new_name, value=new_value, modified=datetime.now(UTC), editor=editor)
+        return tags[new_name]
+
+    def delete_tag(self, path: str, name: str) -> None:
+        self.tag(path, name)
+        del self.get(path).tags[name]
+
+
+def refuse_errors(evaluated: Evaluated) -> None:
+    if evaluated.failed:
+        diagnostics = [diagnostic.to_json() for diagnostic in evaluated.diagnostics]
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "Bad Request: invalid definition", diagnostics=diagnostics)
+
+
+def _split(path: str) -> tuple[str, str, str]:
+    parts = path.split("/")
+    if len(parts) != 3 or not all(_NAME.fullmatch(part) for part in parts):
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"Invalid environment name '{path}'")
+    return parts[0], parts[1], parts[2]
+
+
+def _number(environment: Environment, revision: int | None) -> int:
+    found = environment.revision("" if revision is None else str(revision))
+    if found is None:
+        raise RefusedError(HTTPStatus.NOT_FOUND, f"Revision {revision} not found")
+    return found.number
+
+
+def _keep_latest(name: str) -> None:
+    if name == LATEST:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"The tag '{LATEST}' can't be changed")

@@ -1,0 +1,370 @@
+"""ESC's REST interface, as far as the `pulumi env` commands and the package `pulumi-esc-sdk` use it.
+
+Paths, bodies and headers are those of `cmd/esc/cli/client/client.go` and `apitype.go` in
+github.com/pulumi/esc v0.26.0, and of `pulumi_esc_sdk/api/esc_api.py`. A definition travels as raw YAML in
+both directions. The answers to reading and saving one carry the headers `ETag` and `Pulumi-ESC-Revision`; the
+precondition of a save travels in a request header that is called `ETag` as well. An error's body is `{"code",
+"message"}`, with `"diagnostics"` if a definition is refused.
+"""
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+
+from flask import g, request
+from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response
+
+from sandbox.esc.environments import DEFAULT_PROJECT, Environment, Environments, EnvironmentTag, Revision, RevisionTag
+from sandbox.esc.environments import refuse_errors as refuse_errors_of
+from sandbox.esc.evaluate import Content, Evaluated, Secrets, Value
+from sandbox.esc.expressions import parse_path
+from sandbox.http import Json, RefusedError, Route, Server
+
+PAGE_OF_ENVIRONMENTS = 100
+PAGE_OF_REVISIONS = 500
+LAST_PAGE_OF_TAGS = "0"
+
+_ORGANIZATION = "/api/esc/environments/<organization>"
+_ENVIRONMENT = _ORGANIZATION + "/<project>/<name>"
+_VERSION = _ENVIRONMENT + "/versions/<version>"
+_REVISION_TAGS = _ENVIRONMENT + "/versions/tags"
+_TAGS = _ENVIRONMENT + "/tags"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a token that the service issued itself may do, and until when; others may do everything."""
+
+    organization: str
+    team: str | None = None
+    expires: float | None = None
+    """Seconds since the epoch."""
+
+
+@dataclass
+class Accounts:
+    """Who may sign in."""
+
+    tokens: dict[str, str] = field(default_factory=dict)
+    """Accepted access tokens and the logins that they belong to."""
+    grants: dict[str, Grant] = field(default_factory=dict)
+
+
+class EscRoutes(Server):
+    """The routes. Each function is named like the client's method that calls it."""
+
+    def __init__(self) -> None:
+        self.accounts = Accounts()
+        self.environments = Environments()
+        self._opened: dict[str, Evaluated] = {}
+        super().__init__()
+
+    def routes(self) -> Iterable[Route]:
+        yield "GET /api/user", self.get_user
+        yield "GET /api/user/organizations/default", self.get_default_organization
+        yield "GET /api/esc/environments", self.list_environments
+        yield f"GET {_ORGANIZATION}", self.list_environments
+        yield f"POST {_ORGANIZATION}", self.create_environment
+        yield f"POST {_ORGANIZATION}/yaml/check", self.check_yaml
+        yield f"POST {_ORGANIZATION}/yaml/open", self.open_yaml
+        yield f"GET {_ORGANIZATION}/yaml/open/<session>", self.read_opened
+        yield f"GET {_ENVIRONMENT}", self.get_environment
+        yield f"PATCH {_ENVIRONMENT}", self.update_environment
+        yield f"DELETE {_ENVIRONMENT}", self.delete_environment
+        yield f"POST {_ENVIRONMENT}/clone", self.clone_environment
+        yield f"GET {_ENVIRONMENT}/decrypt", self.decrypt_environment
+        yield f"POST {_ENVIRONMENT}/open", self.open_environment
+        yield f"GET {_ENVIRONMENT}/open/<session>", self.read_opened
+        yield f"GET {_ENVIRONMENT}/open//<session>", self.read_opened
+        yield f"GET {_ENVIRONMENT}/versions", self.list_revisions
+        yield f"GET {_VERSION}", self.get_environment
+        yield f"GET {_VERSION}/decrypt", self.decrypt_environment
+        yield f"POST {_VERSION}/open", self.open_environment
+        yield f"GET {_REVISION_TAGS}", self.list_revision_tags
+        yield f"POST {_REVISION_TAGS}", self.create_revision_tag
+        yield f"GET {_REVISION_TAGS}/<tag>", self.get_revision_tag
+        yield f"PATCH {_REVISION_TAGS}/<tag>", self.update_revision_tag
+        yield f"DELETE {_REVISION_TAGS}/<tag>", self.delete_revision_tag
+        yield f"GET {_TAGS}", self.list_tags
+        yield f"POST {_TAGS}", self.create_tag
+        yield f"GET {_TAGS}/<tag>", self.get_tag
+        yield f"PATCH {_TAGS}/<tag>", self.update_tag
+        yield f"DELETE {_TAGS}/<tag>", self.delete_tag
+
+    def error_body(self, status: int, message: str, details: Json) -> Json:
+        return {"code": status, "message": message, **details}
+
+    def admit(self) -> None:
+        """`Authorization: token T`. Without a valid one the answer is 401 before anything else."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        login = self.accounts.tokens.get(token) if scheme.lower() == "token" else None
+        grant = self.accounts.grants.get(token)
+        if login is None or (grant and grant.expires is not None and grant.expires <= time.time()):
+            raise RefusedError(HTTPStatus.UNAUTHORIZED, "Unauthorized: No credentials provided or are invalid.")
+        g.login, g.grant = login, grant
+        organization = (request.view_args or {}).get("organization")
+        if organization and not self._is_member(organization):
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"Organization '{organization}' not found")
+
+    def _is_member(self, organization: str) -> bool:
+        return g.grant is None or g.grant.organization == organization
+
+    # The account.
+
+    def get_user(self) -> ResponseReturnValue:
+        names = [g.grant.organization] if g.grant else self._organizations()
+        organizations = [{"githubLogin": name, "name": name, "avatarUrl": ""} for name in names]
+        user = {"id": g.login, "githubLogin": g.login, "name": g.login, "email": "", "avatarUrl": ""}
+        token = {"name": g.login, "organization": g.grant.organization, "team": g.grant.team or ""} if g.grant else None
+        return {**user, "organizations": organizations, "identities": [], **({"tokenInfo": token} if token else {})}
+
+    def get_default_organization(self) -> ResponseReturnValue:
+        return {"gitHubLogin": g.grant.organization if g.grant else self._organizations()[0]}
+
+    def _organizations(self) -> list[str]:
+        return self.environments.organizations() or [g.login]
+
+    # Environments.
+
+    def list_environments(self, organization: str | None = None) -> ResponseReturnValue:
+        """A page ends with the token that the next one is asked for with, the last with none."""
+        found = [
+            environment
+            for environment in self.environments
+            if organization in (None, environment.organization) and self._is_member(environment.organization)
+        ]
+        begin = _integer(request.args, "continuationToken", 0)
+        page, rest = found[begin : begin + PAGE_OF_ENVIRONMENTS], found[begin + PAGE_OF_ENVIRONMENTS :]
+        answer: Json = {"environments": [_listed(environment) for environment in page]}
+        return answer | ({"nextToken": str(begin + PAGE_OF_ENVIRONMENTS)} if rest else {})
+
+    def create_environment(self, organization: str) -> ResponseReturnValue:
+        body = _json_body()
+        project = body.get("project") or DEFAULT_PROJECT
+        self.environments.create(f"{organization}/{project}/{body.get('name', '')}", g.login)
+        return "", HTTPStatus.NO_CONTENT
+
+    def delete_environment(self, organization: str, project: str, name: str) -> ResponseReturnValue:
+        self.environments.delete(f"{organization}/{project}/{name}")
+        return "", HTTPStatus.NO_CONTENT
+
+    def clone_environment(self, organization: str, project: str, name: str) -> ResponseReturnValue:
+        body = _json_body()
+        self.environments.clone(
+            f"{organization}/{project}/{name}",
+            f"{organization}/{body.get('project') or project}/{body.get('name', '')}",
+            g.login,
+            history=bool(body.get("preserveHistory")),
+            tags=bool(body.get("preserveEnvironmentTags")),
+            revision_tags=bool(body.get("preserveRevisionTags")),
+        )
+        return "", HTTPStatus.NO_CONTENT
+
+    def get_environment(self, organization: str, project: str, name: str, version: str = "") -> ResponseReturnValue:
+        revision = self._revision(f"{organization}/{project}/{name}", version)
+        return _definition(revision, revision.definition)
+
+    def decrypt_environment(self, organization: str, project: str, name: str, version: str = "") -> ResponseReturnValue:
+        revision = self._revision(f"{organization}/{project}/{name}", version)
+        return _definition(revision, self.environments.decrypted(revision))
+
+    def update_environment(self, organization: str, project: str, name: str) -> ResponseReturnValue:
+        revision, warnings = self.environments.save(
+            f"{organization}/{project}/{name}", _yaml_body(), g.login, request.headers.get("ETag")
+        )
+        diagnostics = {"diagnostics": [warning.to_json() for warning in warnings]} if warnings else {}
+        return diagnostics, HTTPStatus.OK, _headers(revision)
+
+    def _revision(self, path: str, version: str) -> Revision:
+        revision = self.environments.get(path).revision(version)
+        if revision is None:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"Revision or tag '{version}' of environment '{path}' not found")
+        return revision
+
+    # Values.
+
+    def check_yaml(self, organization: str) -> ResponseReturnValue:
+        shown = request.args.get("showSecrets", "").lower() == "true"
+        mode = Secrets.SHOWN if shown else Secrets.UNKNOWN
+        checked = self.environments.evaluate(_yaml_body(), organization, secrets=mode)
+        refuse_errors_of(checked)
+        return checked.to_json()
+
+    def open_yaml(self, organization: str) -> ResponseReturnValue:
+        return self._open(self.environments.evaluate(_yaml_body(), organization))
+
+    def open_environment(self, organization: str, project: str, name: str, version: str = "") -> ResponseReturnValue:
+        revision = self._revision(f"{organization}/{project}/{name}", version)
+        return self._open(self.environments.evaluate(revision.definition, organization, f"{project}/{name}"))
+
+    def _open(self, evaluated: Evaluated) -> ResponseReturnValue:
+        refuse_errors_of(evaluated)
+        session = secrets.token_hex(16)
+        self._opened[session] = evaluated
+        return {"id": session}
+
+    def read_opened(self, session: str, **_: str) -> ResponseReturnValue:
+        """The whole opened environment, or one of its values with `?property=PATH`."""
+        evaluated = self._opened.get(session)
+        if evaluated is None:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"Open environment '{session}' not found")
+        path = request.args.get("property")
+        return evaluated.to_json() if path is None else _property(evaluated, path).to_json()
+
+    # Revisions.
+
+    def list_revisions(self, organization: str, project: str, name: str) -> ResponseReturnValue:
+        """Newest first, those below `before` (0: all), at most `count`."""
+        environment = self.environments.get(f"{organization}/{project}/{name}")
+        before = _integer(request.args, "before", 0)
+        count = _integer(request.args, "count", PAGE_OF_REVISIONS)
+        found = [item for item in reversed(environment.revisions) if not before or item.number < before]
+        return [_revision(environment, item) for item in found[:count]]
+
+    def list_revision_tags(self, organization: str, project: str, name: str) -> ResponseReturnValue:
+        """By name, those after the name `after`. The CLI asks until a page is empty."""
+        environment = self.environments.get(f"{organization}/{project}/{name}")
+        after = request.args.get("after", "")
+        count = _integer(request.args, "count", PAGE_OF_REVISIONS)
+        found = [tag for tag_name, tag in sorted(environment.revision_tags.items()) if tag_name > after][:count]
+        return {"tags": [_revision_tag(tag) for tag in found], "nextToken": found[-1].name if found else ""}
+
+    def get_revision_tag(self, organization: str, project: str, name: str, tag: str) -> ResponseReturnValue:
+        return _revision_tag(self.environments.revision_tag(f"{organization}/{project}/{name}", tag))
+
+    def create_revision_tag(self, organization: str, project: str, name: str) -> ResponseReturnValue:
+        body = _json_body()
+        path = f"{organization}/{project}/{name}"
+        self.environments.create_revision_tag(path, body.get("name", ""), body.get("revision"), g.login)
+        return "", HTTPStatus.NO_CONTENT
+
+    def update_revision_tag(self, organization: str, project: str, name: str, tag: str) -> ResponseReturnValue:
+        path = f"{organization}/{project}/{name}"
+        self.environments.update_revision_tag(path, tag, _json_body().get("revision"), g.login)
+        return "", HTTPStatus.NO_CONTENT
+
+    def delete_revision_tag(self, organization: str, project: str, name: str, tag: str) -> ResponseReturnValue:
+        self.environments.delete_revision_tag(f"{organization}/{project}/{name}", tag)
+        return "", HTTPStatus.NO_CONTENT
+
+    # Tags of environments.
+
+    def list_tags(self, organization: str, project: str, name: str) -> ResponseReturnValue:
+        """All in one page; the CLI asks on until `nextToken` is "0"."""
+        tags = self.environments.get(f"{organization}/{project}/{name}").tags
+        return {"tags": {key: _tag(tag) for key, tag in sorted(tags.items())}, "nextToken": LAST_PAGE_OF_TAGS}
+
+    def get_tag(self, organization: str, project: str, name: str, tag: str) -> ResponseReturnValue:
+        return _tag(self.environments.tag(f"{organization}/{project}/{name}", tag))
+
+    def create_tag(self, organization: str, project: str, name: str) -> ResponseReturnValue:
+        body = _json_body()
+        path = f"{organization}/{project}/{name}"
+        return _tag(self.environments.create_tag(path, body.get("name", ""), body.get("value", ""), g.login))
+
+    def update_tag(self, organization: str, project: str, name: str, tag: str) -> ResponseReturnValue:
+        body = _json_body()
+        new = body.get("newTag", {})
+        path = f"{organization}/{project}/{name}"
+        current = body.get("currentTag", {}).get("value", "")
+        to = new.get("name", ""), new.get("value", "")
+        return _tag(self.environments.update_tag(path, tag, current, to, g.login))
+
+    def delete_tag(self, organization: str, project: str, name: str, tag: str) -> ResponseReturnValue:
+        self.environments.delete_tag(f"{organization}/{project}/{name}", tag)
+        return "", HTTPStatus.NO_CONTENT
+
+
+def _json_body() -> Json:
+    body = request.get_json(force=True, silent=True)
+    if not isinstance(body, dict):
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "Bad Request: the body must be a JSON object")
+    return body
+
+
+def _yaml_body() -> str:
+    try:
+        return request.get_data().decode()
+    except UnicodeDecodeError:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "Bad Request: the definition must be UTF-8") from None
+
+
+def _integer(arguments: Mapping[str, str], name: str, default: int) -> int:
+    text = arguments.get(name) or str(default)
+    if not text.isdecimal():
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: '{name}' must be a number")
+    return int(text)
+
+
+def _headers(revision: Revision) -> dict[str, str]:
+    return {"ETag": revision.etag, "Pulumi-ESC-Revision": str(revision.number)}
+
+
+def _definition(revision: Revision, text: str) -> Response:
+    return Response(text, headers=_headers(revision), content_type="application/x-yaml; charset=utf-8")
+
+
+def _property(evaluated: Evaluated, path: str) -> Value:
+    found: Value | None = None
+    content: Content = evaluated.values
+    for accessor in parse_path(path).path:
+        found = None
+        if isinstance(content, dict) and isinstance(accessor, str):
+            found = content.get(accessor)
+        elif isinstance(content, list) and isinstance(accessor, int) and accessor < len(content):
+            found = content[accessor]
+        content = found.content if found else None
+    if found is None:
+        raise RefusedError(HTTPStatus.NOT_FOUND, f"Property '{path}' not found")
+    return found
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _listed(environment: Environment) -> Json:
+    return {
+        "organization": environment.organization,
+        "project": environment.project,
+        "name": environment.name,
+        "created": _time(environment.revisions[0].created),
+        "modified": _time(environment.latest.created),
+    }
+
+
+def _revision(environment: Environment, revision: Revision) -> Json:
+    return {
+        "number": revision.number,
+        "created": _time(revision.created),
+        "creatorLogin": revision.author,
+        "creatorName": revision.author,
+        "tags": environment.tags_of(revision),
+    }
+
+
+def _revision_tag(tag: RevisionTag) -> Json:
+    return {
+        "name": tag.name,
+        "revision": tag.revision,
+        "created": _time(tag.created),
+        "modified": _time(tag.modified),
+        "editorLogin": tag.editor,
+        "editorName": tag.editor,
+    }
+
+
+def _tag(tag: EnvironmentTag) -> Json:
+    return {
+        "id": tag.id,
+        "name": tag.name,
+        "value": tag.value,
+        "created": _time(tag.created),
+        "modified": _time(tag.modified),
+        "editorLogin": tag.editor,
+        "editorName": tag.editor,
+    }
