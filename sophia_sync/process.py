@@ -73,7 +73,8 @@ class Child:
 
     def finish(self) -> Finished:
         """Close standard input, read the rest and wait for the end."""
-        self.send(b"")
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.close()
         stdout = self.stdout.read()
         code = self._popen.wait()
         self._watchdog.cancel()

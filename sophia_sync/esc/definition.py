@@ -449,8 +449,8 @@ def _below(document: Document, pair: _Pair, block: str) -> _Edit:
     text, newline = document.text, document.newline
     leaf = max(at for at in range(pair.key, pair.after) if isinstance(document.node(at), NodeEvent))
     event = document.node(leaf)
-    if isinstance(event, ScalarEvent) and event.style in ("|", ">"):
-        # The blank lines that end a block scalar may belong to its value (`|+`): stay behind them.
+    if isinstance(event, ScalarEvent) and event.style in ("|", ">") and event.value.endswith("\n\n"):
+        # The blank lines that end this block scalar belong to its value (`|+`): stay behind them.
         at = document.end(leaf)
         if text[:at].endswith(("\n", "\r")):
             return _Edit(at, at, block + newline)

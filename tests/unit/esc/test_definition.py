@@ -1,0 +1,305 @@
+"""What a definition holds, the change of our keys in it, and the proof."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from sophia_sync.errors import DefinitionError
+from sophia_sync.esc.definition import Change, HeldKind, merge, parse, prove
+from tests.support.definitions import OURS, sample, value
+
+DSN = Change("SENTRY_DSN", SecretStr("https://k@h.example/1"), secret=True)
+SLUG = Change("SENTRY_PROJECT_SLUG", SecretStr("0123"), secret=False)
+BLOCK = '  SENTRY_DSN:\n    fn::secret: "https://k@h.example/1"\n  SENTRY_PROJECT_SLUG: "0123"\n'
+FLOW = 'SENTRY_DSN: {fn::secret: "https://k@h.example/1"}, SENTRY_PROJECT_SLUG: "0123"'
+
+
+def merged(text: str, *changes: Change) -> str:
+    return merge(parse(text), changes or (DSN, SLUG))
+
+
+class TestHeld:
+    @pytest.mark.parametrize(
+        ("entry", "kind", "held"),
+        [
+            ("plain", HeldKind.PLAIN, "plain"),
+            ("'0123'", HeldKind.PLAIN, "0123"),
+            ("|-\n    two\n    lines", HeldKind.PLAIN, "two\nlines"),
+            ("!!str 12", HeldKind.PLAIN, "12"),
+            ("{fn::secret: s}", HeldKind.SECRET, "s"),
+            ("\n    fn::secret: |\n      key\n", HeldKind.SECRET, "key\n"),
+            ("{fn::secret: {ciphertext: ZXNjeA==}}", HeldKind.CIPHERTEXT, None),
+            ("12", HeldKind.OTHER, None),
+            ("true", HeldKind.OTHER, None),
+            ("", HeldKind.OTHER, None),
+            ("${other}", HeldKind.OTHER, None),
+            ("a$$b", HeldKind.OTHER, None),
+            ("[a]", HeldKind.OTHER, None),
+            ("{a: b}", HeldKind.OTHER, None),
+            ("{fn::secret: 12}", HeldKind.OTHER, None),
+            ("{fn::secret: [a]}", HeldKind.OTHER, None),
+            ("{fn::secret: {ciphertext: a, b: c}}", HeldKind.OTHER, None),
+            ("{fn::secret: s, b: c}", HeldKind.OTHER, None),
+            ("{fn::open::aws-login: {}}", HeldKind.OTHER, None),
+            ("{}", HeldKind.OTHER, None),
+        ],
+    )
+    def test_kind_and_value(self, entry: str, kind: HeldKind, held: str | None) -> None:
+        found = parse(f"values:\n  K: {entry}\n").held()["K"]
+        assert found.kind is kind
+        assert (found.value.get_secret_value() if found.value else None) == held
+        assert found.encrypted == (kind in (HeldKind.SECRET, HeldKind.CIPHERTEXT))
+
+    @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "imports: [a]\n", "values:\n", "values: {}\n"])
+    def test_nothing(self, text: str) -> None:
+        assert parse(text).held() == {}
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("a: [", "isn't valid YAML (line "),
+            ("values:\n\ta: 1\n", "isn't valid YAML (line 2"),
+            ("a: \x01", "isn't valid YAML"),
+            ("- a\n", "isn't a mapping"),
+            ("values: [a]\n", "`values:` in the environment's definition isn't a mapping"),
+            ("values: text\n", "`values:` in the environment's definition isn't a mapping"),
+            ("a: 1\n---\nb: 2\n", "more than one YAML document"),
+            ("values: {a: 1, 'a': 2}\n", "A key stands twice in `values:`: 'a'"),
+            ("values: {}\nvalues: {}\n", "A key stands twice in the definition: 'values'"),
+        ],
+    )
+    def test_refused(self, text: str, words: str) -> None:
+        with pytest.raises(DefinitionError) as error:
+            parse(text)
+        assert words in error.value.what
+        assert error.value.todo
+
+
+class TestMerge:
+    """Each case shows the text before and after."""
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("", "values:\n" + BLOCK),
+            ("# head\n", "# head\nvalues:\n" + BLOCK),
+            ("# head", "# head\nvalues:\n" + BLOCK),
+            ("--- # start\n", "--- # start\nvalues:\n" + BLOCK),
+            ("imports: [a]\n", "imports: [a]\nvalues:\n" + BLOCK),
+            ("imports: [a]", "imports: [a]\nvalues:\n" + BLOCK.rstrip("\n")),
+            ("values:\n", "values:\n" + BLOCK),
+            ("values:  # why\nimports: [a]\n", "values:  # why\n" + BLOCK + "imports: [a]\n"),
+            ("values: {}\n", f"values: {{{FLOW}}}\n"),
+            ("values: null # why\n", f"values: {{{FLOW}}} # why\n"),
+            ("values: ~", f"values: {{{FLOW}}}"),
+            ("{}", f"{{values: {{{FLOW}}}}}"),
+            ("{imports: [a]}", f"{{values: {{{FLOW}}}, imports: [a]}}"),
+            ("{values: , imports: [a]}", f"{{values: {{{FLOW}}} , imports: [a]}}"),
+            ("values: {A: 1,}\n", f"values: {{{FLOW}, A: 1,}}\n"),
+            ('{"values":{"A":1}}', f'{{"values":{{{FLOW}, "A":1}}}}'),
+            ("values:\n  A: 1 # x\n  # y\n\n# end\n", "values:\n  A: 1 # x\n" + BLOCK + "  # y\n\n# end\n"),
+            ("values:\n  A: 1", "values:\n  A: 1\n" + BLOCK.rstrip("\n")),
+            ("values:\n  A: |+\n    x\n\n\n# end\n", "values:\n  A: |+\n    x\n\n\n" + BLOCK + "# end\n"),
+            ("values:\n  A: |\n    x", "values:\n" + BLOCK + "  A: |\n    x"),
+            ("imports: |\n  x", "values:\n" + BLOCK + "imports: |\n  x"),
+            (
+                "values: !!map\n    A: 1\n",
+                "values: !!map\n    A: 1\n" + BLOCK.replace("\n  ", "\n    ").replace("  S", "    S", 1),
+            ),
+            ("\ufeffvalues:\n", "\ufeffvalues:\n" + BLOCK),
+        ],
+    )
+    def test_new_keys(self, before: str, after: str) -> None:
+        assert merged(before) == after
+
+    def test_new_keys_with_crlf(self) -> None:
+        assert merged("values:\r\n  A: 1\r\n") == "values:\r\n  A: 1\r\n" + BLOCK.replace("\n", "\r\n")
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("  SENTRY_DSN:\n    fn::secret:\n      ciphertext: a  # b\n", '  SENTRY_DSN:\n    fn::secret: "V"  # b\n'),
+            ("  SENTRY_DSN:\n    # a\n    fn::secret: x\n", '  SENTRY_DSN:\n    # a\n    fn::secret: "V"\n'),
+            ("  SENTRY_DSN: {fn::secret: x} # a\n", '  SENTRY_DSN: {fn::secret: "V"} # a\n'),
+            ("  SENTRY_DSN: plain # a\n", '  SENTRY_DSN: {fn::secret: "V"} # a\n'),
+            ("  'SENTRY_DSN' : |- # a\n    x\n\n", "  'SENTRY_DSN' : {fn::secret: \"V\"}\n\n"),
+            ("  SENTRY_DSN: ${other}\n", '  SENTRY_DSN: {fn::secret: "V"}\n'),
+            ("  SENTRY_DSN:\n    fn::open::x:\n      a: 1\n", '  SENTRY_DSN:\n    fn::secret: "V"\n'),
+            ("  SENTRY_DSN:\n    - 1\n    - 2 # a\n", '  SENTRY_DSN: {fn::secret: "V"} # a\n'),
+            (
+                "  SENTRY_DSN: # a\n  # b\n  - 1\n  # c\n  A: 1\n",
+                '  SENTRY_DSN: {fn::secret: "V"} # a\n  # b\n  # c\n  A: 1\n',
+            ),
+            ("  SENTRY_DSN: # a\n  - 1 # b\n", '  SENTRY_DSN: {fn::secret: "V"} # a\n   # b\n'),
+            ("  SENTRY_DSN: # a\n  - 1", '  SENTRY_DSN: {fn::secret: "V"} # a\n'),
+            ("  SENTRY_DSN:\n  A: 1\n", '  SENTRY_DSN: {fn::secret: "V"}\n  A: 1\n'),
+            ("  SENTRY_DSN: # a\n", '  SENTRY_DSN: {fn::secret: "V"} # a\n'),
+            ("  SENTRY_DSN: &a x\n", '  SENTRY_DSN: {fn::secret: "V"}\n'),
+            ("  ? SENTRY_DSN\n  : x\n", '  ? SENTRY_DSN\n  : {fn::secret: "V"}\n'),
+        ],
+    )
+    def test_an_existing_key_in_block_style(self, before: str, after: str) -> None:
+        assert merged("values:\n" + before, Change("SENTRY_DSN", SecretStr("V"), secret=True)) == "values:\n" + after
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("{SENTRY_DSN: x, A: 1}", '{SENTRY_DSN: "V", A: 1}'),
+            ('{"SENTRY_DSN":"x"}', '{"SENTRY_DSN":"V"}'),
+            ("{SENTRY_DSN, A}", '{SENTRY_DSN: "V", A}'),
+            ("{SENTRY_DSN: , A: 1}", '{SENTRY_DSN: "V" , A: 1}'),
+            ("{SENTRY_DSN: {fn::secret: {ciphertext: x}}}", '{SENTRY_DSN: "V"}'),
+            ("{SENTRY_DSN:\n    [1,\n     2], A: 1}", '{SENTRY_DSN:\n    "V", A: 1}'),
+        ],
+    )
+    def test_an_existing_key_in_flow_style(self, before: str, after: str) -> None:
+        change = Change("SENTRY_DSN", SecretStr("V"), secret=False)
+        assert merged(f"values: {before}\n", change) == f"values: {after}\n"
+
+    def test_an_encrypted_key_in_block_style_becomes_plain(self) -> None:
+        before = "values:\n  SENTRY_PROJECT_SLUG:\n    fn::secret:\n      ciphertext: a\n  A: 1\n"
+        assert merged(before, SLUG) == 'values:\n  SENTRY_PROJECT_SLUG: "0123"\n  A: 1\n'
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "values:\n  SENTRY_DSN: &a x\n  OTHER: *a\n",  # the anchor would go, the alias would stay
+            "values:\n  A: &a y\n  SENTRY_DSN: &a x\n  OTHER: *a\n",  # the alias would mean something else
+            "values: {}\n...\n# a second document would begin here\n" + "---\n",
+        ],
+    )
+    def test_refuses_what_would_change_something_else(self, text: str) -> None:
+        with pytest.raises(DefinitionError):
+            merged(text, DSN)
+
+    def test_a_thousand_keys(self) -> None:
+        text = "values:\n" + "".join(f"  K{n}: {{fn::secret: v{n}}} # c\n" for n in range(1000))
+        assert merged(text) == text + BLOCK
+
+
+class TestProof:
+    OLD = "# a\nimports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: old\n  B: two\n"
+
+    @pytest.mark.parametrize(
+        "new",
+        [
+            pytest.param("imports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {S}\n", id="a foreign key is gone"),
+            pytest.param("imports: [x]\nvalues:\n  A: 2\n  SENTRY_DSN: {S}\n  B: two\n", id="a foreign value differs"),
+            pytest.param("imports: [x]\nvalues:\n  A: '1'\n  SENTRY_DSN: {S}\n  B: two\n", id="a foreign type differs"),
+            pytest.param("imports: [x]\nvalues:\n  B: two\n  A: 1\n  SENTRY_DSN: {S}\n", id="foreign keys moved"),
+            pytest.param("imports: [y]\nvalues:\n  A: 1\n  SENTRY_DSN: {S}\n  B: two\n", id="the imports differ"),
+            pytest.param("values:\n  A: 1\n  SENTRY_DSN: {S}\n  B: two\n", id="the imports are gone"),
+            pytest.param("imports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {S}\nB: two\n", id="a key left `values`"),
+            pytest.param("imports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {S}\n  B: two\n  C: 3\n", id="a key too many"),
+            pytest.param("imports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {P}\n  B: two\n", id="ours is not encrypted"),
+            pytest.param("imports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {W}\n  B: two\n", id="ours has another value"),
+            pytest.param("imports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {X}\n  B: two\n", id="ours is another function"),
+            pytest.param("imports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {T}\n  B: two\n", id="ours has a tag"),
+            pytest.param("imports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {M}\n  B: two\n", id="ours has one more key"),
+            pytest.param("imports: [x]\nvalues:\n  A: 1\n  B: two\n", id="ours is missing"),
+            pytest.param("imports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {S}\n  B: two\n---\n", id="another document"),
+            pytest.param("--- # x\nimports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {S}\n  B: two\n", id="another head"),
+            pytest.param("\ufeffimports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {S}\n  B: two\n", id="another mark"),
+            pytest.param("imports: [x]\nvalues: &v\n  A: 1\n  SENTRY_DSN: {S}\n  B: two\n", id="an anchor"),
+            pytest.param("imports: [x]\nvalues: {A: 1, SENTRY_DSN: {S}, B: two}\n", id="another style"),
+            pytest.param("imports: [x\n", id="not YAML"),
+        ],
+    )
+    def test_refuses(self, new: str) -> None:
+        forms = {
+            "{S}": '{fn::secret: "https://k@h.example/1"}',
+            "{P}": '"https://k@h.example/1"',
+            "{W}": '{fn::secret: "https://k@h.example/2"}',
+            "{X}": '{fn::toJSON: "https://k@h.example/1"}',
+            "{T}": '!!map {fn::secret: "https://k@h.example/1"}',
+            "{M}": '{fn::secret: "https://k@h.example/1", a: b}',
+        }
+        for name, form in forms.items():
+            new = new.replace(name, form)
+        with pytest.raises(DefinitionError):
+            prove(parse(self.OLD), new, [DSN])
+
+    def test_accepts_what_merge_makes(self) -> None:
+        prove(parse(self.OLD), merged(self.OLD, DSN), [DSN])
+
+    def test_a_plain_key_must_be_a_quoted_string(self) -> None:
+        for value_ in ("0123", "!!str 0123", '!!str "0123"', '"0124"', '{fn::secret: "0123"}'):
+            with pytest.raises(DefinitionError):
+                prove(parse(""), f"values:\n  SENTRY_PROJECT_SLUG: {value_}\n", [SLUG])
+        prove(parse(""), 'values:\n  SENTRY_PROJECT_SLUG: "0123"\n', [SLUG])
+
+
+def tree(node: yaml.Node | None) -> object:
+    """A node as plain data: tags and values, no positions. Another way of reading than the proof's."""
+    if isinstance(node, yaml.MappingNode):
+        return {"map": [(tree(key), tree(item)) for key, item in node.value]}
+    if isinstance(node, yaml.SequenceNode):
+        return {"list": [tree(item) for item in node.value]}
+    return None if node is None else (node.tag, node.value)
+
+
+def rest_and_ours(text: str) -> tuple[object, dict[str, object]]:
+    """A definition as data: everything that isn't ours, and ours by key."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    others: list[object] = []
+    ours: dict[str, object] = {}
+    values: list[object] = []
+    for key, item in root.value if isinstance(root, yaml.MappingNode) else []:
+        if key.value != "values":
+            others.append((tree(key), tree(item)))
+        elif isinstance(item, yaml.MappingNode):
+            for name, held in item.value:
+                if name.value in OURS:
+                    ours[name.value] = tree(held)
+                else:
+                    values.append((tree(name), tree(held)))
+    return (others, values), ours
+
+
+def check_random_merge(seed_source: random.Random) -> None:
+    """One random definition, random changes: the rest byte for byte, ours exactly as asked."""
+    before = sample(seed_source)
+    keys = seed_source.sample(OURS, seed_source.randrange(1, len(OURS) + 1))
+    changes = [Change(key, SecretStr(value(seed_source)), seed_source.random() < 0.6) for key in keys]
+    try:
+        document = parse(before.text)
+    except DefinitionError:
+        return  # the generator cut a quoted text at its end
+    after = merge(document, changes)
+
+    rest, old_ours = rest_and_ours(before.text)
+    new_rest, ours = rest_and_ours(after)
+    assert new_rest == rest
+    for change in changes:
+        text = ("tag:yaml.org,2002:str", change.value.get_secret_value())
+        secret = {"map": [(("tag:yaml.org,2002:str", "fn::secret"), text)]}
+        assert ours[change.key] == (secret if change.secret else text)
+    untouched = {key: held for key, held in old_ours.items() if key not in keys}
+    assert {key: held for key, held in ours.items() if key not in keys} == untouched
+    at = 0
+    for piece in before.foreign:
+        found = after.find(piece, at)
+        assert found >= 0, f"lost or moved: {piece!r}"
+        at = found + len(piece)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_random_definitions(rng: random.Random) -> None:
+    check_random_merge(rng)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
+def test_every_value_survives(text: str) -> None:
+    for secret in (True, False):
+        change = Change("K", SecretStr(text), secret)
+        after = merge(parse("values:\n  A: 1\n"), [change])
+        held = yaml.load(after, Loader=yaml.SafeLoader)["values"]["K"]
+        assert (held["fn::secret"] if secret else held) == text
