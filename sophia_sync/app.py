@@ -83,7 +83,10 @@ class Run:
         """Dispatch the deploy and, for `deploy: changed`, mark in ESC what it deploys."""
         assert settings.github_token is not None  # noqa: S101 - `inputs.load` has seen to it
         target = deploy.target_of(settings)
-        inputs = deploy.fill(settings.deploy_inputs, synced.revision, synced.environment, self.context.run_url)
+        revision = synced.revision
+        if revision is None and deploy.needs_revision(settings.deploy_inputs):
+            revision = pulumi.latest_revision(synced.environment)
+        inputs = deploy.fill(settings.deploy_inputs, revision, synced.environment, self.context.run_url)
         deployed: Deployed = deploy.dispatch(target, inputs, settings.github_token, self.context, deadline)
         self.outcome = replace(self.outcome, deployed=deployed)
         where = deployed.run_url or f"{target.repository} on {deployed.ref}"

@@ -80,6 +80,11 @@ def is_due(settings: Settings, synced: Synced, bundle: Bundle, pulumi: Pulumi, w
     return bool(make_plan(bundle, deployed).changed_keys)
 
 
+def needs_revision(inputs: dict[str, Any]) -> bool:
+    """Whether an input asks for the revision's number, which an unchanged sync has to look up."""
+    return any("{revision}" in value for value in inputs.values() if isinstance(value, str))
+
+
 def fill(inputs: dict[str, Any], revision: int | None, environment: str, run_url: str | None) -> dict[str, Any]:
     """The workflow's inputs with `{revision}`, `{environment}` and `{run_url}` filled in, empty where unknown."""
     values = {

@@ -29,6 +29,7 @@ from sophia_sync.redact import Redactor
 _EDITOR = "sh -c \"printf '\\n%s ' {mark}; wc -c <$0; cat <$0; read n && cat >$0 && [ $(wc -c <$0) -eq $n ]\""
 # The CLI puts the evaluated environment below the definition, behind these lines, and cuts it off again.
 _TRAILER = re.compile(rb"^---\n# Please edit the environment definition above\.\n(?:#[^\n]*\n)*\n?\{", re.MULTILINE)
+_REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
 _SAVED = re.compile(rb"\(revision (\d+)\)")
 
 
@@ -150,6 +151,19 @@ class Pulumi:
                 "errors before and after the sync.",
             )
         raise self._failure(f"write {environment}", finished)
+
+    def latest_revision(self, environment: str) -> int:
+        """The number of the newest revision: one call.
+
+        Raises:
+            EscError: It can't be read.
+        """
+        with self._start("env", "version", f"{environment}@latest") as child:
+            finished = child.finish()
+        found = _REVISION.search(finished.stdout)
+        if finished.code != 0 or finished.timed_out or not found:
+            raise self._failure(f"read the newest revision of {environment}", finished)
+        return int(found[1])
 
     def tag(self, environment: str, name: str, revision: int | None = None) -> None:
         """Make a revision tag, or move it, to `revision` (None: the latest): one call.
