@@ -11,9 +11,10 @@ They stand in for the real services in `make run`, in the tests and in the bench
 from typing import Self
 
 from sandbox.esc import Esc, Revision
+from sandbox.faults import Fault
 from sandbox.github import Dispatch, GitHub, Permissions
-from sandbox.http import Fault, Recorded, RefusedError, Server
 from sandbox.sentry import Sentry
+from sandbox.server import Recorded, RefusedError, Server
 
 __all__ = [
     "Dispatch",

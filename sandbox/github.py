@@ -19,7 +19,7 @@ from flask import g, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from sandbox.http import Json, RefusedError, Route, Server
+from sandbox.server import Json, RefusedError, Route, Server
 
 DOCUMENTATION = "https://docs.github.com/rest"
 WEB = "https://github.com"

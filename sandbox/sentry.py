@@ -15,7 +15,7 @@ from flask import g, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from sandbox.http import Json, RefusedError, Route, Server
+from sandbox.server import Json, RefusedError, Route, Server
 
 DEFAULT_SCOPES = frozenset({"project:read", "project:write", "event:read", "event:write"})
 PROJECT_READERS = frozenset({"project:read", "project:write", "project:admin"})

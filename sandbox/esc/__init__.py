@@ -13,7 +13,7 @@ class Esc(EscRoutes):
     """The service, with what a test or a demonstration does to it besides the requests of its clients.
 
     A `path` is `organization/project/environment`. What the service refuses, these methods raise as
-    `sandbox.http.RefusedError`.
+    `sandbox.server.RefusedError`.
     """
 
     login = "sandbox"

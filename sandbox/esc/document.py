@@ -5,6 +5,7 @@ from PyYAML's YAML 1.1: `yes`, `on` and dates are strings, `0123` is octal, alia
 strings are refused, and of a stream of documents only the first counts.
 """
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -63,18 +64,20 @@ class _Loader(yaml.CSafeLoader):
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's way
 
 
-def _resolve(tag: str, pattern: str, first: str) -> None:
-    _Loader.add_implicit_resolver(_TAG + tag, re.compile(pattern), [*first, ""] if tag == "null" else list(first))
+_PLAIN = {
+    "bool": ("tTfF", r"true|True|TRUE|false|False|FALSE"),
+    "null": ("~nN", r"~|null|Null|NULL|"),
+    "int": ("-+0123456789", r"[-+]?(0b[01_]+|0o?[0-7_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*)"),
+    "float": (
+        "-+.0123456789",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    ),
+}
+"""The plain scalars that aren't strings: what they may begin with, and all that they may be."""
 
-
-_resolve("bool", r"true|True|TRUE|false|False|FALSE", "tTfF")
-_resolve("null", r"~|null|Null|NULL|", "~nN")
-_resolve("int", r"[-+]?(0b[01_]+|0o?[0-7_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*)", "-+0123456789")
-_resolve("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789")
-_resolve("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.")
-for _resolvers in _Loader.yaml_implicit_resolvers.values():
-    # add_implicit_resolver's patterns are matched from the start only; a plain scalar must match as a whole.
-    _resolvers[:] = [(tag, re.compile(f"(?:{pattern.pattern})\\Z")) for tag, pattern in _resolvers]
+for _kind, (_first, _pattern) in _PLAIN.items():
+    _Loader.add_implicit_resolver(_TAG + _kind, re.compile(rf"(?:{_pattern})\Z"), [*_first])
+_Loader.add_implicit_resolver(_TAG + "null", re.compile(r"\Z"), [""])
 
 
 class Document:
@@ -101,8 +104,8 @@ class Document:
         except yaml.MarkedYAMLError as error:
             line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
             self.diagnostics.append(Diagnostic(f"yaml: {line}{error.problem}"))
-        except yaml.YAMLError as error:
-            self.diagnostics.append(Diagnostic(f"yaml: {error}"))
+        except yaml.reader.ReaderError as error:
+            self.diagnostics.append(Diagnostic(f"yaml: {error.reason}"))
 
     def start(self, node: Marked) -> int:
         """Where the node begins: an index into the text."""
@@ -159,20 +162,24 @@ def is_string(node: yaml.Node) -> bool:
 
 def scalar(node: yaml.ScalarNode) -> Scalar:
     """The value of a scalar. What has a tag of its own, dates included, is a string."""
-    kind = node.tag.removeprefix(_TAG)
-    if kind == "null":
-        return None
-    if kind == "bool":
-        return str(node.value).lower() == "true"
-    if kind == "int":
-        return _integer(node.value)
-    if kind == "float":
-        return float(node.value.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    return str(node.value)
+    text = str(node.value)
+    match node.tag.removeprefix(_TAG):
+        case "null":
+            return None
+        case "bool":
+            return text.lower() == "true"
+        case "int":
+            return _integer(text)
+        case "float":
+            number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+            overflown = math.isinf(number) and "inf" not in text.lower()
+            return text if overflown else number
+        case _:
+            return text
 
 
-def _integer(text: str) -> int:
+def _integer(text: str) -> int | float:
     digits = text.replace("_", "").lower()
-    if re.fullmatch(r"[-+]?0[0-7]+", digits):
-        return int(digits, 8)
-    return int(digits, 0)
+    octal = re.fullmatch(r"[-+]?0[0-7]+", digits)
+    number = int(digits, 8 if octal else 0)
+    return number if -(2**63) <= number < 2**64 else float(number)

@@ -12,7 +12,7 @@ from sandbox.esc.ciphertext import Cipher
 from sandbox.esc.definition import decrypt, encrypt
 from sandbox.esc.document import Diagnostic
 from sandbox.esc.evaluate import Evaluated, Secrets, evaluate
-from sandbox.http import RefusedError
+from sandbox.server import RefusedError
 
 LATEST = "latest"
 DEFAULT_PROJECT = "default"

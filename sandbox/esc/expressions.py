@@ -131,7 +131,7 @@ class _Parser:
         if self._definition.diagnostics or not self._is_supported(root):
             return self._definition
         if not isinstance(root, yaml.MappingNode):
-            self._complain("environment must be an object", root if isinstance(root, yaml.CollectionNode) else None)
+            self._complain("environment must be an object", root if root is not None and root.value else None)
             return self._definition
         seen: set[str] = set()
         for key, value in root.value:
@@ -234,7 +234,7 @@ class _Parser:
             self._complain(complaint, node)
         if any(isinstance(part, Access) for part in parts):
             return Expression(path, place, parts=tuple(parts))
-        return Expression(path, place, literal="".join(str(part) for part in parts))
+        return Expression(path, place, literal="".join(map(str, parts)))
 
     def _function(self, node: yaml.MappingNode, path: str) -> Expression | None:
         if len(node.value) != 1:
@@ -275,20 +275,22 @@ def parse_interpolation(text: str) -> tuple[list[Part], list[str]]:
     """The literal texts and accesses of a string, with what is wrong with it; `$$` is a literal `$`."""
     parts: list[Part] = []
     complaints: list[str] = []
-    literal = ""
+    literal: list[str] = []
     index = 0
     while index < len(text):
-        if text.startswith("$$", index):
-            literal, index = literal + "$", index + 2
-        elif text.startswith("${", index):
-            access, index = _parse_access(text, index + 2, complaints)
-            parts += [literal, access] if literal else [access]
-            literal = ""
+        dollar = text.find("$", index)
+        if dollar < 0:
+            dollar = len(text)
+        literal.append(text[index:dollar])
+        if text.startswith("${", dollar):
+            access, index = _parse_access(text, dollar + 2, complaints)
+            parts += ["".join(literal), access]
+            literal.clear()
         else:
-            literal, index = literal + text[index], index + 1
-    if literal or not parts:
-        parts.append(literal)
-    return parts, complaints
+            literal.append(text[dollar : dollar + 1])
+            index = dollar + (2 if text.startswith("$$", dollar) else 1)
+    parts.append("".join(literal))
+    return [part for part in parts if part != ""], complaints
 
 
 def parse_path(text: str) -> Access:

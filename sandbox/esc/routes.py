@@ -22,7 +22,7 @@ from sandbox.esc.environments import DEFAULT_PROJECT, Environment, Environments,
 from sandbox.esc.environments import refuse_errors as refuse_errors_of
 from sandbox.esc.evaluate import Content, Evaluated, Secrets, Value
 from sandbox.esc.expressions import parse_path
-from sandbox.http import Json, RefusedError, Route, Server
+from sandbox.server import Json, RefusedError, Route, Server
 
 PAGE_OF_ENVIRONMENTS = 100
 PAGE_OF_REVISIONS = 500
