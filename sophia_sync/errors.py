@@ -42,6 +42,13 @@ class InputError(SyncError):
         self.problems = problems
 
 
+class PreflightError(SyncError):
+    """Sentry refused the new credentials, or they don't belong together; nothing was written."""
+
+    exit_code = 3
+    title = "Sentry refused the new credentials"
+
+
 class EscError(SyncError):
     """ESC could not be read or written; the definition is as it was before, or whole as it should be."""
 

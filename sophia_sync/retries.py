@@ -1,0 +1,66 @@
+"""How often and how long apart a failed request is repeated: exponential with jitter, within the run's deadline.
+
+What may be repeated is for the caller to say: an answer of 400, 401, 403 or 404 never is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from sophia_sync.process import Deadline
+
+ATTEMPTS = 5
+TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def asked_wait(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
+    """The seconds for which a server asks us to wait, or None if it doesn't.
+
+    Reads `Retry-After` (RFC 9110, 10.2.3: seconds or a date), then the rate limits of GitHub
+    (`x-ratelimit-remaining: 0`, `x-ratelimit-reset`) and Sentry (`x-sentry-rate-limit-…`), both seconds since the epoch.
+    """
+    found = {name.lower(): value for name, value in headers.items()}
+    after = found.get("retry-after", "").strip()
+    if after.isdigit():
+        return float(after)
+    if after:
+        try:
+            return max(0.0, parsedate_to_datetime(after).timestamp() - now())
+        except ValueError:
+            return None
+    for prefix in ("x-ratelimit", "x-sentry-rate-limit"):
+        reset = found.get(f"{prefix}-reset", "").strip()
+        if found.get(f"{prefix}-remaining", "").strip() == "0" and reset.isdigit():
+            return max(0.0, float(reset) - now())
+    return None
+
+
+def retrying(
+    deadline: Deadline,
+    is_transient: Callable[[BaseException], bool],
+    headers_of: Callable[[BaseException], Mapping[str, str]] = lambda _: {},
+    attempts: int = ATTEMPTS,
+) -> Retrying:
+    """A tenacity controller; call it with a function, or loop over it.
+
+    Args:
+        deadline: No wait goes past it: then the last error is raised at once.
+        is_transient: Whether an error may go away by itself.
+        headers_of: The headers of the answer that an error stands for; a wait asked for there is honoured.
+        attempts: Tries in all.
+    """
+    backoff = wait_random_exponential(multiplier=0.25, max=8)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = asked_wait(headers_of(error)) if error else None
+        return backoff(state) if asked is None else asked
+
+    def stop(state: RetryCallState) -> bool:
+        return stop_after_attempt(attempts)(state) or state.upcoming_sleep >= deadline.remaining()
+
+    return Retrying(retry=retry_if_exception(is_transient), wait=wait, stop=stop, reraise=True)
