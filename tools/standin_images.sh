@@ -25,7 +25,7 @@ trap 'as_root rm -rf "$scratch"' EXIT
 say() { printf '%s\n' "$*" >&2; }
 
 as_root() {
-    if [[ $EUID -eq 0 ]]; then "$@"; else sudo "$@"; fi
+    if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n "$@"; fi
 }
 
 # The images of a Dockerfile's FROM lines, less the names of its own stages.
