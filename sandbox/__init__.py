@@ -12,11 +12,12 @@ from typing import Self
 
 from sandbox.esc import Esc, Revision
 from sandbox.faults import Fault
-from sandbox.github import Dispatch, GitHub, Permissions
+from sandbox.github import App, Dispatch, GitHub, Permissions
 from sandbox.sentry import Sentry
 from sandbox.server import Recorded, RefusedError, Server
 
 __all__ = [
+    "App",
     "Dispatch",
     "Esc",
     "Fault",
@@ -32,12 +33,13 @@ __all__ = [
 
 
 class Sandbox:
-    """The three services, started and stopped together."""
+    """The three services, started and stopped together. ESC trusts the identity tokens of GitHub's jobs."""
 
     def __init__(self) -> None:
         self.esc = Esc()
         self.github = GitHub()
         self.sentry = Sentry()
+        self.esc.trust(lambda: self.github.id_token_issuer, lambda: self.github.id_token_key.public)
 
     @property
     def servers(self) -> tuple[Server, ...]:

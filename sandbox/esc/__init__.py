@@ -1,10 +1,14 @@
 """A local Pulumi ESC: environments with encrypted secrets, revisions, tags, and evaluation."""
 
 import secrets
+from collections.abc import Callable
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from sandbox.esc.definition import is_secret
 from sandbox.esc.environments import Revision
 from sandbox.esc.routes import EscRoutes
+from sandbox.esc.sign_in import Issuer
 
 __all__ = ["Esc", "Revision"]
 
@@ -30,6 +34,15 @@ class Esc(EscRoutes):
     def tokens(self) -> dict[str, str]:
         """The accepted access tokens and their owners; take one out to revoke it."""
         return self.accounts.tokens
+
+    @property
+    def teams(self) -> set[str]:
+        """The teams that the token exchange gives team tokens for."""
+        return self.accounts.teams
+
+    def trust(self, url: Callable[[], str], key: Callable[[], RSAPublicKey]) -> None:
+        """Accept the identity tokens of an issuer, whose address and key may be known only later."""
+        self.accounts.issuers.append(Issuer(url, key))
 
     def create(self, path: str, definition: str = "") -> None:
         """Make an environment whose revision 1 is empty, and if there is a definition, revision 2 that."""

@@ -8,9 +8,7 @@ precondition of a save travels in a request header that is called `ETag` as well
 """
 
 import secrets
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 
@@ -22,36 +20,19 @@ from sandbox.esc.environments import DEFAULT_PROJECT, Environment, Environments,
 from sandbox.esc.environments import refuse_errors as refuse_errors_of
 from sandbox.esc.evaluate import Content, Evaluated, Secrets, Value
 from sandbox.esc.expressions import parse_path
+from sandbox.esc.sign_in import Accounts
 from sandbox.server import Json, RefusedError, Route, Server
 
 PAGE_OF_ENVIRONMENTS = 100
 PAGE_OF_REVISIONS = 500
 LAST_PAGE_OF_TAGS = "0"
 
+_TOKEN_EXCHANGE = "/api/oauth/token"  # noqa: S105 - a path
 _ORGANIZATION = "/api/esc/environments/<organization>"
 _ENVIRONMENT = _ORGANIZATION + "/<project>/<name>"
 _VERSION = _ENVIRONMENT + "/versions/<version>"
 _REVISION_TAGS = _ENVIRONMENT + "/versions/tags"
 _TAGS = _ENVIRONMENT + "/tags"
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What a token that the service issued itself may do, and until when; others may do everything."""
-
-    organization: str
-    team: str | None = None
-    expires: float | None = None
-    """Seconds since the epoch."""
-
-
-@dataclass
-class Accounts:
-    """Who may sign in."""
-
-    tokens: dict[str, str] = field(default_factory=dict)
-    """Accepted access tokens and the logins that they belong to."""
-    grants: dict[str, Grant] = field(default_factory=dict)
 
 
 class EscRoutes(Server):
@@ -64,6 +45,7 @@ class EscRoutes(Server):
         super().__init__()
 
     def routes(self) -> Iterable[Route]:
+        yield f"POST {_TOKEN_EXCHANGE}", self.exchange_token
         yield "GET /api/user", self.get_user
         yield "GET /api/user/organizations/default", self.get_default_organization
         yield "GET /api/esc/environments", self.list_environments
@@ -100,18 +82,18 @@ class EscRoutes(Server):
 
     def admit(self) -> None:
         """`Authorization: token T`. Without a valid one the answer is 401 before anything else."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        login = self.accounts.tokens.get(token) if scheme.lower() == "token" else None
-        grant = self.accounts.grants.get(token)
-        if login is None or (grant and grant.expires is not None and grant.expires <= time.time()):
-            raise RefusedError(HTTPStatus.UNAUTHORIZED, "Unauthorized: No credentials provided or are invalid.")
-        g.login, g.grant = login, grant
+        if request.path == _TOKEN_EXCHANGE:
+            return
+        g.login, g.grant = self.accounts.sign_in(request.headers.get("Authorization", ""))
         organization = (request.view_args or {}).get("organization")
         if organization and not self._is_member(organization):
             raise RefusedError(HTTPStatus.NOT_FOUND, f"Organization '{organization}' not found")
 
     def _is_member(self, organization: str) -> bool:
         return g.grant is None or g.grant.organization == organization
+
+    def exchange_token(self) -> ResponseReturnValue:
+        return self.accounts.exchange(request.form)
 
     # The account.
 

@@ -1,0 +1,73 @@
+"""A local GitHub: repositories, workflows, dispatches and runs."""
+
+import secrets
+from collections.abc import Iterable, Sequence
+
+from sandbox.github.repositories import ACTIVE, COMPLETED, Dispatch, Permissions, Repository, Workflow
+from sandbox.github.routes import ID_TOKENS, GitHubRoutes
+from sandbox.github.sign_in import App
+
+__all__ = ["App", "Dispatch", "GitHub", "Permissions"]
+
+
+class GitHub(GitHubRoutes):
+    """The service, with what a test or a demonstration does to it besides the requests of its clients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = f"ghs_{secrets.token_hex(18)}"
+        self.tokens[self.token] = Permissions()
+
+    @property
+    def id_token_url(self) -> str:
+        """The ACTIONS_ID_TOKEN_REQUEST_URL of a job in the first repository that was added."""
+        return f"{self.url}{ID_TOKENS}?api-version=2.0"
+
+    def add_token(self, token: str, permissions: Permissions) -> None:
+        with self.lock:
+            self.tokens[token] = permissions
+
+    def add_repository(self, full_name: str, default_branch: str = "main", refs: Iterable[str] = ()) -> None:
+        """Add a repository; `refs` are branches and tags besides the default branch."""
+        owner, name = full_name.split("/")
+        with self.lock:
+            repository = Repository(next(self.ids), owner, name, default_branch, {default_branch, *refs})
+            self.repositories[full_name.lower()] = repository
+            self.job_repository = self.job_repository or full_name
+
+    def add_workflow(
+        self,
+        full_name: str,
+        file: str,
+        state: str = ACTIVE,
+        dispatchable: bool = True,
+        inputs: Sequence[str] | None = None,
+    ) -> int:
+        """Add a workflow; gives its id. `inputs` are those that it defines, None accepts any."""
+        with self.lock:
+            known = None if inputs is None else tuple(inputs)
+            workflow = Workflow(next(self.ids), file, state, dispatchable, known)
+            self.repositories[full_name.lower()].workflows[file] = workflow
+            return workflow.id
+
+    def add_app(self, repositories: Sequence[str], actions: str = "write") -> App:
+        """Install a new GitHub App for repositories of one owner."""
+        with self.lock:
+            owner = repositories[0].split("/")[0]
+            app = App(next(self.ids), next(self.ids), owner, tuple(repositories), actions)
+            self.apps[app.id] = app
+            return app
+
+    def start_run(self, full_name: str, file: str, ref: str | None = None, event: str = "push") -> int:
+        """Start a run that is none of our dispatches; gives its id."""
+        with self.lock:
+            repository = self.repositories[full_name.lower()]
+            run = self.begin_run(repository, repository.workflows[file], ref or repository.default_branch, event)
+            return run.id
+
+    def complete(self, run_id: int, conclusion: str = "success") -> None:
+        """End a run."""
+        with self.lock:
+            run = self.runs[run_id]
+            run.script.clear()
+            run.take(f"{COMPLETED}/{conclusion}")

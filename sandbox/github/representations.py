@@ -1,0 +1,95 @@
+"""The JSON in which GitHub's REST API shows what it keeps, cut down to what clients of Actions look at."""
+
+from datetime import datetime
+from hashlib import sha1
+
+from sandbox.github.repositories import Repository, Run, Workflow
+from sandbox.server import Json
+
+WEB = "https://github.com"
+"""Links for people lead to the web site, not to the API."""
+
+
+class Representations:
+    """Everything below the address of one API."""
+
+    def __init__(self, api: str) -> None:
+        self._api = api
+
+    def repository(self, repository: Repository) -> Json:
+        return {
+            "id": repository.id,
+            "name": repository.name,
+            "full_name": repository.full_name,
+            "private": True,
+            "owner": {"login": repository.owner, "type": "Organization"},
+            "html_url": f"{WEB}/{repository.full_name}",
+            "url": self._url(repository),
+            "default_branch": repository.default_branch,
+        }
+
+    def workflow(self, repository: Repository, workflow: Workflow) -> Json:
+        path = f".github/workflows/{workflow.file}"
+        return {
+            "id": workflow.id,
+            "name": workflow.name,
+            "path": path,
+            "state": workflow.state,
+            "url": f"{self._url(repository)}/actions/workflows/{workflow.id}",
+            "html_url": f"{WEB}/{repository.full_name}/blob/{repository.default_branch}/{path}",
+        }
+
+    def run(self, run: Run) -> Json:
+        url = self.run_url(run)
+        return {
+            "id": run.id,
+            "name": run.workflow.name,
+            "display_title": run.workflow.name,
+            "path": f".github/workflows/{run.workflow.file}",
+            "head_branch": run.ref,
+            "head_sha": sha1(run.ref.encode(), usedforsecurity=False).hexdigest(),
+            "run_number": run.number,
+            "run_attempt": 1,
+            "event": run.event,
+            "status": run.status,
+            "conclusion": run.conclusion,
+            "workflow_id": run.workflow.id,
+            "workflow_url": f"{self._url(run.repository)}/actions/workflows/{run.workflow.id}",
+            "url": url,
+            "html_url": run_page(run),
+            "jobs_url": f"{url}/jobs",
+            "created_at": time(run.created),
+            "run_started_at": time(run.created),
+            "updated_at": time(run.updated),
+            "repository": self.repository(run.repository),
+        }
+
+    def job(self, run: Run) -> Json:
+        """The one job that each run has."""
+        job_id = run.id + 1_000_000_000
+        return {
+            "id": job_id,
+            "run_id": run.id,
+            "run_url": self.run_url(run),
+            "name": "deploy",
+            "status": run.status,
+            "conclusion": run.conclusion,
+            "html_url": f"{run_page(run)}/job/{job_id}",
+            "started_at": time(run.created),
+            "completed_at": time(run.updated) if run.conclusion else None,
+            "steps": [],
+        }
+
+    def run_url(self, run: Run) -> str:
+        return f"{self._url(run.repository)}/actions/runs/{run.id}"
+
+    def _url(self, repository: Repository) -> str:
+        return f"{self._api}/repos/{repository.full_name}"
+
+
+def run_page(run: Run) -> str:
+    return f"{WEB}/{run.repository.full_name}/actions/runs/{run.id}"
+
+
+def time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
