@@ -172,9 +172,14 @@ def _ref(value: str) -> str:
     return value.strip()
 
 
+def _no_constant(name: str) -> None:
+    """Python's parser takes `NaN` and `Infinity`, which aren't JSON."""
+    raise ValueError(name)
+
+
 def _json_object(value: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(value)
+        parsed = json.loads(value, parse_constant=_no_constant)
     except ValueError:
         raise ValueError("isn't JSON") from None
     if not isinstance(parsed, dict) or not all(isinstance(item, str | bool | int | float) for item in parsed.values()):
@@ -333,7 +338,7 @@ def _problem(location: str, kind: str, message: str) -> str:
 
 def _missing_for_deploy() -> list[str]:
     """What a dispatch needs and is not there; judged by the raw values, so that it is told with the rest."""
-    if _given("deploy") == DeployWhen.NEVER or (_given("dry_run") or "").strip().lower() == "true":
+    if (_given("deploy") or "").strip() == DeployWhen.NEVER or (_given("dry_run") or "").strip().lower() == "true":
         return []
     return [
         f"`{field.replace('_', '-')}` is not set, and the deploy needs it. {_REMEDIES[field.replace('_', '-')]}"
