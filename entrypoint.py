@@ -1,8 +1,13 @@
 """The action's entry point: `python entrypoint.py`, with the inputs in the environment."""
 
+import signal
 import sys
 
-from sophia_sync.app import main
+# Until `main` takes over nothing has been done: end at once. (As a container's first process we would get no default.)
+for _number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(_number, lambda number, _frame: sys.exit(128 + number))
+
+from sophia_sync.app import main  # noqa: E402 - imports take a while
 
 if __name__ == "__main__":
     sys.exit(main())

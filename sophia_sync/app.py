@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TextIO
 
-from sophia_sync import __version__, deploy, report
-from sophia_sync.bundle import make_bundle
+from sophia_sync import __version__, deploy, interrupts, report
+from sophia_sync.bundle import Bundle, make_bundle
 from sophia_sync.commands import Runner
-from sophia_sync.deploy import Deployed
-from sophia_sync.errors import SyncError
+from sophia_sync.dispatch import Dispatcher
+from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SyncError
 from sophia_sync.esc.cli import Pulumi, private_folder
-from sophia_sync.inputs import (
-    DeployWhen,
-    RunContext,
-    Settings,
-    child_environment,
-    load,
-    raw_secrets,
-    run_context,
-)
+from sophia_sync.inputs import DeployWhen, RunContext, Settings, child_environment, load, raw_secrets, run_context
+from sophia_sync.interrupts import Interrupted
 from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 from sophia_sync.report import Outcome
-from sophia_sync.sync import Synced, sync
+from sophia_sync.sync import Sync, Synced
 
 
 class Run:
@@ -38,6 +33,7 @@ class Run:
         self.redact = redact
         self.context = context
         self.outcome = Outcome()
+        self.sync: Sync | None = None
 
     def pipeline(self) -> None:
         """Inputs → settings → the secrets → what ESC holds → plan → write → read back → deploy."""
@@ -49,25 +45,37 @@ class Run:
         self.outcome = replace(self.outcome, environment=settings.esc_environment)
         bundle = make_bundle(settings)
         deadline = Deadline(settings.timeout)
+        interrupts.limit(settings.timeout + 1)  # what has its own limit ends before and tells more
         with private_folder() as home:
-            pulumi = Pulumi(
-                home=home,
-                cloud_url=settings.pulumi_cloud_url,
-                access_token=settings.pulumi_access_token,
-                environ=child_environment(),
-                deadline=deadline,
-                redact=self.redact,
-            )
-            pulumi.prepare(settings.esc_environment.partition("/")[0])
-            with self.runner.group(f"Sync {settings.esc_environment}"):
-                synced = sync(pulumi, settings.esc_environment, bundle, dry_run=settings.dry_run)
-                self.outcome = replace(self.outcome, synced=synced)
-                for line in report.plan_lines(synced.plan, dry_run=settings.dry_run):
-                    self.runner.line(line)
-            self.runner.line(report.headline(synced))
+            pulumi = self.sign_in(settings, home, deadline)
+            synced = self.synchronise(settings, bundle, pulumi)
             self.tag(settings, synced, pulumi)
             if deploy.is_due(settings, synced, bundle, pulumi, self.runner.line):
-                self.deploy(settings, synced, pulumi, deadline)
+                self.deploy(settings, synced, pulumi)
+
+    def sign_in(self, settings: Settings, home: Path, deadline: Deadline) -> Pulumi:
+        """The Pulumi CLI, signed in for this run alone."""
+        pulumi = Pulumi(
+            home=home,
+            cloud_url=settings.pulumi_cloud_url,
+            access_token=settings.pulumi_access_token,
+            environ=child_environment(),
+            deadline=deadline,
+            redact=self.redact,
+        )
+        pulumi.prepare(settings.esc_environment.partition("/")[0])
+        return pulumi
+
+    def synchronise(self, settings: Settings, bundle: Bundle, pulumi: Pulumi) -> Synced:
+        """Read, plan, write, read back."""
+        self.sync = Sync(pulumi, settings.esc_environment, bundle)
+        with self.runner.group(f"Sync {settings.esc_environment}"):
+            synced = self.sync.run(dry_run=settings.dry_run)
+            self.outcome = replace(self.outcome, synced=synced)
+            for line in report.plan_lines(synced.plan, dry_run=settings.dry_run):
+                self.runner.line(line)
+        self.runner.line(report.headline(synced))
+        return synced
 
     def tag(self, settings: Settings, synced: Synced, pulumi: Pulumi) -> None:
         """Tag a new revision with this run; a sync that is verified doesn't fail for its tag."""
@@ -76,27 +84,46 @@ class Run:
         name = f"github-run-{self.context.run_id}-{self.context.run_attempt or 1}"
         try:
             pulumi.tag(synced.environment, name, synced.revision)
-        except SyncError as error:
+        except EscError as error:
             self.runner.warning(f"{error} The sync itself is complete.")
 
-    def deploy(self, settings: Settings, synced: Synced, pulumi: Pulumi, deadline: Deadline) -> None:
-        """Dispatch the deploy and, for `deploy: changed`, mark in ESC what it deploys."""
-        assert settings.github_token is not None  # noqa: S101 - `inputs.load` has seen to it
+    def deploy(self, settings: Settings, synced: Synced, pulumi: Pulumi) -> None:
+        """Dispatch the deploy, mark in ESC what it deploys (for `deploy: changed`), and wait for it if asked to."""
         target = deploy.target_of(settings)
         revision = synced.revision
         if revision is None and deploy.needs_revision(settings.deploy_inputs):
             revision = pulumi.latest_revision(synced.environment)
         inputs = deploy.fill(settings.deploy_inputs, revision, synced.environment, self.context.run_url)
-        deployed: Deployed = deploy.dispatch(target, inputs, settings.github_token, self.context, deadline)
-        self.outcome = replace(self.outcome, deployed=deployed)
-        where = deployed.run_url or f"{target.repository} on {deployed.ref}"
-        self.runner.line(f"Deploy dispatched: {target.workflow}, {where}")
-        if settings.deploy is not DeployWhen.CHANGED:
-            return
+        dispatcher = Dispatcher(settings, target, self.context.api_url, pulumi.deadline)
         try:
-            pulumi.tag(synced.environment, target.mark, synced.revision)
-        except SyncError as error:
+            deployed = dispatcher.dispatch(inputs)
+            self.outcome = replace(self.outcome, deployed=deployed)
+            where = deployed.run_url or f"{target.repository} on {deployed.ref}"
+            self.runner.line(f"Deploy dispatched: {target.workflow}, {where}")
+            if settings.deploy is DeployWhen.CHANGED:
+                self.mark(synced, pulumi, target.mark)
+            if settings.deploy_wait:
+                interrupts.limit(0)
+                with self.runner.group("Wait for the deploy"):
+                    deployed = dispatcher.wait(deployed, Deadline(settings.deploy_timeout), self.runner.line)
+                self.outcome = replace(self.outcome, deployed=deployed)
+                deploy.check_conclusion(deployed.conclusion, deployed.run_url)
+        finally:
+            dispatcher.close()
+
+    def mark(self, synced: Synced, pulumi: Pulumi, name: str) -> None:
+        try:
+            pulumi.tag(synced.environment, name, synced.revision)
+        except EscError as error:
             self.runner.warning(f"{error} The next sync will deploy once more, to be sure.")
+
+    def interrupted(self, by: Interrupted) -> SyncError:
+        """A signal or the time limit, as an error that says what was done by then."""
+        done = self.sync.state if self.sync else "Nothing was written."
+        if by.signal_number == signal.SIGALRM:
+            kind = DeployError if self.outcome.synced else EscError
+            return kind(f"The run was not done within `timeout`. {done}", "Run again, or give a larger `timeout`.")
+        return EndedBySignalError(f"{by} ended the run. {done}", "Run again.", by.signal_number)
 
     def fail(self, error: SyncError) -> int:
         """Report a failure, with everything that is known so far; returns the exit code."""
@@ -130,14 +157,19 @@ def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int
         summary_path=context.summary_path,
     )
     run = Run(runner, redact, context)
-    try:
-        for secret in raw_secrets():
-            runner.hide(secret)
-        run.pipeline()
-    except SyncError as error:
-        return run.fail(error)
-    except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
-        runner.line(traceback.format_exc())
-        return run.fail(SyncError("A defect of sentry-esc-sync stopped the run.", "Please report it with its trace."))
-    run.write_report()
-    return 0
+    with interrupts.raised():
+        try:
+            for secret in raw_secrets():
+                runner.hide(secret)
+            run.pipeline()
+        except SyncError as error:
+            return run.fail(error)
+        except Interrupted as by:
+            return run.fail(run.interrupted(by))
+        except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
+            runner.line(traceback.format_exc())
+            return run.fail(
+                SyncError("A defect of sentry-esc-sync stopped the run.", "Please report it with its trace.")
+            )
+        run.write_report()
+        return 0

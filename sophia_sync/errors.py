@@ -16,7 +16,7 @@ class SyncError(Exception):
         todo: What the person should do next.
     """
 
-    exit_code: ClassVar[int] = 70
+    exit_code: int = 70
     title: ClassVar[str] = "Sync failed"
 
     def __init__(self, what: str, todo: str) -> None:
@@ -60,6 +60,10 @@ class ConflictError(EscError):
     """Somebody else changed the environment between our read and our write; nothing of ours was saved."""
 
 
+class TransientError(EscError):
+    """ESC failed in a way that may pass. After a write it isn't known whether that went through: read to find out."""
+
+
 class DefinitionError(EscError):
     """The definition can't be parsed, or can't be changed without touching what isn't ours."""
 
@@ -72,7 +76,17 @@ class VerificationError(SyncError):
 
 
 class DeployError(SyncError):
-    """The deploy workflow could not be dispatched; the sync stands."""
+    """The deploy workflow could not be dispatched, or its run failed; the sync stands."""
 
     exit_code = 6
     title = "Deploy"
+
+
+class EndedBySignalError(SyncError):
+    """SIGINT or SIGTERM; the exit code is that of a shell, 128 and the signal's number."""
+
+    title = "Ended by a signal"
+
+    def __init__(self, what: str, todo: str, signal_number: int) -> None:
+        super().__init__(what, todo)
+        self.exit_code = 128 + signal_number

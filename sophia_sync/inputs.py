@@ -6,19 +6,16 @@ underscores, and from a plain variable where it has one. An empty value counts a
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from sophia_sync import checks
 from sophia_sync.errors import InputError
 
 
@@ -68,130 +65,12 @@ _REMEDIES = {
     "deploy": "Choose always, changed or never.",
     "dry-run": "Choose true or false.",
     "tag-revision": "Choose true or false.",
+    "deploy-wait": "Choose true or false.",
+    "deploy-timeout": "Give a number of seconds from 1 to 21600.",
+    "github-app-id": "It stands on the App's settings page; give `github-app-private-key` with it.",
+    "github-app-private-key": "Make one on the App's settings page, and give `github-app-id` with it.",
     "timeout": "Give a number of seconds from 1 to 3600.",
 }
-
-_SLUG = re.compile(r"[a-z0-9_][a-z0-9_-]{0,99}")
-_ENVIRONMENT_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-def _text(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("holds a NUL byte")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("isn't valid UTF-8") from None
-    return value
-
-
-def _secret(value: str) -> str:
-    if "${" in _text(value):
-        raise ValueError("holds `${`, which ESC takes for a reference and refuses in a secret")
-    return value
-
-
-def _token(value: str) -> str:
-    if any(character.isspace() for character in _secret(value)):
-        raise ValueError("has white space within it")
-    return value
-
-
-def _header_token(value: str) -> str:
-    if not _text(value).isascii() or not value.isprintable() or " " in value:
-        raise ValueError("holds characters that no token has")
-    return value
-
-
-def _dsn(value: str) -> str:
-    """Check a DSN, `https://PUBLIC_KEY@HOST/PROJECT_ID`; docs.sentry.io, "Data Source Name"."""
-    if any(character.isspace() for character in _secret(value)):
-        raise ValueError("has white space within it")
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("isn't an address like https://PUBLIC_KEY@HOST/PROJECT_ID") from None
-    if parts.scheme not in ("https", "http"):
-        raise ValueError("doesn't begin with https:// (a DSN is https://PUBLIC_KEY@HOST/PROJECT_ID)")
-    if not parts.username or not re.fullmatch(r"[A-Za-z0-9_-]+", parts.username):
-        raise ValueError("has no public key before the @ (a DSN is https://PUBLIC_KEY@HOST/PROJECT_ID)")
-    if not host:
-        raise ValueError("has no host after the @ (a DSN is https://PUBLIC_KEY@HOST/PROJECT_ID)")
-    if not re.fullmatch(r"[0-9]+", parts.path.rpartition("/")[2]) or parts.query or parts.fragment:
-        raise ValueError("doesn't end with the project's number (a DSN is https://PUBLIC_KEY@HOST/PROJECT_ID)")
-    return value
-
-
-def _slug(value: str) -> str:
-    if not _SLUG.fullmatch(value):
-        raise ValueError("isn't a slug: lower-case letters, digits, hyphens and underscores")
-    return value
-
-
-def _environment(value: str) -> str:
-    value = value.strip()
-    parts = value.split("/")
-    if "@" in value:
-        raise ValueError("names a version; only the environment itself can be written")
-    if len(parts) != 3 or not all(_ENVIRONMENT_PART.fullmatch(part) for part in parts):
-        raise ValueError("isn't a path like organisation/project/environment")
-    return value
-
-
-def _url(value: str) -> str:
-    value = value.strip().rstrip("/")
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("isn't an address") from None
-    if parts.scheme not in ("https", "http") or not host or parts.username or parts.query or parts.fragment:
-        raise ValueError("isn't an address like https://HOST")
-    if parts.scheme == "http" and host not in _LOOPBACK:
-        raise ValueError("isn't https: the token would travel in the clear")
-    return value
-
-
-def _repository(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+", value.strip()):
-        raise ValueError("isn't a repository like owner/name")
-    return value.strip()
-
-
-def _workflow(value: str) -> str:
-    if not re.fullmatch(r"[0-9]+|[^/\\\s]+\.ya?ml", value.strip()):
-        raise ValueError("isn't a workflow's file name or number")
-    return value.strip()
-
-
-def _ref(value: str) -> str:
-    if not re.fullmatch(r"[^\s~^:?*\[\\]+", value.strip()):
-        raise ValueError("isn't the name of a branch or tag")
-    return value.strip()
-
-
-def _no_constant(name: str) -> None:
-    """Python's parser takes `NaN` and `Infinity`, which aren't JSON."""
-    raise ValueError(name)
-
-
-def _json_object(value: str) -> dict[str, Any]:
-    try:
-        parsed = json.loads(value, parse_constant=_no_constant)
-    except ValueError:
-        raise ValueError("isn't JSON") from None
-    if not isinstance(parsed, dict) or not all(isinstance(item, str | bool | int | float) for item in parsed.values()):
-        raise ValueError("isn't a JSON object of strings, numbers and booleans")
-    return parsed
-
-
-def _boolean(value: str) -> bool:
-    words = {"true": True, "false": False}
-    if value.strip().lower() not in words:
-        raise ValueError("is neither true nor false")
-    return words[value.strip().lower()]
 
 
 def _deploy_when(value: str) -> DeployWhen:
@@ -200,22 +79,12 @@ def _deploy_when(value: str) -> DeployWhen:
     return DeployWhen(value.strip())
 
 
-def _seconds(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,4}", value.strip()) or not 1 <= int(value) <= 3600:
-        raise ValueError("isn't a number of seconds from 1 to 3600")
-    return int(value)
+def _run_seconds(value: str) -> int:
+    return checks.seconds(value, 3600)
 
 
-def _pasted(check: Callable[[str], str], *, required: bool = True) -> Callable[[str], str | None]:
-    """`check` the value without the white space at its ends, which comes from pasting."""
-
-    def strip_and_check(value: str) -> str | None:
-        stripped = value.strip()
-        if not stripped and required:
-            raise ValueError("holds nothing but white space")
-        return check(stripped) if stripped else None
-
-    return strip_and_check
+def _wait_seconds(value: str) -> int:
+    return checks.seconds(value, 21600)
 
 
 def _names(field: str) -> tuple[str, ...]:
@@ -240,47 +109,59 @@ class Settings(BaseSettings):
         validate_default=False,
     )
 
-    sentry_dsn: Annotated[SecretStr, BeforeValidator(_pasted(_dsn))] = Field(validation_alias=_from("sentry_dsn"))
-    sentry_api_token: Annotated[SecretStr, BeforeValidator(_pasted(_token))] = Field(
+    sentry_dsn: Annotated[SecretStr, BeforeValidator(checks.pasted(checks.dsn))] = Field(
+        validation_alias=_from("sentry_dsn")
+    )
+    sentry_api_token: Annotated[SecretStr, BeforeValidator(checks.pasted(checks.sentry_token))] = Field(
         validation_alias=_from("sentry_api_token")
     )
-    sentry_organization_slug: Annotated[str, BeforeValidator(_pasted(_slug))] = Field(
+    sentry_organization_slug: Annotated[str, BeforeValidator(checks.pasted(checks.slug))] = Field(
         validation_alias=_from("sentry_organization_slug")
     )
-    sentry_project_slug: Annotated[str, BeforeValidator(_pasted(_slug))] = Field(
+    sentry_project_slug: Annotated[str, BeforeValidator(checks.pasted(checks.slug))] = Field(
         validation_alias=_from("sentry_project_slug")
     )
-    sentry_client_secret: Annotated[SecretStr | None, BeforeValidator(_pasted(_secret, required=False))] = Field(
-        None, validation_alias=_from("sentry_client_secret")
+    sentry_client_secret: Annotated[SecretStr | None, BeforeValidator(checks.pasted(checks.secret, required=False))] = (
+        Field(None, validation_alias=_from("sentry_client_secret"))
     )
-    esc_environment: Annotated[str, BeforeValidator(_environment)] = Field(
+    esc_environment: Annotated[str, BeforeValidator(checks.environment)] = Field(
         "scoobyjava-org/default/sophia-ai-production", validation_alias=_from("esc_environment")
     )
-    pulumi_access_token: Annotated[SecretStr, BeforeValidator(_header_token)] = Field(
+    pulumi_access_token: Annotated[SecretStr, BeforeValidator(checks.pasted(checks.pulumi_token))] = Field(
         validation_alias=_from("pulumi_access_token")
     )
-    pulumi_cloud_url: Annotated[str, BeforeValidator(_url)] = Field(
+    pulumi_cloud_url: Annotated[str, BeforeValidator(checks.url)] = Field(
         "https://api.pulumi.com", validation_alias=_from("pulumi_cloud_url")
     )
-    dry_run: Annotated[bool, BeforeValidator(_boolean)] = Field(False, validation_alias=_from("dry_run"))
-    tag_revision: Annotated[bool, BeforeValidator(_boolean)] = Field(True, validation_alias=_from("tag_revision"))
+    dry_run: Annotated[bool, BeforeValidator(checks.boolean)] = Field(False, validation_alias=_from("dry_run"))
+    tag_revision: Annotated[bool, BeforeValidator(checks.boolean)] = Field(True, validation_alias=_from("tag_revision"))
     deploy: Annotated[DeployWhen, BeforeValidator(_deploy_when)] = Field(
         DeployWhen.ALWAYS, validation_alias=_from("deploy")
     )
-    deploy_workflow: Annotated[str, BeforeValidator(_workflow)] = Field(
+    deploy_workflow: Annotated[str, BeforeValidator(checks.workflow)] = Field(
         "deploy-sentry-mcp.yml", validation_alias=_from("deploy_workflow")
     )
-    deploy_repository: Annotated[str | None, BeforeValidator(_repository)] = Field(
+    deploy_repository: Annotated[str | None, BeforeValidator(checks.repository)] = Field(
         None, validation_alias=_from("deploy_repository")
     )
-    deploy_ref: Annotated[str | None, BeforeValidator(_ref)] = Field(None, validation_alias=_from("deploy_ref"))
-    deploy_inputs: Annotated[dict[str, Any], NoDecode, BeforeValidator(_json_object)] = Field(
+    deploy_ref: Annotated[str | None, BeforeValidator(checks.ref)] = Field(None, validation_alias=_from("deploy_ref"))
+    deploy_inputs: Annotated[dict[str, Any], NoDecode, BeforeValidator(checks.json_object)] = Field(
         {}, validation_alias=_from("deploy_inputs")
     )
-    github_token: Annotated[SecretStr | None, BeforeValidator(_header_token)] = Field(
-        None, validation_alias=_from("github_token")
+    github_token: Annotated[SecretStr | None, BeforeValidator(checks.pasted(checks.github_token, required=False))] = (
+        Field(None, validation_alias=_from("github_token"))
     )
-    timeout: Annotated[int, BeforeValidator(_seconds)] = Field(300, validation_alias=_from("timeout"))
+    deploy_wait: Annotated[bool, BeforeValidator(checks.boolean)] = Field(False, validation_alias=_from("deploy_wait"))
+    deploy_timeout: Annotated[int, BeforeValidator(_wait_seconds)] = Field(
+        900, validation_alias=_from("deploy_timeout")
+    )
+    github_app_id: Annotated[str | None, BeforeValidator(checks.app_id)] = Field(
+        None, validation_alias=_from("github_app_id")
+    )
+    github_app_private_key: Annotated[SecretStr | None, BeforeValidator(checks.private_key)] = Field(
+        None, validation_alias=_from("github_app_private_key")
+    )
+    timeout: Annotated[int, BeforeValidator(_run_seconds)] = Field(300, validation_alias=_from("timeout"))
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
@@ -317,7 +198,7 @@ def load() -> tuple[Settings, list[str]]:
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False, include_context=False):
             problems.append(_problem(str(detail["loc"][0]), str(detail["type"]), str(detail["msg"])))
-    problems += _missing_for_deploy()
+    problems += _missing_for_deploy() + _same_twice()
     if settings is None or problems:
         raise InputError(problems)
     warnings = [
@@ -340,11 +221,29 @@ def _missing_for_deploy() -> list[str]:
     """What a dispatch needs and is not there; judged by the raw values, so that it is told with the rest."""
     if (_given("deploy") or "").strip() == DeployWhen.NEVER or (_given("dry_run") or "").strip().lower() == "true":
         return []
+    app = ("github_app_id", "github_app_private_key")
+    as_app = any(_given(field) for field in app)
+    needed = ("deploy_repository", *(app if as_app else ("github_token",)))
     return [
         f"`{field.replace('_', '-')}` is not set, and the deploy needs it. {_REMEDIES[field.replace('_', '-')]}"
-        for field in ("deploy_repository", "github_token")
+        for field in needed
         if _given(field) is None
     ]
+
+
+def _same_twice() -> list[str]:
+    """Inputs that hold the same value: one of them must be wrong."""
+    given = {field: (_given(field) or "").strip() for field in _DIFFERENT}
+    return [
+        f"`{first.replace('_', '-')}` and `{second.replace('_', '-')}` hold the same value. "
+        f"{_REMEDIES[second.replace('_', '-')]}"
+        for place, first in enumerate(_DIFFERENT)
+        for second in _DIFFERENT[place + 1 :]
+        if given[first] and given[first] == given[second]
+    ]
+
+
+_DIFFERENT = ("sentry_dsn", "sentry_api_token", "sentry_client_secret", "pulumi_access_token", "github_token")
 
 
 @dataclass(frozen=True)

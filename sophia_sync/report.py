@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from sophia_sync.deploy import Deployed
+from sophia_sync.dispatch import Deployed
 from sophia_sync.errors import SyncError
 from sophia_sync.plan import Action, Plan
 from sophia_sync.sync import Result, Synced
@@ -18,7 +18,6 @@ class Outcome:
     environment: str | None = None
     synced: Synced | None = None
     deployed: Deployed | None = None
-    deploy_due: bool = False
     error: SyncError | None = None
 
 
@@ -88,7 +87,9 @@ def _deploy(outcome: Outcome) -> str:
     if outcome.deployed is not None:
         name = f"`{outcome.deployed.target.workflow}` in `{outcome.deployed.target.repository}`"
         link = f": [run {outcome.deployed.run_id}]({outcome.deployed.run_url})" if outcome.deployed.run_url else ""
-        return f"🚀 **Deploy** dispatched: {name} on `{outcome.deployed.ref}`{link}\n"
+        ended = outcome.deployed.conclusion
+        how = f", ended with **{ended}**" if ended else ""
+        return f"🚀 **Deploy** dispatched: {name} on `{outcome.deployed.ref}`{link}{how}\n"
     if outcome.synced is None or outcome.error is not None or outcome.synced.result is Result.PLANNED:
         return ""
     return "Deploy: not due.\n"
@@ -114,6 +115,8 @@ def outputs(outcome: Outcome) -> dict[str, str]:
     if deployed is not None:
         values["deploy-run-id"] = _number(deployed.run_id)
         values["deploy-run-url"] = deployed.run_url or ""
+        if deployed.conclusion is not None:
+            values["deploy-conclusion"] = deployed.conclusion
     return values
 
 

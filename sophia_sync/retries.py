@@ -21,7 +21,7 @@ def asked_wait(headers: Mapping[str, str], now: Callable[[], float] = time.time)
     """The seconds for which a server asks us to wait, or None if it doesn't.
 
     Reads `Retry-After` (RFC 9110, 10.2.3: seconds or a date), then the rate limits of GitHub
-    (`x-ratelimit-remaining: 0`, `x-ratelimit-reset`) and Sentry (`x-sentry-rate-limit-…`), both seconds since the epoch.
+    (`x-ratelimit-remaining: 0`, `x-ratelimit-reset`) and Sentry (`x-sentry-rate-limit-…`), in seconds since the epoch.
     """
     found = {name.lower(): value for name, value in headers.items()}
     after = found.get("retry-after", "").strip()

@@ -1,20 +1,18 @@
-"""One environment: read → plan → write → read back. The write is one revision or none."""
+"""One environment: read → plan → write → read back. The write is one revision or none; a wrong one is set back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sophia_sync.bundle import Bundle
-from sophia_sync.errors import ConflictError, VerificationError
+from sophia_sync.errors import ConflictError, EscError, TransientError, VerificationError
 from sophia_sync.esc import definition
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Change, Held, HeldKind
 from sophia_sync.plan import Action, Plan, make_plan, same
-
-# How often a sync starts afresh when others change the environment under its hands.
-ATTEMPTS = 5
+from sophia_sync.retries import retrying
 
 
 class Result(StrEnum):
@@ -36,74 +34,198 @@ class Synced:
     previous_revision: int | None = None
 
 
-def sync(pulumi: Pulumi, environment: str, bundle: Bundle, *, dry_run: bool) -> Synced:
-    """Bring one environment to hold `bundle`, and prove that it does.
-
-    Raises:
-        EscError: It can't be read or written; the definition is as it was.
-        VerificationError: It was written, and what ESC holds then differs from what was sent.
-    """
-    for attempt in range(1, ATTEMPTS + 1):
-        held = read(pulumi, environment)
-        plan = make_plan(bundle, held)
-        if dry_run:
-            return Synced(environment, Result.PLANNED, plan)
-        if not plan.changed_keys:
-            return Synced(environment, Result.UNCHANGED, plan)
-        try:
-            revision = pulumi.edit(environment, lambda text: change(text, held, bundle, plan))  # noqa: B023
-        except ConflictError:
-            if attempt == ATTEMPTS:
-                raise
-            continue
-        verify(bundle, read(pulumi, environment))
-        # The write was conditional on the revision that it was made from, and ESC counts them one by one.
-        return Synced(environment, Result.SYNCED, plan, revision, revision - 1)
-    raise AssertionError("every attempt returns or raises")
-
-
 def read(pulumi: Pulumi, environment: str, version: str = "") -> dict[str, Held]:
-    """What an environment (or a version of it) holds, by key."""
+    """What an environment (or a version of it) holds, by key: one CLI call."""
     return definition.parse(pulumi.read(environment, version)).held()
 
 
-def change(text: str, held: Mapping[str, Held], bundle: Bundle, plan: Plan) -> str:
-    """Make the plan's changes in the text that ESC stores (secrets as ciphertext).
+class Sync:
+    """The sync of one environment. `state` says at any moment, for a person, what it has done to ESC.
 
-    Raises:
-        ConflictError: Our keys are not as the plan saw them: the text is newer than the plan.
-        DefinitionError: The changes can't be made safely.
+    Args:
+        pulumi: The CLI.
+        environment: `organisation/project/environment`.
+        bundle: What ESC should hold.
+        before_write: Called before anything is written; what it raises stops the sync.
     """
-    document = definition.parse(text)
-    stored = document.held()
-    if not held and stored:
+
+    def __init__(
+        self,
+        pulumi: Pulumi,
+        environment: str,
+        bundle: Bundle,
+        before_write: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.state = "Nothing was written."
+        self.revision: int | None = None
+        self._pulumi = pulumi
+        self._environment = environment
+        self._bundle = bundle
+        self._before_write = before_write
+        self._written: Plan | None = None  # sent to ESC, perhaps saved, not yet verified
+        self._complete = False  # write every key, also those that seem unchanged
+
+    def run(self, *, dry_run: bool) -> Synced:
+        """Bring the environment to hold the bundle, and prove that it does.
+
+        Raises:
+            EscError: It can't be read or written; the definition is as it was, or whole as it should be.
+            VerificationError: It was written, and what ESC holds then differs from what was sent.
+        """
+
+        def may_pass(error: BaseException) -> bool:
+            return isinstance(error, ConflictError | TransientError)
+
+        return retrying(self._pulumi.deadline, may_pass)(self._attempt, dry_run=dry_run)
+
+    def _attempt(self, *, dry_run: bool) -> Synced:
+        held = read(self._pulumi, self._environment)
+        plan = make_plan(self._bundle, held)
+        if dry_run:
+            return Synced(self._environment, Result.PLANNED, plan)
+        if not plan.changed_keys:
+            return self._settled(plan)
+        self._before_write()
+        sent = self._write(held, plan)
+        self._verify(sent)
+        return self._settled(plan)
+
+    def _settled(self, plan: Plan) -> Synced:
+        """ESC holds the bundle: because it did from the start, or because of a write of ours."""
+        if self._written is None:
+            return Synced(self._environment, Result.UNCHANGED, plan)
+        if self.revision is None:  # the answer to the write was lost, and reading shows that it went through
+            revision = self._pulumi.latest_revision(self._environment)
+            return Synced(self._environment, Result.SYNCED, self._written, revision)
+        # The write was conditional on the revision that it was made from, and ESC counts them one by one.
+        return Synced(self._environment, Result.SYNCED, self._written, self.revision, self.revision - 1)
+
+    def _write(self, held: Mapping[str, Held], plan: Plan) -> _Sent:
+        keys = self._bundle.keys if self._complete else plan.changed_keys
+        changes = [Change(entry.key, entry.value, entry.secret) for entry in self._bundle.entries if entry.key in keys]
+        sent = _Sent(keys, held)
+
+        def change(stored: str) -> str:
+            sent.before = stored
+            sent.text = definition.merge(_as_planned(stored, held, self._bundle), changes)
+            # From here on the CLI may save it, whatever becomes of us.
+            self._written, self.revision = plan, None
+            self.state = "Whether the new revision was saved isn't known; the next run finds out."
+            return sent.text
+
+        try:
+            self._pulumi.edit(self._environment, change, self._saved)
+        except TransientError:
+            raise
+        except EscError:
+            self._written, self.state = None, "Nothing was written."
+            raise
+        return sent
+
+    def _saved(self, revision: int) -> None:
+        self.revision = revision
+        self.state = f"Revision {revision} was saved whole; it was not verified yet."
+
+    def _verify(self, sent: _Sent) -> None:
+        """Prove by one CLI call that ESC holds every key, with its exact value, encrypted or plain as it should be."""
+        wrong = _differing(self._bundle, read(self._pulumi, self._environment))
+        if not wrong:
+            self.state = f"Revision {self.revision} was saved and verified."
+            return
+        ours = read(self._pulumi, self._environment, str(self.revision))
+        wrong_in_ours = _differing(self._bundle, ours)
+        if not wrong_in_ours:
+            raise VerificationError(
+                f"Revision {self.revision} is as it was sent, but somebody else has changed our keys since: "
+                f"{_listed(wrong)}.",
+                "Nothing was deployed, and their change was left alone. See the environment's history for who writes "
+                "these keys, and run again.",
+            )
+        if not wrong_in_ours.keys() & set(sent.keys):
+            # A key that we left alone was changed between our read and our write: write all of them together.
+            self._complete = True
+            raise ConflictError(
+                f"Others keep changing our keys in {self._environment}: {_listed(wrong_in_ours)}.", "Run again."
+            )
+        outcome = self._roll_back(sent, ours)
+        raise VerificationError(
+            f"ESC saved revision {self.revision}, but what it holds isn't what was sent: {_listed(wrong_in_ours)}. "
+            f"{outcome}",
+            "Nothing was deployed. See the environment's history, and run again.",
+        )
+
+    def _roll_back(self, sent: _Sent, ours: Mapping[str, Held]) -> str:
+        """Set our keys back to exactly what they were, safe against other writers; tells how that went."""
+
+        def change(stored: str) -> str:
+            return definition.restore(
+                definition.parse(stored), definition.parse(sent.before), definition.parse(sent.text), sent.keys
+            )
+
+        def attempt() -> int:
+            now = read(self._pulumi, self._environment)
+            if any(not _equal(now.get(key), ours.get(key)) for key in sent.keys):
+                raise EscError("somebody else has changed them since", "")
+            return self._pulumi.edit(self._environment, change)
+
+        def may_pass(error: BaseException) -> bool:
+            return isinstance(error, ConflictError | TransientError)
+
+        try:
+            revision = retrying(self._pulumi.deadline, may_pass)(attempt)
+            now = read(self._pulumi, self._environment)
+        except EscError as error:
+            self.state = f"Revision {self.revision} was saved, is wrong, and could not be set back."
+            return f"Our keys could not be set back to revision {(self.revision or 1) - 1}: {error}".strip()
+        restored = all(_equal(now.get(key), sent.held.get(key)) for key in sent.keys)
+        self.state = f"Our keys were set back to what they were, in revision {revision}."
+        return self.state if restored else f"Our keys were set back in revision {revision}, and still differ."
+
+
+@dataclass
+class _Sent:
+    """One write: the keys that it changed, what they held, and the stored text before and after our change."""
+
+    keys: tuple[str, ...]
+    held: Mapping[str, Held]
+    before: str = ""
+    text: str = ""
+
+
+def _as_planned(stored: str, held: Mapping[str, Held], bundle: Bundle) -> definition.Document:
+    """Parse the stored text (secrets as ciphertext), and refuse it if our keys are not as the plan saw them."""
+    document = definition.parse(stored)
+    now = document.held()
+    if not held and now:
         # Either somebody filled an empty environment just now, or the CLI shows nothing of it for ever.
         raise ConflictError(
             "ESC can't evaluate this environment, so what it holds can't be compared.",
             "Nothing was changed. `pulumi env open` shows what is wrong with its definition (an import that is "
             "gone, a reference to nothing, a secret with `${` in it); repair that and run again.",
         )
-    if any(not _agree(held.get(key), stored.get(key)) for key in bundle.keys):
+    if any(not _agree(held.get(key), now.get(key)) for key in bundle.keys):
         raise ConflictError(
             "The environment was changed between our read and our write.", "Nothing was changed; run again."
         )
-    changed = set(plan.changed_keys)
-    return definition.merge(
-        document,
-        [Change(entry.key, entry.value, entry.secret) for entry in bundle.entries if entry.key in changed],
-    )
+    return document
+
+
+_ABSENT = Held(HeldKind.ABSENT)
 
 
 def _agree(read: Held | None, stored: Held | None) -> bool:
     """Whether a key as it was read, decrypted, can be the key as it is stored, encrypted."""
-    read, stored = read or Held(HeldKind.ABSENT), stored or Held(HeldKind.ABSENT)
+    read, stored = read or _ABSENT, stored or _ABSENT
     if read.kind is HeldKind.SECRET:
         return stored.encrypted
-    if read.kind is not stored.kind:
-        return False
-    if read.value is None or stored.value is None:
-        return True
-    return same(read.value.get_secret_value(), stored.value.get_secret_value())
+    return _equal(read, stored)
+
+
+def _equal(left: Held | None, right: Held | None) -> bool:
+    left, right = left or _ABSENT, right or _ABSENT
+    if left.kind is not right.kind or left.value is None or right.value is None:
+        return left.kind is right.kind
+    return same(left.value.get_secret_value(), right.value.get_secret_value())
 
 
 _WRONG = {
@@ -114,15 +236,10 @@ _WRONG = {
 }
 
 
-def verify(bundle: Bundle, held: Mapping[str, Held]) -> None:
-    """Prove that ESC holds every key of `bundle`, with its exact value, encrypted or in plain text as it should be.
+def _differing(bundle: Bundle, held: Mapping[str, Held]) -> dict[str, str]:
+    """The keys that don't hold what they should, and how they differ, without any value."""
+    return {step.key: _WRONG[step.action] for step in make_plan(bundle, held).steps if step.action in _WRONG}
 
-    Raises:
-        VerificationError: Naming the keys that differ, and how, without any value.
-    """
-    wrong = [f"{step.key} ({_WRONG[step.action]})" for step in make_plan(bundle, held).steps if step.action in _WRONG]
-    if wrong:
-        raise VerificationError(
-            f"ESC saved a revision, but what it holds then isn't what was sent: {', '.join(wrong)}.",
-            "Nothing was deployed. See the environment's history for who else writes to it, and run again.",
-        )
+
+def _listed(wrong: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} ({how})" for key, how in wrong.items())

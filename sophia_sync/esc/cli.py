@@ -18,8 +18,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from sophia_sync import process
-from sophia_sync.errors import ConflictError, DefinitionError, EscError
+from sophia_sync import interrupts, process
+from sophia_sync.errors import ConflictError, DefinitionError, EscError, TransientError
 from sophia_sync.process import Child, Deadline, Finished
 from sophia_sync.redact import Redactor
 
@@ -101,6 +101,7 @@ class Pulumi:
             version: A revision number or revision tag; the latest revision if empty.
 
         Raises:
+            TransientError: It can't be read now.
             EscError: It can't be read.
         """
         target = f"{environment}@{version}" if version else environment
@@ -110,13 +111,16 @@ class Pulumi:
             raise self._failure(f"read {target}", finished)
         return _decode(finished.stdout)
 
-    def edit(self, environment: str, change: Callable[[str], str]) -> int:
+    def edit(
+        self, environment: str, change: Callable[[str], str], on_saved: Callable[[int], None] = lambda _: None
+    ) -> int:
         """Change the definition in one transaction, safe against other writers: one call, one new revision.
 
         Args:
             environment: `organisation/project/environment`.
             change: Gets the stored text, secrets as ciphertext, and returns the new one. What it raises
                 is passed on, and then nothing is saved.
+            on_saved: Told the new revision's number at once, before a signal that came meanwhile is raised.
 
         Returns:
             The number of the new revision.
@@ -124,7 +128,8 @@ class Pulumi:
         Raises:
             ConflictError: Somebody else saved a revision in the meantime; nothing of ours was saved.
             DefinitionError: ESC or its CLI would not take the new text; nothing was saved.
-            EscError: Anything else.
+            TransientError: It isn't known whether the new text was saved.
+            EscError: Anything else; nothing was saved.
         """
         mark = secrets.token_hex(8)
         with self._start("env", "edit", environment, "--editor", _EDITOR.format(mark=mark)) as child:
@@ -139,10 +144,13 @@ class Pulumi:
                     "Pulumi console and run again.",
                 )
             data = new.encode()
-            child.send(b"%d\n" % len(data) + data)
-            finished = child.finish()
-        saved = _SAVED.search(finished.stdout)
-        if finished.code == 0 and saved:
+            with interrupts.shielded(child.hurry):
+                child.send(b"%d\n" % len(data) + data)
+                finished = child.finish()
+                saved = _SAVED.search(finished.stdout)
+                if saved:
+                    on_saved(int(saved[1]))
+        if saved:
             return int(saved[1])
         if finished.code == 0:
             raise DefinitionError(
@@ -205,7 +213,7 @@ class Pulumi:
     def _failure(self, doing: str, finished: Finished) -> EscError:
         """Tell why a call failed, from the exit code and messages of the CLI."""
         if finished.timed_out:
-            return EscError(
+            return TransientError(
                 f"Could not {doing}: not done within the {self.deadline.seconds:.0f} seconds of `timeout`.",
                 "Run again; if ESC is slow, give a larger `timeout`.",
             )
@@ -213,7 +221,7 @@ class Pulumi:
         for pattern, error, todo in _FAILURES:
             if re.search(pattern, finished.stderr, re.IGNORECASE):
                 return error(f"Could not {doing}: {reason}.".replace("..", "."), todo.format(url=self.cloud_url))
-        return EscError(
+        return TransientError(
             f"Could not {doing}: {reason} (exit code {finished.code}).",
             f"Check that {self.cloud_url} is up, and run again.",
         )
@@ -226,7 +234,7 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
         "{url} refused the access token: check `pulumi-access-token` (expired, or of another organisation?).",
     ),
     (
-        r"\[403\]",
+        r"\[403\]|forbidden",
         EscError,
         "The access token may not do this: its team needs permission to open and edit the environment.",
     ),
@@ -236,6 +244,7 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
         "Check `esc-environment`; make the environment with `pulumi env init` if it doesn't exist yet.",
     ),
     (r"\[409\]", ConflictError, "Somebody else changed the environment at the same time; run again."),
+    (r"\[(?!408|425|429)4\d\d\]", EscError, "Check the inputs, and that the CLI is not too old for {url}; run again."),
 )
 
 

@@ -269,7 +269,7 @@ def _quoted(value: str) -> str:
     ).rstrip("\n")
 
 
-# --- merge -------------------------------------------------------------------------------------------------------
+# --- merge ---
 
 
 @dataclass(frozen=True)
@@ -473,7 +473,86 @@ def _into_null(document: Document, changes: Sequence[Change]) -> _Edit:
     return _Edit(at, at, document.newline + _entries(changes, indent, document.newline))
 
 
-# --- proof -------------------------------------------------------------------------------------------------------
+# --- restore ---
+
+
+def restore(now: Document, before: Document, sent: Document, keys: Sequence[str]) -> str:
+    """The text `now` with `keys` set back to what they were in `before`, and proven; all that others did stays.
+
+    Args:
+        now: The definition as it is stored.
+        before: As it was stored before our change.
+        sent: As we sent it. Where ESC kept all of it but our values, and nobody else changed anything since, the
+            outcome is `before` to the byte.
+        keys: The keys that we changed.
+
+    Raises:
+        DefinitionError: They can't be set back without touching what isn't ours.
+    """
+    if _outside(now, keys) == _outside(sent, keys):
+        text = before.bom + before.text
+    else:
+        was = {pair.name: pair for pair in before.value_pairs}
+        edits = [
+            _put_back(now, pair, before, was[pair.name]) if pair.name in was else _remove(now, pair)
+            for pair in now.value_pairs
+            if pair.name in keys
+        ]
+        text = now.bom + _splice(now.text, edits)
+    _prove_restored(now, before, text, keys)
+    return text
+
+
+def _outside(document: Document, keys: Sequence[str]) -> str:
+    """The text without the values of `keys`."""
+    edits = [
+        _Edit(document.end(pair.key), _leaf_end(document, pair.value, pair.after), "")
+        for pair in document.value_pairs
+        if pair.name in keys
+    ]
+    return document.bom + _splice(document.text, edits)
+
+
+def _put_back(now: Document, pair: _Pair, before: Document, was: _Pair) -> _Edit:
+    value = before.text[before.end(was.key) : _leaf_end(before, was.value, was.after)]
+    return _Edit(now.end(pair.key), max(now.end(pair.key), _leaf_end(now, pair.value, pair.after)), value)
+
+
+def _remove(document: Document, pair: _Pair) -> _Edit:
+    """Take an entry out: its lines in a block mapping, itself and one comma in a flow mapping."""
+    text = document.text
+    start, end = document.start(pair.key), _leaf_end(document, pair.value, pair.after)
+    if not _flow(document, document.values or 0):
+        line_end = _line_end(text, end)
+        line_break = _LINE_BREAK.match(text, line_end)
+        return _Edit(_line_start(text, start), line_break.end() if line_break else line_end, "")
+    comma = re.compile(r"\s*,\s*").match(text, end)
+    return _Edit(start, comma.end() if comma else end, "")
+
+
+def _prove_restored(now: Document, before: Document, text: str, keys: Sequence[str]) -> None:
+    ours = set(keys)
+    try:
+        new = parse(text)
+        restored = _foreign(new, ours) == _foreign(now, ours) and _entries_of(new, ours) == _entries_of(before, ours)
+    except DefinitionError:
+        restored = False
+    if not restored:
+        raise DefinitionError(
+            "Our keys can't be set back without changing something else in the definition.",
+            "Set them back by hand from the environment's revision history.",
+        )
+
+
+def _entries_of(document: Document, keys: set[str]) -> dict[str | None, list[tuple[object, ...]]]:
+    return {
+        pair.name: [_signature(event) for event in document.events[pair.value : pair.after]]
+        for pair in document.value_pairs
+        if pair.name in keys
+    }
+
+
+# --- proof ---
 
 
 def prove(old: Document, text: str, changes: Sequence[Change]) -> None:

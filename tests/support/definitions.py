@@ -66,7 +66,7 @@ class _Writer:
             )
         )
 
-    def block_value(self, pad: str) -> str:
+    def block_value(self, pad: str) -> str:  # noqa: PLR0911 - one a style
         """A value in block style: what stands behind the key's colon, up to the end of its last line."""
         deep = pad + " " * self.rng.choice((1, 2, 4))
         comment = self.rng.choice(_COMMENTS)
@@ -175,8 +175,8 @@ def sample(rng: random.Random) -> Sample:
 def value(rng: random.Random) -> str:
     """A random value, of the kinds that break naive YAML writers."""
     pieces = (
-        "-----BEGIN KEY-----\nabc\n-----END KEY-----\n", "'", '"', "#", " #", ":", ": ", "%", "\\", "\\n", "@x", "0123",
-        "true", "null", "~", "é", "日本", "🔑", "\u2028", "\x85", "\ufeff", "\t", "\r\n", "---", "\n---\n", "{", "]", "!t",
+        "-----BEGIN KEY-----\nabc\n-----END KEY-----\n", "'", '"', "#", " #", ":", ": ", "%", "\\", "\\n", "@x",
+        "0123", "true", "null", "~", "é", "日本", "🔑", "\u2028", "\x85", "\ufeff", "\t", "\r\n", "---", "\n---\n", "{", "]", "!t",
         "&a", "*a", "|", ">", "x" * 200, " ", "=", "<<", "1:20", "2001-01-01", "$a", "\x1b", "\x7f",
     )  # fmt: skip
     return "".join(rng.choice(pieces) for _ in range(rng.randrange(1, 6)))

@@ -1,0 +1,230 @@
+"""What each input's value must be. Every check returns the value, or raises `ValueError` with a text without it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+# The largest value, in bytes: Linux takes no longer string in an environment (MAX_ARG_STRLEN).
+LARGEST = 131_072
+
+_SLUG = re.compile(r"[a-z0-9_][a-z0-9_-]{0,99}")
+# Pulumi: "alphanumeric characters, hyphens, underscores, and periods"; a part of dots alone would be a path upwards.
+_ENVIRONMENT_PART = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_DSN_FORM = "(a DSN is https://PUBLIC_KEY@HOST/PROJECT_ID)"
+_KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("a Sentry DSN", re.compile(r"https?://[^/@]+@[^/]+/.*")),
+    ("a Sentry token", re.compile(r"sntry[a-z]_.*", re.DOTALL)),
+    ("a Pulumi token", re.compile(r"pul-[0-9a-f]{16,}")),
+    ("a GitHub token", re.compile(r"(gh[pousr]_|github_pat_).*", re.DOTALL)),
+    ("a private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL)),
+    ("an address", re.compile(r"https?://.*", re.DOTALL)),
+)
+_PLACEHOLDER = re.compile(
+    r"\*+|x{3,}|<.*>|\[.*\]|your[-_ ].*|change[-_]?me|todo|tbd|fixme|placeholder|insert[-_ ].*|dummy|redacted"
+    r"|https?://(x{3,}|examplePublicKey|<?public_?key>?|your[-_]?.*)@.*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def kind_of(value: str) -> str | None:
+    """What a value looks like: to notice that two inputs were swapped."""
+    return next((kind for kind, pattern in _KINDS if pattern.fullmatch(value)), None)
+
+
+def text(value: str) -> str:
+    """Any value at all: what no value may be."""
+    if "\0" in value:
+        raise ValueError("holds a NUL byte")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError("isn't valid UTF-8") from None
+    if size > LARGEST:
+        raise ValueError(f"is larger than {LARGEST} bytes")
+    if "${{" in value:
+        raise ValueError("holds a literal `${{ … }}`, which GitHub did not fill in")
+    return value
+
+
+def given(value: str, *others: str) -> str:
+    """A credential or name that somebody filled in, and that isn't one of `others` (kinds, see `kind_of`)."""
+    if set(text(value)) <= {"*"}:
+        raise ValueError("is `***`: it was copied from a log, where GitHub had blotted it out")
+    if _PLACEHOLDER.fullmatch(value):
+        raise ValueError("is a placeholder, not a value")
+    kind = kind_of(value)
+    if kind in others:
+        raise ValueError(f"looks like {kind}: are two inputs swapped?")
+    return value
+
+
+def pasted(check: Callable[[str], str], *, required: bool = True) -> Callable[[str], str | None]:
+    """`check` the value without the white space at its ends, which comes from pasting."""
+
+    def strip_and_check(value: str) -> str | None:
+        stripped = value.strip()
+        if not stripped and required:
+            raise ValueError("holds nothing but white space")
+        return check(stripped) if stripped else None
+
+    return strip_and_check
+
+
+def secret(value: str) -> str:
+    """A value that ESC can store as a secret, of any form."""
+    given(value, "a Sentry DSN", "a Sentry token", "a Pulumi token", "a GitHub token")
+    return _literal(value)
+
+
+def _literal(value: str) -> str:
+    if "${" in value:
+        raise ValueError("holds `${`, which ESC takes for a reference and refuses in a secret")
+    return value
+
+
+def _unbroken(value: str) -> str:
+    if any(character.isspace() for character in value):
+        raise ValueError("has white space or a line break within it")
+    return value
+
+
+def sentry_token(value: str) -> str:
+    given(value, "a Sentry DSN", "a Pulumi token", "a GitHub token", "an address", "a private key")
+    return _unbroken(_literal(value))
+
+
+def pulumi_token(value: str) -> str:
+    return _header(given(value, "a Sentry DSN", "a Sentry token", "a GitHub token", "an address", "a private key"))
+
+
+def github_token(value: str) -> str:
+    return _header(given(value, "a Sentry DSN", "a Sentry token", "a Pulumi token", "an address", "a private key"))
+
+
+def _header(value: str) -> str:
+    if not _unbroken(value).isascii() or not value.isprintable():
+        raise ValueError("holds characters that no token has")
+    return value
+
+
+def private_key(value: str) -> str:
+    """A private key in PEM form; `\\n` written out, as some put it into secrets, is taken for line breaks."""
+    value = text(value).replace("\\n", "\n")
+    if kind_of(value) != "a private key" or "PRIVATE KEY-----" not in value.rstrip().rpartition("-----END")[2]:
+        raise ValueError("isn't a private key in PEM form (-----BEGIN … PRIVATE KEY-----)")
+    return value
+
+
+def _split(value: str, form: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 - raises for a port that isn't one
+    except ValueError:
+        raise ValueError(f"isn't an address like {form}") from None
+    return parts
+
+
+def dsn(value: str) -> str:
+    """A DSN, `https://PUBLIC_KEY@HOST/PROJECT_ID`; docs.sentry.io, "Data Source Name"."""
+    given(value, "a Sentry token", "a Pulumi token", "a GitHub token", "a private key")
+    parts = _split(_unbroken(_literal(value)), "https://PUBLIC_KEY@HOST/PROJECT_ID")
+    if parts.scheme not in ("https", "http"):
+        raise ValueError(f"doesn't begin with https:// {_DSN_FORM}")
+    if not parts.username or not re.fullmatch(r"[A-Za-z0-9_-]+", parts.username):
+        raise ValueError(f"has no public key before the @ {_DSN_FORM}")
+    if not parts.hostname:
+        raise ValueError(f"has no host after the @ {_DSN_FORM}")
+    if not re.fullmatch(r"[0-9]+", parts.path.rpartition("/")[2]) or parts.query or parts.fragment:
+        raise ValueError(f"doesn't end with the project's number {_DSN_FORM}")
+    return value
+
+
+def slug(value: str) -> str:
+    given(value, *(kind for kind, _ in _KINDS))
+    if not _SLUG.fullmatch(value):
+        raise ValueError("isn't a slug: lower-case letters, digits, hyphens and underscores, on one line")
+    return value
+
+
+def environment(value: str) -> str:
+    """`organisation/project/environment`."""
+    value = given(value.strip(), *(kind for kind, _ in _KINDS))
+    parts = value.split("/")
+    if "@" in value:
+        raise ValueError("names a version; only the environment itself can be written")
+    if any(set(part) <= {"."} for part in parts if part):
+        raise ValueError("has a part that is nothing but dots")
+    if len(parts) != 3 or not all(_ENVIRONMENT_PART.fullmatch(part) for part in parts):
+        raise ValueError("isn't a path like organisation/project/environment")
+    return value
+
+
+def url(value: str) -> str:
+    """An https address without a query; http for loopback only. A slash at the end is dropped."""
+    value = text(value.strip()).rstrip("/")
+    parts = _split(value, "https://HOST")
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError("isn't an address like https://HOST")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ValueError("isn't https: the token would travel in the clear")
+    return value
+
+
+def repository(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+", value.strip()):
+        raise ValueError("isn't a repository like owner/name")
+    return value.strip()
+
+
+def workflow(value: str) -> str:
+    if not re.fullmatch(r"[0-9]+|[^/\\\s]+\.ya?ml", value.strip()):
+        raise ValueError("isn't a workflow's file name or number")
+    return value.strip()
+
+
+def ref(value: str) -> str:
+    """A branch or tag; git-check-ref-format(1)."""
+    if not re.fullmatch(r"[^\s~^:?*\[\\]+", text(value.strip())):
+        raise ValueError("isn't the name of a branch or tag")
+    return value.strip()
+
+
+def app_id(value: str) -> str:
+    """A GitHub App's id (a number) or client id (`Iv…`)."""
+    if not re.fullmatch(r"[0-9]+|Iv[A-Za-z0-9.]+", value.strip()):
+        raise ValueError("isn't a GitHub App's id")
+    return value.strip()
+
+
+def _no_constant(name: str) -> None:
+    """Python's parser takes `NaN` and `Infinity`, which aren't JSON."""
+    raise ValueError(name)
+
+
+def json_object(value: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text(value), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise ValueError("isn't JSON") from None
+    if not isinstance(parsed, dict) or not all(isinstance(item, str | bool | int | float) for item in parsed.values()):
+        raise ValueError("isn't a JSON object of strings, numbers and booleans")
+    return parsed
+
+
+def boolean(value: str) -> bool:
+    words = {"true": True, "false": False}
+    if value.strip().lower() not in words:
+        raise ValueError("is neither true nor false")
+    return words[value.strip().lower()]
+
+
+def seconds(value: str, largest: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", value.strip()) or not 1 <= int(value) <= largest:
+        raise ValueError(f"isn't a number of seconds from 1 to {largest}")
+    return int(value)
