@@ -15,6 +15,9 @@ from pydantic import SecretStr
 
 from sophia_sync.redact import Redactor, forms
 
+# What can't be encoded (a variable's bytes that are no UTF-8; a stream that isn't UTF-8) is written as an escape.
+_NOT_TEXT = "backslashreplace"
+
 
 def escape_data(text: str) -> str:
     """Escape the text of a workflow command."""
@@ -53,19 +56,24 @@ class Runner:
         self._on_runner = on_runner
         self._output_path = output_path
         self._summary_path = summary_path
+        self._masked: set[str] = set()
 
     def hide(self, secret: SecretStr) -> None:
         """Hide `secret` in all that follows: in our own output, and by masks in the runner's log."""
         self._redact.add(secret)
         if self._on_runner:
-            for form in sorted(forms(secret.get_secret_value()), key=len, reverse=True):
+            for form in sorted(forms(secret.get_secret_value()) - self._masked, key=len, reverse=True):
+                self._masked.add(form)
                 self._print(f"::add-mask::{escape_data(form)}")
 
     def line(self, text: str) -> None:
-        """Print log lines. A line that would be a workflow command is indented, so that it is none."""
+        """Print log lines. What would be a workflow command is made harmless.
+
+        The runner takes `::` for one at the start of a line, and the older notation `##[` anywhere.
+        """
         for line in self._redact(text).splitlines() or [""]:
-            is_command = line.lstrip().startswith(("::", "##["))
-            self._print(f"| {line}" if is_command else line)
+            harmless = line.replace("##[", "## [")
+            self._print(f"| {harmless}" if harmless.lstrip().startswith("::") else harmless)
 
     @contextlib.contextmanager
     def group(self, title: str) -> Iterator[None]:
@@ -95,15 +103,16 @@ class Runner:
         if self._output_path is None:
             return
         delimiter = f"end-{secrets.token_hex(16)}"
-        with self._output_path.open("a", encoding="utf-8") as file:
+        with self._output_path.open("a", encoding="utf-8", errors=_NOT_TEXT) as file:
             file.write(f"{name}<<{delimiter}\n{self._redact(value)}\n{delimiter}\n")
 
     def summary(self, markdown: str) -> None:
         """Add to the step's summary."""
         if self._summary_path is not None:
-            with self._summary_path.open("a", encoding="utf-8") as file:
+            with self._summary_path.open("a", encoding="utf-8", errors=_NOT_TEXT) as file:
                 file.write(self._redact(markdown))
 
     def _print(self, line: str) -> None:
-        self._stream.write(line + "\n")
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        self._stream.write(line.encode(encoding, _NOT_TEXT).decode(encoding) + "\n")
         self._stream.flush()

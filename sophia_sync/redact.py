@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
+import yaml
 from pydantic import SecretStr
 
 REPLACEMENT = "***"
@@ -17,7 +17,8 @@ SHORTEST = 4
 
 def forms(secret: str) -> frozenset[str]:
     """Every form in which `secret` could turn up in a text: itself, its single lines, and each of these
-    URL-encoded, JSON-escaped, and in base64 (standard and URL-safe, at any of the three alignments).
+    URL-encoded, JSON-escaped (as Python and as Go do it), YAML-escaped (as we hand it over), and in base64 (standard
+    and URL-safe, at any of the three alignments).
     """
     pieces = {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}
     found = {form for piece in pieces if len(piece) >= SHORTEST for form in _forms(piece)}
@@ -27,10 +28,14 @@ def forms(secret: str) -> frozenset[str]:
 def _forms(piece: str) -> Iterable[str]:
     yield piece
     for safe in ("", "/"):
-        yield quote(piece, safe=safe)
-    yield quote_plus(piece)
+        yield quote(piece, safe=safe, errors="surrogatepass")
+    yield quote_plus(piece, errors="surrogatepass")
     for ascii_only in (True, False):
-        yield json.dumps(piece, ensure_ascii=ascii_only)[1:-1]
+        escaped = json.dumps(piece, ensure_ascii=ascii_only)[1:-1]
+        yield escaped
+        yield escaped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    if not any("\ud800" <= character <= "\udfff" for character in piece):
+        yield yaml.dump(piece, Dumper=yaml.CSafeDumper, default_style='"', width=2**31 - 1).strip()[1:-1]
     yield from _base64(piece.encode("utf-8", "surrogatepass"))
 
 
@@ -48,16 +53,36 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
         self._forms: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
         for secret in secrets:
             self.add(secret)
 
     def add(self, secret: SecretStr) -> None:
         """Hide `secret` from now on."""
         self._forms |= forms(secret.get_secret_value())
-        longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(self, text: str) -> str:
-        """`text` without any form of any secret."""
-        return self._pattern.sub(REPLACEMENT, text) if self._pattern else text
+        """`text` without any form of any secret; forms that overlap are hidden as one."""
+        parts = []
+        done = 0
+        for start, end in _united(span for form in self._forms for span in _occurrences(form, text)):
+            parts += [text[done:start], REPLACEMENT]
+            done = end
+        return "".join([*parts, text[done:]])
+
+
+def _occurrences(form: str, text: str) -> Iterator[tuple[int, int]]:
+    at = text.find(form)
+    while at != -1:
+        yield at, at + len(form)
+        at = text.find(form, at + 1)
+
+
+def _united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans in their order, those that overlap made one."""
+    united: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if united and start < united[-1][1]:
+            united[-1] = (united[-1][0], max(united[-1][1], end))
+        else:
+            united.append((start, end))
+    return united
