@@ -21,7 +21,7 @@ CIPHERTEXT = "ciphertext"
 
 # What needs no quotes in a definition; `json.dumps` quotes the rest as YAML's double-quoted style wants it,
 # except for these characters, which YAML wants escaped too.
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./@-]*")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./@-]*( [A-Za-z0-9_./@-]+)*")
 _KEYWORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 

@@ -255,7 +255,7 @@ def _split(path: str) -> tuple[str, str, str]:
 def _number(environment: Environment, revision: int | None) -> int:
     found = environment.revision("" if revision is None else str(revision))
     if found is None:
-        raise RefusedError(HTTPStatus.NOT_FOUND, f"Revision {revision} not found")
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"There is no revision {revision}")
     return found.number
 
 
