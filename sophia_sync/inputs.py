@@ -7,6 +7,7 @@ underscores, and from a plain variable where it has one. An empty value counts a
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +28,53 @@ class DeployWhen(StrEnum):
     NEVER = "never"
 
 
+class PreflightMode(StrEnum):
+    """What is done when Sentry refuses the new credentials."""
+
+    ENFORCE = "enforce"
+    WARN = "warn"
+    OFF = "off"
+
+
+class TokenKind(StrEnum):
+    """Whose access token Pulumi gives for an identity token of GitHub's."""
+
+    ORGANIZATION = "organization"
+    TEAM = "team"
+    PERSONAL = "personal"
+
+
+@dataclass(frozen=True)
+class TokenScope:
+    """The access token that is asked of Pulumi; `name` is that of the team or user, empty for the organisation's.
+
+    Source: pulumi.com/docs, "OAuth Token Exchange".
+    """
+
+    kind: TokenKind = TokenKind.ORGANIZATION
+    name: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> TokenScope:
+        """Read `team:NAME` or `user:NAME`; nothing is the organisation.
+
+        Raises:
+            ValueError: It is none of them; the text doesn't show it.
+        """
+        if not text.strip():
+            return cls()
+        # No comma: Pulumi takes a list of scopes.
+        match = re.fullmatch(r"(team|user):([^\s,:]{1,100})", text.strip())
+        if match is None or not match[2].isprintable():
+            raise ValueError("is neither empty nor team:NAME nor user:NAME")
+        return cls(TokenKind.TEAM if match[1] == "team" else TokenKind.PERSONAL, match[2])
+
+    def __str__(self) -> str:
+        """As Pulumi's `scope` has it."""
+        prefixes = {TokenKind.ORGANIZATION: "", TokenKind.TEAM: "team:", TokenKind.PERSONAL: "user:"}
+        return prefixes[self.kind] + self.name
+
+
 # The plain variables that stand in for an input which is unset or empty.
 PLAIN_VARIABLES: dict[str, tuple[str, ...]] = {
     "sentry-dsn": ("SENTRY_DSN",),
@@ -37,10 +85,11 @@ PLAIN_VARIABLES: dict[str, tuple[str, ...]] = {
     "esc-environment": ("PULUMI_ESC_ENVIRONMENT",),
     "pulumi-access-token": ("PULUMI_ACCESS_TOKEN",),
     "pulumi-cloud-url": ("PULUMI_BACKEND_URL",),
+    "sentry-url": ("SENTRY_URL",),
     "deploy-repository": ("GITHUB_REPOSITORY",),
     "github-token": ("GITHUB_TOKEN",),
 }
-SENTRY_INPUTS = tuple(name for name in PLAIN_VARIABLES if name.startswith("sentry-"))
+SENTRY_INPUTS = tuple(name for name in PLAIN_VARIABLES if name.startswith("sentry-") and name != "sentry-url")
 
 # What the person does about an input that is missing or wrong.
 _REMEDIES = {
@@ -56,7 +105,10 @@ _REMEDIES = {
     "esc-environment": "Give it as `organisation/project/environment`.",
     "pulumi-access-token": "Create one in Pulumi Cloud → Access Tokens, keep it as the organisation secret "
     "PULUMI_ACCESS_TOKEN, and pass `pulumi-access-token: ${{ secrets.PULUMI_ACCESS_TOKEN }}`.",
+    "pulumi-token-scope": "Give team:NAME or user:NAME, or leave it out for a token of the organisation.",
     "pulumi-cloud-url": "Give an address such as https://api.pulumi.com.",
+    "sentry-url": "Give the address of your Sentry, such as https://sentry.io.",
+    "preflight": "Choose enforce, warn or off.",
     "github-token": "Leave the input out to use the workflow's own token, or set `deploy: never`.",
     "deploy-repository": "Give it as `owner/name`.",
     "deploy-workflow": "Give the workflow's file name, such as deploy-sentry-mcp.yml, or its number.",
@@ -77,6 +129,12 @@ def _deploy_when(value: str) -> DeployWhen:
     if value.strip() not in [when.value for when in DeployWhen]:
         raise ValueError("is none of always, changed and never")
     return DeployWhen(value.strip())
+
+
+def _preflight_mode(value: str) -> PreflightMode:
+    if value.strip() not in [mode.value for mode in PreflightMode]:
+        raise ValueError("is none of enforce, warn and off")
+    return PreflightMode(value.strip())
 
 
 def _run_seconds(value: str) -> int:
@@ -127,11 +185,20 @@ class Settings(BaseSettings):
     esc_environment: Annotated[str, BeforeValidator(checks.environment)] = Field(
         "scoobyjava-org/default/sophia-ai-production", validation_alias=_from("esc_environment")
     )
-    pulumi_access_token: Annotated[SecretStr, BeforeValidator(checks.pasted(checks.pulumi_token))] = Field(
-        validation_alias=_from("pulumi_access_token")
+    pulumi_access_token: Annotated[
+        SecretStr | None, BeforeValidator(checks.pasted(checks.pulumi_token, required=False))
+    ] = Field(None, validation_alias=_from("pulumi_access_token"))
+    pulumi_token_scope: Annotated[TokenScope, NoDecode, BeforeValidator(TokenScope.parse)] = Field(
+        TokenScope(), validation_alias=_from("pulumi_token_scope")
     )
     pulumi_cloud_url: Annotated[str, BeforeValidator(checks.url)] = Field(
         "https://api.pulumi.com", validation_alias=_from("pulumi_cloud_url")
+    )
+    sentry_url: Annotated[str, BeforeValidator(checks.url)] = Field(
+        "https://sentry.io", validation_alias=_from("sentry_url")
+    )
+    preflight: Annotated[PreflightMode, BeforeValidator(_preflight_mode)] = Field(
+        PreflightMode.ENFORCE, validation_alias=_from("preflight")
     )
     dry_run: Annotated[bool, BeforeValidator(checks.boolean)] = Field(False, validation_alias=_from("dry_run"))
     tag_revision: Annotated[bool, BeforeValidator(checks.boolean)] = Field(True, validation_alias=_from("tag_revision"))
@@ -247,6 +314,17 @@ _DIFFERENT = ("sentry_dsn", "sentry_api_token", "sentry_client_secret", "pulumi_
 
 
 @dataclass(frozen=True)
+class OidcRequest:
+    """Where a job with the permission `id-token: write` gets its identity token, and the token to ask for it with.
+
+    Source: docs.github.com, "OpenID Connect reference".
+    """
+
+    url: str
+    token: SecretStr
+
+
+@dataclass(frozen=True)
 class RunContext:
     """What the GitHub runner tells about this run; each part is None or false outside of one.
 
@@ -260,6 +338,7 @@ class RunContext:
     run_id: str | None
     run_attempt: str | None
     run_url: str | None
+    oidc: OidcRequest | None = None
 
 
 def run_context() -> RunContext:
@@ -269,6 +348,8 @@ def run_context() -> RunContext:
         return Path(os.environ[name]) if os.environ.get(name) else None
 
     run_id = os.environ.get("GITHUB_RUN_ID") or None
+    oidc_url = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL")
+    oidc_token = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
     repository = os.environ.get("GITHUB_REPOSITORY")
     server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
     return RunContext(
@@ -279,6 +360,7 @@ def run_context() -> RunContext:
         run_id=run_id,
         run_attempt=os.environ.get("GITHUB_RUN_ATTEMPT") or None,
         run_url=f"{server}/{repository}/actions/runs/{run_id}" if repository and run_id else None,
+        oidc=OidcRequest(oidc_url, SecretStr(oidc_token)) if oidc_url and oidc_token else None,
     )
 
 
