@@ -229,6 +229,11 @@ class Pulumi:
 
 _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
     (
+        r"unmarshaling environment definition",
+        DefinitionError,
+        "The environment's definition isn't valid YAML: repair it in the Pulumi console and run again.",
+    ),
+    (
         r"unauthorized|\[401\]|no credentials|invalid access token|must be set for login|PULUMI_ACCESS_TOKEN",
         EscError,
         "{url} refused the access token: check `pulumi-access-token` (expired, or of another organisation?).",

@@ -597,8 +597,16 @@ def _is_exactly(document: Document, pair: _Pair, change: Change) -> bool:
 
 def _signature(event: Event) -> tuple[object, ...]:
     """All of an event but its position."""
-    fields = ("anchor", "tag", "implicit", "value", "style", "flow_style", "explicit", "version", "tags")
-    return (type(event), *(getattr(event, field, None) for field in fields))
+    kind = type(event)
+    if isinstance(event, ScalarEvent):
+        return kind, event.anchor, event.tag, event.implicit, event.value, event.style
+    if isinstance(event, MappingStartEvent | SequenceStartEvent):
+        return kind, event.anchor, event.tag, event.implicit, event.flow_style
+    if isinstance(event, AliasEvent):
+        return kind, event.anchor
+    if isinstance(event, DocumentStartEvent):
+        return kind, event.explicit, event.version, event.tags
+    return (kind,)
 
 
 def _foreign(document: Document, ours: set[str]) -> list[tuple[object, ...]]:

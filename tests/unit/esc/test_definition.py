@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from sophia_sync.errors import DefinitionError
-from sophia_sync.esc.definition import Change, HeldKind, merge, parse, prove
+from sophia_sync.esc.definition import Change, HeldKind, merge, parse, prove, restore
 from tests.support.definitions import OURS, sample, value
 
 DSN = Change("SENTRY_DSN", SecretStr("https://k@h.example/1"), secret=True)
@@ -303,3 +303,75 @@ def test_every_value_survives(text: str) -> None:
         after = merge(parse("values:\n  A: 1\n"), [change])
         held = yaml.load(after, Loader=yaml.SafeLoader)["values"]["K"]
         assert (held["fn::secret"] if secret else held) == text
+
+
+class TestRestore:
+    BEFORE = "# a\nvalues:\n  A: 1\n  SENTRY_DSN:  # keep\n    fn::secret:\n      ciphertext: old\n  B: 2\n"
+
+    @staticmethod
+    def encrypted(text: str) -> str:
+        """What ESC stores of a text: the plaintext of our keys as ciphertext, everything else as it was sent."""
+        return text.replace('"https://k@h.example/1"', "{ciphertext: new}")
+
+    def restored(self, before: str, now: str, *keys: str) -> str:
+        return restore(parse(now), parse(before), parse(merged(before, DSN, SLUG)), keys or ("SENTRY_DSN", SLUG.key))
+
+    @pytest.mark.parametrize(
+        "before",
+        [
+            BEFORE,
+            "",
+            "# only a comment",
+            "imports: [a]\n",
+            "values: {}\n",
+            "values: {A: 1, SENTRY_DSN: x}\r\n",
+            "values:\n  SENTRY_PROJECT_SLUG: |+\n    a\n\n  A: 1\n",
+            "values:\n  SENTRY_DSN: # a\n  # b\n  - 1\n",
+        ],
+    )
+    def test_to_the_byte_where_nobody_else_wrote(self, before: str) -> None:
+        assert self.restored(before, self.encrypted(merged(before, DSN, SLUG))) == before
+
+    def test_keeps_what_others_wrote_since(self) -> None:
+        now = self.encrypted(merged(self.BEFORE, DSN, SLUG)).replace("  B: 2\n", "  B: 3 # new\n  C: 4\n")
+        assert self.restored(self.BEFORE, now) == self.BEFORE.replace("  B: 2\n", "  B: 3 # new\n  C: 4\n")
+
+    def test_keeps_a_comment_that_others_wrote_since(self) -> None:
+        now = self.encrypted(merged(self.BEFORE, DSN, SLUG)).replace("# a\n", "# b\n")
+        assert self.restored(self.BEFORE, now) == self.BEFORE.replace("# a\n", "# b\n")
+
+    @pytest.mark.parametrize(
+        ("before", "now", "after"),
+        [
+            ("values: {A: 1}", "values: {SENTRY_DSN: {fn::secret: {ciphertext: n}}, A: 2}", "values: {A: 2}"),
+            ("values: {A: 1}", "values: {A: 2, SENTRY_DSN: {fn::secret: {ciphertext: n}}}", "values: {A: 2, }"),
+            ("values: {}", "values: {SENTRY_DSN: {fn::secret: {ciphertext: n}}, A: 2}", "values: {A: 2}"),
+            ("", "values:\n  SENTRY_DSN: {fn::secret: {ciphertext: n}}\n  A: 2\n", "values:\n  A: 2\n"),
+            ("", "values:\n  A: 2\n  SENTRY_DSN: {fn::secret: {ciphertext: n}}", "values:\n  A: 2\n"),
+            (
+                "values:\n  SENTRY_DSN: |+\n    x\n\n  A: 1\n",
+                'values:\n  SENTRY_DSN: {fn::secret: {ciphertext: n}}\n\n  A: "1"\n',
+                'values:\n  SENTRY_DSN: |+\n    x\n\n  A: "1"\n',
+            ),
+        ],
+    )
+    def test_an_entry_that_is_to_go_or_to_come_back(self, before: str, now: str, after: str) -> None:
+        assert self.restored(before, now, "SENTRY_DSN") == after
+
+    def test_refuses_what_it_can_not_prove(self) -> None:
+        with pytest.raises(DefinitionError, match="can't be set back"):
+            self.restored(self.BEFORE, "values: {SENTRY_DSN: {fn::secret: {ciphertext: n}}, A: 2}", "SENTRY_DSN")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_a_random_change_set_back_is_as_before(rng: random.Random) -> None:
+    before = sample(rng)
+    keys = rng.sample(OURS, rng.randrange(1, len(OURS) + 1))
+    changes = [Change(key, SecretStr(value(rng)), rng.random() < 0.6) for key in keys]
+    try:
+        document = parse(before.text)
+    except DefinitionError:
+        return
+    after = parse(merge(document, changes))
+    assert restore(after, document, after, keys) == before.text
