@@ -31,6 +31,8 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+_PEM = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----\s.+\s-----END \1-----", re.DOTALL)
+
 
 def kind_of(value: str) -> str | None:
     """What a value looks like: to notice that two inputs were swapped."""
@@ -116,7 +118,7 @@ def _header(value: str) -> str:
 def private_key(value: str) -> str:
     """A private key in PEM form; `\\n` written out, as some put it into secrets, is taken for line breaks."""
     value = text(value).replace("\\n", "\n")
-    if kind_of(value) != "a private key" or "PRIVATE KEY-----" not in value.rstrip().rpartition("-----END")[2]:
+    if not _PEM.fullmatch(value.strip()):
         raise ValueError("isn't a private key in PEM form (-----BEGIN … PRIVATE KEY-----)")
     return value
 

@@ -281,7 +281,7 @@ def _problem(location: str, kind: str, message: str) -> str:
     what = "is not set (a missing secret arrives as an empty string)"
     if kind != "missing":
         what = message.removeprefix("Value error, ")
-    return f"`{name}` {what}. {_REMEDIES[name]}"
+    return f"`{name}` {what}{'' if what.endswith('?') else '.'} {_REMEDIES[name]}"
 
 
 def _missing_for_deploy() -> list[str]:

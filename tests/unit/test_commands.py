@@ -76,9 +76,14 @@ class TestLines:
 class TestGroups:
     def test_end_also_where_something_fails_within(self) -> None:
         runner, stream = log_of(hidden="token-17")
-        with pytest.raises(KeyError), runner.group("Sync 100%\ntoken-17"):
-            runner.line("within")
-            raise KeyError
+
+        def fail() -> None:
+            with runner.group("Sync 100%\ntoken-17"):
+                runner.line("within")
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            fail()
         assert parse_log(stream.getvalue()) == [Command("group", "Sync 100%\n***"), "within", Command("endgroup", "")]
 
     def test_off_a_runner_are_a_plain_title(self) -> None:

@@ -23,10 +23,12 @@ REQUIRED = [
     "sentry-api-token",
     "sentry-organization-slug",
     "sentry-project-slug",
-    "pulumi-access-token",
 ]
-SENTRY = [*REQUIRED[:4], "sentry-client-secret"]
+SENTRY = [*REQUIRED, "sentry-client-secret"]
 SECRET = ["sentry-dsn", "sentry-api-token", "sentry-client-secret", "pulumi-access-token", "github-token"]
+
+PRIVATE_KEY = "-----BEGIN RSA PRIVATE KEY-----\nbm90IGEga2V5\n-----END RSA PRIVATE KEY-----\n"
+APP = {"github-app-id": "17", "github-app-private-key": PRIVATE_KEY}
 
 # For each input with a plain variable two values that it takes, unlike each other.
 TWO_VALUES = {
@@ -187,17 +189,26 @@ class TestWhatIsAccepted:
         given = {"revision": "{revision}", "loud": True, "count": 3, "ratio": 0.5, "text": "a: b # ü"}
         assert load(deploy_inputs=json.dumps(given))[0].deploy_inputs == given
 
+    @pytest.mark.parametrize("app", ["17", "Iv1.8a61f9b3a7aba766", "Iv23liAbCd"])
+    @pytest.mark.parametrize("key", [PRIVATE_KEY, PRIVATE_KEY.replace("\n", "\\n"), PRIVATE_KEY.strip()])
+    def test_github_app(self, app: str, key: str) -> None:
+        loaded, _ = load(github_app_id=f"{app} ", github_app_private_key=key, github_token=None)
+        assert loaded.github_app_id == app
+        assert str(value_of(loaded, "github-app-private-key")).strip() == PRIVATE_KEY.strip()
+
     @pytest.mark.parametrize(("given", "seconds"), [("1", 1), ("3600", 3600), (" 60\n", 60), ("0060", 60)])
     def test_timeout(self, given: str, seconds: int) -> None:
         assert load(timeout=given)[0].timeout == seconds
 
     @settings(max_examples=200, deadline=None)
-    @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
-    def test_a_client_secret_is_any_text_but_for_the_white_space_at_its_ends(self, text: str) -> None:
-        if "${" in text or text.endswith("$"):
-            text = text.replace("$", "")
+    @given(
+        space=st.text(" \t\r\n", max_size=2),
+        text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    )
+    def test_a_client_secret_is_any_text_but_for_the_white_space_at_its_ends(self, space: str, text: str) -> None:
+        text = f"{space}q{text.replace('${', '')}"
         loaded, warnings = load(sentry_client_secret=text)
-        assert value_of(loaded, "sentry-client-secret") == (text.strip() or None)
+        assert value_of(loaded, "sentry-client-secret") == text.strip()
         assert bool(warnings) == (text != text.strip())
 
 
@@ -223,7 +234,7 @@ class TestWhiteSpace:
         loaded, _ = load(sentry_client_secret=" \n")
         assert loaded.sentry_client_secret is None
 
-    @pytest.mark.parametrize("name", SENTRY[:4])
+    @pytest.mark.parametrize("name", REQUIRED)
     def test_a_required_value_of_nothing_else_is_refused(self, name: str) -> None:
         with pytest.raises(InputError, match=rf"`{name}` holds nothing but white space"):
             load_inputs(VALID | {name: " \t\n"})
@@ -247,10 +258,10 @@ REFUSED = [
     ("sentry-dsn", f"https://{CANARY}@sentry.example:port/1", "isn't an address"),
     ("sentry-dsn", f"https://{CANARY}@sentry.example:99999/1", "isn't an address"),
     ("sentry-dsn", f"https://[{CANARY}@sentry.example/1", "isn't an address"),
-    ("sentry-dsn", f"https://{CANARY}@sentry.example/1\nhttps://b@sentry.example/2", "white space within it"),
+    ("sentry-dsn", f"https://{CANARY}@sentry.example/1\nhttps://b@sentry.example/2", "line break within it"),
     ("sentry-dsn", f"https://{CANARY}@sentry.example/${{1}}", "`${`"),
-    ("sentry-api-token", f"{CANARY} {CANARY}", "white space within it"),
-    ("sentry-api-token", f"{CANARY}\n{CANARY}", "white space within it"),
+    ("sentry-api-token", f"{CANARY} {CANARY}", "white space or a line break within it"),
+    ("sentry-api-token", f"{CANARY}\n{CANARY}", "white space or a line break within it"),
     ("sentry-api-token", f"{CANARY}${{A}}", "`${`"),
     ("sentry-api-token", f"{CANARY}\udcff", "isn't valid UTF-8"),
     ("sentry-client-secret", f"{CANARY}${{A}}", "`${`"),
@@ -260,17 +271,17 @@ REFUSED = [
     ("sentry-organization-slug", f"-{CANARY.lower()}", "isn't a slug"),
     ("sentry-organization-slug", f"{CANARY.lower()}\nx", "isn't a slug"),
     ("sentry-project-slug", f"{CANARY.lower()}/x", "isn't a slug"),
-    ("sentry-project-slug", f"https://{CANARY.lower()}.sentry.io", "isn't a slug"),
+    ("sentry-project-slug", f"https://{CANARY.lower()}.sentry.io", "looks like an address"),
     ("sentry-project-slug", f"{CANARY.lower()}{'a' * 100}", "isn't a slug"),
     ("esc-environment", f"{CANARY}", "isn't a path"),
     ("esc-environment", f"{CANARY}/production", "isn't a path"),
     ("esc-environment", f"a/b/c/{CANARY}", "isn't a path"),
     ("esc-environment", f"a//{CANARY}", "isn't a path"),
-    ("esc-environment", f"a/../{CANARY}", "isn't a path"),
+    ("esc-environment", f"a/../{CANARY}", "nothing but dots"),
     ("esc-environment", f"a/b/{CANARY} c", "isn't a path"),
     ("esc-environment", f"a/b/{CANARY}@3", "names a version"),
-    ("pulumi-access-token", f"{CANARY} {CANARY}", "characters that no token has"),
-    ("pulumi-access-token", f"{CANARY}\n", "characters that no token has"),
+    ("pulumi-access-token", f"{CANARY} {CANARY}", "white space or a line break within it"),
+    ("pulumi-access-token", f"{CANARY}\x7f", "characters that no token has"),
     ("pulumi-access-token", f"{CANARY}é", "characters that no token has"),
     ("pulumi-access-token", f"{CANARY}\udcff", "isn't valid UTF-8"),
     ("pulumi-cloud-url", f"{CANARY}", "isn't an address"),
@@ -303,7 +314,29 @@ REFUSED = [
     ("deploy-inputs", f'"{CANARY}"', "isn't a JSON object"),
     ("deploy-inputs", f'{{"a": {{"{CANARY}": 1}}}}', "isn't a JSON object"),
     ("deploy-inputs", f'{{"{CANARY}": null}}', "isn't a JSON object"),
-    ("github-token", f"{CANARY} {CANARY}", "characters that no token has"),
+    ("github-token", f"{CANARY} {CANARY}", "white space or a line break within it"),
+    ("pulumi-access-token", "***", "blotted it out"),
+    ("pulumi-access-token", f"ghp_{CANARY}", "looks like a GitHub token"),
+    ("sentry-dsn", "***", "blotted it out"),
+    ("sentry-dsn", f"sntrys_{CANARY}", "looks like a Sentry token"),
+    ("sentry-dsn", f"${{{{ secrets.{CANARY} }}}}", "which GitHub did not fill in"),
+    ("sentry-dsn", f"https://examplePublicKey@{CANARY}/0", "is a placeholder"),
+    ("sentry-dsn", f"https://{CANARY}@sentry.example/{'1' * 131_072}", "is larger than"),
+    ("sentry-api-token", f"https://{CANARY}@sentry.example/1", "looks like a Sentry DSN"),
+    ("sentry-api-token", f"<{CANARY}>", "is a placeholder"),
+    ("sentry-client-secret", f"pul-{'c0ffee' * 4}", "looks like a Pulumi token"),
+    ("sentry-client-secret", "changeme", "is a placeholder"),
+    ("sentry-client-secret", CANARY * 20_000, "is larger than"),
+    ("sentry-project-slug", f"{CANARY.lower()}\nx", "isn't a slug"),
+    ("esc-environment", f"https://{CANARY}@sentry.example/1", "looks like a Sentry DSN"),
+    ("github-token", f"pul-{'c0ffee' * 4}", "looks like a Pulumi token"),
+    ("github-app-id", f"{CANARY}", "isn't a GitHub App's id"),
+    ("github-app-private-key", f"{CANARY}", "isn't a private key"),
+    ("github-app-private-key", f"-----BEGIN RSA PRIVATE KEY-----\n{CANARY}", "isn't a private key"),
+    ("deploy-wait", f"{CANARY}", "neither true nor false"),
+    ("deploy-timeout", "0", "isn't a number of seconds"),
+    ("deploy-timeout", "21601", "isn't a number of seconds"),
+    ("deploy-inputs", "[" * 100_000, "isn't JSON"),
     ("timeout", f"{CANARY}", "isn't a number of seconds"),
     ("timeout", "0", "isn't a number of seconds"),
     ("timeout", "-1", "isn't a number of seconds"),
@@ -319,14 +352,16 @@ class TestWhatIsRefused:
     def test_names_the_input_the_reason_and_a_remedy_but_never_the_value(
         self, name: str, value: str, reason: str
     ) -> None:
+        app = APP if name in APP else {}
         with pytest.raises(InputError) as error:
-            load_inputs(VALID | {name: value})
+            load_inputs(VALID | app | {name: value})
         assert len(error.value.problems) == 1
         problem = error.value.problems[0]
         assert problem.startswith(f"`{name}` ")
         assert reason in problem
-        assert re.search(r"\. [A-Z].{20,}", problem), "no remedy"
+        assert re.search(r"[.?] [A-Z].{20,}", problem), "no remedy"
         assert CANARY.lower() not in str(error.value).lower()
+        assert len(value) < 6 or value not in str(error.value)
         assert error.value.exit_code == 2
         assert error.value.__cause__ is None
 
@@ -340,19 +375,22 @@ class TestWhatIsRefused:
         assert CANARY not in str(error.value)
 
     def test_every_problem_is_told_at_once(self) -> None:
-        given: dict[str, str] = {}
-        for name, value, _ in REFUSED:
-            given.setdefault(name, value)
+        given = {name: value for name, value, _ in REFUSED if value != "***"}
         with pytest.raises(InputError) as error:
             load_inputs(given)
         assert sorted(problem.split("`")[1] for problem in error.value.problems) == sorted(given)
         assert CANARY.lower() not in str(error.value).lower()
 
+    def test_the_same_value_twice(self) -> None:
+        error = refusal(sentry_client_secret=CANARY, sentry_api_token=f"{CANARY}\n")
+        assert error.problems[0].startswith("`sentry-api-token` and `sentry-client-secret` hold the same value. ")
+        assert CANARY not in str(error)
+
     def test_everything_that_is_missing_is_told_at_once(self) -> None:
         with environment({}), pytest.raises(InputError) as error:
             inputs.load()
         told = [problem.split("`")[1] for problem in error.value.problems]
-        assert sorted(told) == sorted([*REQUIRED, "deploy-repository", "github-token"])
+        assert {*REQUIRED, "deploy-repository", "github-token"} <= set(told)
         assert "Nothing was contacted" in str(error.value)
 
     @settings(max_examples=400, deadline=None)
