@@ -8,6 +8,7 @@ They stand in for the real services in `make run`, in the tests and in the bench
             "PULUMI_BACKEND_URL": box.esc.url, "PULUMI_ACCESS_TOKEN": box.esc.token, ...})
 """
 
+from contextlib import ExitStack
 from typing import Self
 
 from sandbox.esc import Esc, Revision
@@ -39,6 +40,7 @@ class Sandbox:
         self.esc = Esc()
         self.github = GitHub()
         self.sentry = Sentry()
+        self._started = ExitStack()
         self.esc.trust(lambda: self.github.id_token_issuer, lambda: self.github.id_token_key.public)
 
     @property
@@ -46,10 +48,11 @@ class Sandbox:
         return self.esc, self.github, self.sentry
 
     def __enter__(self) -> Self:
-        for server in self.servers:
-            server.start()
+        with ExitStack() as started:
+            for server in self.servers:
+                started.enter_context(server)
+            self._started = started.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in self.servers:
-            server.stop()
+        self._started.close()

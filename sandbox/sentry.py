@@ -43,8 +43,7 @@ class Project:
 
 
 class Sentry(Server):
-    """The service, with what a test or a demonstration does to it. It begins with one project, one key, one
-    token."""
+    """The service, with what a test or a demonstration does to it. It begins with one project, one key, one token."""
 
     organization = "pay-ready"
     project = "pay-ready"
@@ -137,8 +136,7 @@ class Sentry(Server):
         }
 
     def list_keys(self, organization: str, project: str) -> ResponseReturnValue:
-        """In pages, whose neighbours the header `Link` gives; `results` there says whether the neighbour has
-        any."""
+        """In pages, whose neighbours the header `Link` gives; `results` there says whether the neighbour has any."""
         found = self._project(organization, project)
         status = request.args.get("status")
         rows = [key for key in found.keys if status is None or key.active == (status == "active")]

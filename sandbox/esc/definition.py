@@ -89,11 +89,12 @@ def quote(value: str) -> str:
 
 
 def _splice(document: Document, which: Callable[[_Call], bool], edit: Callable[[_Call], tuple[int, int, str]]) -> str:
-    text = document.text
-    edits = sorted(edit(call) for call in _calls(document.root) if which(call))
-    for begin, end, replacement in reversed(edits):
-        text = text[:begin] + replacement + text[end:]
-    return text
+    pieces = []
+    done = 0
+    for begin, end, replacement in sorted(edit(call) for call in _calls(document.root) if which(call)):
+        pieces += [document.text[done:begin], replacement]
+        done = end
+    return "".join([*pieces, document.text[done:]])
 
 
 def _calls(node: yaml.Node | None) -> Iterator[_Call]:

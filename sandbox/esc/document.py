@@ -24,8 +24,7 @@ _TAG = "tag:yaml.org,2002:"
 
 @dataclass(frozen=True)
 class Range:
-    """A place in a definition, as `Range` in esc's `expr.go`: lines and columns count from 1, bytes from
-    0."""
+    """A place in a definition, as `Range` in esc's `expr.go`: lines and columns count from 1, bytes from 0."""
 
     environment: str
     begin: tuple[int, int, int]
@@ -42,8 +41,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """What is wrong with a definition, as `EnvironmentDiagnostic` in esc's
-    `cmd/esc/cli/client/apitype.go`."""
+    """What is wrong with a definition, as `EnvironmentDiagnostic` in esc's `cmd/esc/cli/client/apitype.go`."""
 
     summary: str
     range: Range | None = None
@@ -112,8 +110,7 @@ class Document:
         return _index(node.start_mark) + self._shift
 
     def end(self, node: Marked) -> int:
-        """Where the node ends. That of a block collection lies after the comments and blank lines that follow
-        it."""
+        """Where the node ends. That of a block collection lies after the comments and blank lines that follow it."""
         index = _index(node.end_mark) + self._shift
         if isinstance(node, yaml.CollectionNode) and not node.flow_style:
             return index if not node.value else max(self.end(child) for child in children(node))

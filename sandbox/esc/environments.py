@@ -98,8 +98,7 @@ class Environment:
 
 
 class Environments:
-    """All environments of the service. What can't be done is `RefusedError` with the HTTP status of the
-    service."""
+    """All environments of the service. What can't be done is `RefusedError` with the HTTP status of the service."""
 
     def __init__(self) -> None:
         self.cipher = Cipher()
@@ -148,18 +147,20 @@ class Environments:
     def evaluate(
         self, definition: str, organization: str, name: str = ANONYMOUS, secrets: Secrets = Secrets.SHOWN
     ) -> Evaluated:
-        def load(imported: str) -> str | None:
+        def load(imported: str) -> str:
             return self._imported(organization, imported)
 
         return evaluate(name, definition, cipher=self.cipher, load=load, secrets=secrets)
 
-    def _imported(self, organization: str, reference: str) -> str | None:
+    def _imported(self, organization: str, reference: str) -> str:
         """The definition of `[project/]name[@version]`."""
         path, _, version = reference.partition("@")
         full = path if "/" in path else f"{DEFAULT_PROJECT}/{path}"
         environment = self._environments.get(f"{organization}/{full}")
         revision = environment.revision(version) if environment else None
-        return revision.definition if revision else None
+        if revision is None:
+            raise LookupError(f"environment '{organization}/{full}' not found")
+        return revision.definition
 
     def clone(self, path: str, to: str, author: str, *, history: bool, tags: bool, revision_tags: bool) -> None:
         source = self.get(path)

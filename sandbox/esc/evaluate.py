@@ -117,8 +117,8 @@ class Secrets(Enum):
     UNKNOWN = False
 
 
-Load: TypeAlias = Callable[[str], str | None]
-"""Gives the stored definition of an imported environment, None if there is none."""
+Load: TypeAlias = Callable[[str], str]
+"""Gives the stored definition of an imported environment, or raises a LookupError that says what is missing."""
 
 
 def evaluate(name: str, text: str, *, cipher: Cipher, load: Load, secrets: Secrets = Secrets.SHOWN) -> Evaluated:
@@ -184,11 +184,11 @@ class _Evaluation:
             if self._imported[name] is None:
                 self.complain(f"cyclic import of {name}", place)
             return self._imported[name]
-        text = self._load(name)
-        if text is None:
-            self.complain(f'environment "{name}" not found', place)
+        try:
+            definition = parse(name, self._load(name))
+        except LookupError as error:
+            self.complain(str(error), place)
             return None
-        definition = parse(name, text)
         evaluation = _Evaluation(name, definition, self._cipher, self._load, self._secrets, self._imported)
         evaluated = evaluation.run()
         self._diagnostics += evaluated.diagnostics
@@ -253,8 +253,7 @@ class _Evaluation:
     # References.
 
     def _access(self, source: Expression, access: Access) -> Value:
-        """Follow a reference: through the expressions as long as they are objects and lists, then through
-        values."""
+        """Follow a reference: through the expressions as long as they are objects and lists, then through values."""
         if access.path[0] == "imports":
             return self._access_value(source, Value(dict(self._imports), source.range), access.path[1:])
         if access.path[0] == "context":

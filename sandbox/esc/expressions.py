@@ -48,8 +48,7 @@ Part: TypeAlias = str | Access
 
 @dataclass(eq=False)
 class Expression:
-    """One expression: exactly one of `parts`, `items`, `entries` and `call` is set, or else it is a
-    literal."""
+    """One expression: exactly one of `parts`, `items`, `entries` and `call` is set, or else it is a literal."""
 
     path: str
     range: Range
@@ -116,8 +115,7 @@ class Definition:
 
 
 def parse(name: str, text: str) -> Definition:
-    """The expressions of a definition. An empty text is an empty definition; one of comments alone is
-    refused."""
+    """The expressions of a definition. An empty text is an empty definition; one of comments alone is refused."""
     return _Parser(name, text).parse() if text else Definition()
 
 

@@ -78,7 +78,7 @@ def test_imports_are_merged_key_by_key(box: Sandbox) -> None:
         ("values:\n  a: [1]\n  b: ${a[7]}\n", "array index 7 out-of-bounds for array of length 1", (3, 6)),
         ("values:\n  a: ${b}\n  b: ${a}\n", "cyclic reference to a", (2, 6)),
         ("values:\n  a: ${b\n", "missing closing brace '}' in interpolation", (2, 6)),
-        ("imports: [nowhere]\n", 'environment "nowhere" not found', (1, 11)),
+        ("imports: [nowhere]\n", "environment 'acme/default/nowhere' not found", (1, 11)),
         ("imports: nowhere\n", "imports must be a list", (1, 10)),
         ("values:\n  a:\n    fn::secret: 12\n", "secret values must be string literals", (3, 17)),
         ("values:\n  a:\n    fn::secret: ${b}\n", "secret values must be string literals", (3, 17)),

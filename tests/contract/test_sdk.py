@@ -122,6 +122,15 @@ def test_environments_are_tagged(box: Sandbox, client: EscClient) -> None:
     assert box.esc.tags(ENVIRONMENT) == {}
 
 
+def test_the_etag_changes_with_each_revision(box: Sandbox, client: EscClient) -> None:
+    def etag() -> str:
+        return str(client.esc_api.get_environment_e_tag_with_http_info(*WHERE).headers["ETag"])
+
+    before = etag()
+    box.esc.save(ENVIRONMENT, DEFINITION)
+    assert before != etag() == box.esc.revisions(ENVIRONMENT)[-1].etag
+
+
 def test_a_wrong_token_is_refused(box: Sandbox) -> None:
     stranger: Any = esc_client.default_client(host=box.esc.url, access_token="pul-wrong")
     with pytest.raises(UnauthorizedException):
