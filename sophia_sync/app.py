@@ -127,15 +127,20 @@ class Run:
 
     def fail(self, error: SyncError) -> int:
         """Report a failure, with everything that is known so far; returns the exit code."""
-        self.outcome = replace(self.outcome, error=error)
+        revision = self.sync.revision if self.sync else None
+        self.outcome = replace(self.outcome, error=error, unverified_revision=revision)
         self.runner.error(str(error), error.title)
         self.write_report()
         return error.exit_code
 
     def write_report(self) -> None:
-        self.runner.summary(report.summary(self.outcome))
-        for name, value in report.outputs(self.outcome).items():
-            self.runner.output(name, value)
+        """Write the summary and the outputs; what was done stands, also where they can't be written."""
+        try:
+            self.runner.summary(report.summary(self.outcome))
+            for name, value in report.outputs(self.outcome).items():
+                self.runner.output(name, value)
+        except OSError as error:
+            self.runner.warning(f"The summary or the outputs could not be written: {error.strerror}.")
 
 
 def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int:

@@ -19,6 +19,7 @@ class Outcome:
     synced: Synced | None = None
     deployed: Deployed | None = None
     error: SyncError | None = None
+    unverified_revision: int | None = None  # saved, but the run failed before it was verified
 
 
 _WORDS = {
@@ -104,10 +105,12 @@ def outputs(outcome: Outcome) -> dict[str, str]:
         changed = list(synced.plan.changed_keys)
         values["result"] = synced.result.value
         values["changed-keys"] = json.dumps(changed)
-        values["revision"] = _number(synced.revision)
         values["previous-revision"] = _number(synced.previous_revision)
         environment |= {"result": synced.result.value, "changed_keys": changed}
-    environment["revision"] = synced.revision if synced else None
+    revision = synced.revision if synced else outcome.unverified_revision
+    if synced is not None or revision is not None:
+        values["revision"] = _number(revision)
+    environment["revision"] = revision
     environment["previous_revision"] = synced.previous_revision if synced else None
     environment["error"] = outcome.error.what if outcome.error and synced is None else None
     if outcome.environment is not None:
