@@ -56,6 +56,12 @@ class EscError(SyncError):
     title = "Pulumi ESC"
 
 
+class SignInError(EscError):
+    """No access token of Pulumi's could be had; ESC was not asked for anything."""
+
+    title = "Sign-in to Pulumi"
+
+
 class ConflictError(EscError):
     """Somebody else changed the environment between our read and our write; nothing of ours was saved."""
 
