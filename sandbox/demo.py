@@ -56,6 +56,7 @@ class Demo:
             "GITHUB_STEP_SUMMARY": str(self.summary),
             "INPUT_SENTRY-DSN": box.sentry.dsn,
             "INPUT_SENTRY-API-TOKEN": box.sentry.token,
+            "INPUT_SENTRY-URL": box.sentry.url,
             "INPUT_SENTRY-ORGANIZATION-SLUG": box.sentry.organization,
             "INPUT_SENTRY-PROJECT-SLUG": box.sentry.project,
             "INPUT_SENTRY-CLIENT-SECRET": "a-webhook-secret-that-nobody-sees",
@@ -104,7 +105,10 @@ def main() -> int:
         codes = [demo.sync("First sync: the credentials arrive, the deploy is dispatched")]
         demo.show_summary()
         codes.append(demo.sync("Second sync: nothing to do"))
+        demo.environ["INPUT_SENTRY-API-TOKEN"] = "sntrys_a-token-that-sentry-does-not-know"
+        codes.append(demo.sync("A broken token: Sentry refuses it, so what ESC holds is not overwritten"))
         token = f"sntrys_rotated-{time.time_ns()}"
+        box.sentry.add_token(token, box.sentry.scopes)
         demo.environ["INPUT_SENTRY-API-TOKEN"] = token
         codes.append(demo.sync("The Sentry token was rotated in GitHub: one key changes, in one revision"))
         demo.show_summary()
@@ -115,7 +119,7 @@ def main() -> int:
         for dispatch in box.github.dispatches:
             print(f"  {dispatch.workflow} in {dispatch.repository} on {dispatch.ref}, inputs {dispatch.inputs}")
         proven = (
-            codes == [0, 0, 0]
+            codes == [0, 0, 3, 0]
             and box.esc.values(ENVIRONMENT)["SENTRY_API_TOKEN"] == token
             and box.esc.is_secret(ENVIRONMENT, "SENTRY_API_TOKEN")
             and len(box.github.dispatches) == 2

@@ -6,10 +6,11 @@ import argparse
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from sophia_sync import __version__, deploy, interrupts, report
 from sophia_sync.bundle import Bundle, make_bundle
@@ -17,12 +18,24 @@ from sophia_sync.commands import Runner
 from sophia_sync.dispatch import Dispatcher
 from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SyncError
 from sophia_sync.esc.cli import Pulumi, private_folder
-from sophia_sync.inputs import DeployWhen, RunContext, Settings, child_environment, load, raw_secrets, run_context
+from sophia_sync.inputs import (
+    DeployWhen,
+    PreflightMode,
+    RunContext,
+    Settings,
+    child_environment,
+    load,
+    raw_secrets,
+    run_context,
+)
 from sophia_sync.interrupts import Interrupted
-from sophia_sync.process import Deadline
+from sophia_sync.process import Beside, Deadline
 from sophia_sync.redact import Redactor
 from sophia_sync.report import Outcome
 from sophia_sync.sync import Sync, Synced
+
+if TYPE_CHECKING:
+    from sophia_sync import preflight
 
 
 class Run:
@@ -46,19 +59,53 @@ class Run:
         bundle = make_bundle(settings)
         deadline = Deadline(settings.timeout)
         interrupts.limit(settings.timeout + 1)  # what has its own limit ends before and tells more
+        check_credentials = self.preflight(settings, deadline)
         with private_folder() as home:
             pulumi = self.sign_in(settings, home, deadline)
-            synced = self.synchronise(settings, bundle, pulumi)
+            synced = self.synchronise(settings, bundle, pulumi, check_credentials)
             self.tag(settings, synced, pulumi)
             if deploy.is_due(settings, synced, bundle, pulumi, self.runner.line):
                 self.deploy(settings, synced, pulumi)
 
+    def preflight(self, settings: Settings, deadline: Deadline) -> Callable[[], None]:
+        """Ask Sentry about the new credentials while ESC is read; what is returned waits for the answer, heeds it."""
+        if settings.preflight is PreflightMode.OFF:
+            return lambda: None
+
+        def ask() -> preflight.Verdict:
+            from sophia_sync import preflight  # noqa: PLC0415 - it brings `requests`: 0.2 s that pass beside the CLI
+
+            return preflight.check(
+                settings.sentry_url,
+                settings.sentry_api_token,
+                settings.sentry_dsn,
+                settings.sentry_organization_slug,
+                settings.sentry_project_slug,
+                deadline,
+            )
+
+        verdict = Beside(ask)
+
+        @cache
+        def check_credentials() -> None:
+            from sophia_sync import preflight  # noqa: PLC0415
+
+            for warning in preflight.heed(verdict.result(), settings.preflight):
+                self.runner.warning(warning)
+
+        return check_credentials
+
     def sign_in(self, settings: Settings, home: Path, deadline: Deadline) -> Pulumi:
         """The Pulumi CLI, signed in for this run alone."""
+        access_token = settings.pulumi_access_token
+        if access_token is None:
+            from sophia_sync import signin  # noqa: PLC0415 - it brings `requests`, which costs 0.2 s
+
+            access_token = signin.access_token(settings, self.context, deadline, self.runner.hide)
         pulumi = Pulumi(
             home=home,
             cloud_url=settings.pulumi_cloud_url,
-            access_token=settings.pulumi_access_token,
+            access_token=access_token,
             environ=child_environment(),
             deadline=deadline,
             redact=self.redact,
@@ -66,11 +113,14 @@ class Run:
         pulumi.prepare(settings.esc_environment.partition("/")[0])
         return pulumi
 
-    def synchronise(self, settings: Settings, bundle: Bundle, pulumi: Pulumi) -> Synced:
+    def synchronise(
+        self, settings: Settings, bundle: Bundle, pulumi: Pulumi, check_credentials: Callable[[], None]
+    ) -> Synced:
         """Read, plan, write, read back."""
-        self.sync = Sync(pulumi, settings.esc_environment, bundle)
+        self.sync = Sync(pulumi, settings.esc_environment, bundle, check_credentials)
         with self.runner.group(f"Sync {settings.esc_environment}"):
             synced = self.sync.run(dry_run=settings.dry_run)
+            check_credentials()  # also where nothing was to be written: a credential that is broken should be known
             self.outcome = replace(self.outcome, synced=synced)
             for line in report.plan_lines(synced.plan, dry_run=settings.dry_run):
                 self.runner.line(line)

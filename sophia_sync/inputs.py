@@ -294,7 +294,7 @@ def _missing_for_deploy() -> list[str]:
     return [
         f"`{field.replace('_', '-')}` is not set, and the deploy needs it. {_REMEDIES[field.replace('_', '-')]}"
         for field in needed
-        if _given(field) is None
+        if not (_given(field) or "").strip()
     ]
 
 

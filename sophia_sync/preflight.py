@@ -21,6 +21,8 @@ from urllib.parse import quote, urlsplit
 from pydantic import SecretStr
 from requests import Response
 
+from sophia_sync.errors import PreflightError
+from sophia_sync.inputs import PreflightMode
 from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 from sophia_sync.web import Client, UnansweredError, json_of, one_line
@@ -301,3 +303,21 @@ def _next_cursor(response: Response) -> str | None:
 
 def _not_understood(response: Response) -> UnansweredError:
     return UnansweredError(f"gives an answer that isn't Sentry's (HTTP {response.status_code})")
+
+
+def heed(verdict: Verdict, mode: PreflightMode) -> list[str]:
+    """What a verdict means for the sync; returns warnings.
+
+    Raises:
+        PreflightError: Sentry refused the credentials, and `mode` is `enforce`.
+    """
+    warnings = []
+    if verdict.unknown is not None:
+        warnings.append(f"{verdict.unknown} The sync goes on.")
+    if verdict.refused and mode is PreflightMode.ENFORCE:
+        facts = "\n".join(f"- {fact}" for fact in verdict.refused)
+        raise PreflightError(
+            f"Sentry doesn't accept the new credentials:\n{facts}" if len(verdict.refused) > 1 else verdict.refused[0],
+            "Nothing was written: ESC keeps what it holds. `preflight: warn` would write them all the same.",
+        )
+    return [*warnings, *(f"{fact} `preflight: warn` lets the sync go on." for fact in verdict.refused)]

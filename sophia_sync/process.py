@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Generic, TypeVar, cast
+
+T = TypeVar("T")
 
 
 class Deadline:
@@ -131,3 +133,26 @@ def run(argv: Sequence[str], environ: Mapping[str, str], deadline: Deadline) -> 
     """Run `argv` to its end with nothing on standard input. See `start`."""
     with start(argv, environ, deadline) as child:
         return child.finish()
+
+
+class Beside(Generic[T]):
+    """Work that goes on beside the main thread; it doesn't keep the program from ending."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _run(self, work: Callable[[], T]) -> None:
+        try:
+            self._result = work()
+        except BaseException as error:  # noqa: BLE001 - raised in `result`, where it is seen
+            self._error = error
+
+    def result(self) -> T:
+        """Wait for the work, and return what it returned or raise what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return cast(T, self._result)

@@ -91,8 +91,9 @@ class Client:
 
     def _ask(self, method: str, url: str, **what: Any) -> Response:
         def ask() -> Response:
-            # Zero seconds is no time limit that requests knows.
-            seconds = max(0.001, min(LONGEST_REQUEST, self._deadline.remaining()))
+            seconds = min(LONGEST_REQUEST, self._deadline.remaining())
+            if not seconds:
+                raise Timeout
             response = self._session.request(method, url, timeout=seconds, allow_redirects=False, **what)
             if response.status_code in TRANSIENT_STATUS:
                 raise HTTPError(response=response)
