@@ -292,6 +292,11 @@ REFUSED = [
     ("pulumi-cloud-url", f"https://pulumi.example/#{CANARY}", "isn't an address"),
     ("pulumi-cloud-url", f"https://pulumi.example:{CANARY}", "isn't an address"),
     ("pulumi-cloud-url", f"http://{CANARY}.example", "isn't https"),
+    ("pulumi-token-scope", f"{CANARY}", "neither empty nor team:NAME nor user:NAME"),
+    ("pulumi-token-scope", f"team:{CANARY},admin", "neither empty nor team:NAME nor user:NAME"),
+    ("pulumi-token-scope", f"user:{CANARY} x", "neither empty nor team:NAME nor user:NAME"),
+    ("sentry-url", f"http://{CANARY}.example", "isn't https"),
+    ("preflight", f"{CANARY}", "none of enforce, warn and off"),
     ("dry-run", f"{CANARY}", "neither true nor false"),
     ("dry-run", "yes", "neither true nor false"),
     ("tag-revision", "1", "neither true nor false"),
@@ -415,10 +420,12 @@ class TestWhatIsRefused:
 
 
 class TestWhatADeployNeeds:
-    @pytest.mark.parametrize("missing", ["deploy-repository", "github-token"])
-    def test_is_told_where_it_is_missing(self, missing: str) -> None:
+    @pytest.mark.parametrize(
+        ("missing", "nothing"), [("deploy-repository", ""), ("github-token", ""), ("github-token", " \n")]
+    )
+    def test_is_told_where_it_is_missing(self, missing: str, nothing: str) -> None:
         with pytest.raises(InputError) as error:
-            load_inputs(VALID | {missing: ""})
+            load_inputs(VALID | {missing: nothing})
         assert [problem.split("`")[1] for problem in error.value.problems] == [missing]
         assert "the deploy needs it" in error.value.problems[0]
 
