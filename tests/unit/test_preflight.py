@@ -15,7 +15,9 @@ from sandbox import GitHub, Sentry
 from sandbox.sentry import DEFAULT_SCOPES
 from sandbox.server import Route
 from sophia_sync import preflight
-from sophia_sync.preflight import PAGES_OF_KEYS, Verdict, check
+from sophia_sync.errors import PreflightError
+from sophia_sync.inputs import PreflightMode
+from sophia_sync.preflight import PAGES_OF_KEYS, Verdict, check, heed
 from sophia_sync.process import Deadline
 from sophia_sync.redact import forms
 from tests.support.inputs import environment
@@ -399,6 +401,37 @@ class TestTime:
             look(sentry)
 
 
+class TestWhatAVerdictMeans:
+    GOOD = Verdict()
+    BAD = Verdict(("The token is refused.",))
+    WORSE = Verdict(("The token is refused.", "The DSN is another's."), "Sentry is slow.")
+    OPEN = Verdict((), "Sentry is slow.")
+
+    @pytest.mark.parametrize("mode", PreflightMode)
+    def test_good_credentials_need_no_word(self, mode: PreflightMode) -> None:
+        assert heed(self.GOOD, mode) == []
+
+    @pytest.mark.parametrize("mode", PreflightMode)
+    def test_a_sentry_that_was_not_asked_is_a_warning(self, mode: PreflightMode) -> None:
+        assert heed(self.OPEN, mode) == ["Sentry is slow. The sync goes on."]
+
+    def test_a_refusal_ends_the_sync(self) -> None:
+        with pytest.raises(PreflightError, match=r"The token is refused\. Nothing was written") as error:
+            heed(self.BAD, PreflightMode.ENFORCE)
+        assert error.value.exit_code == 3
+
+    def test_several_refusals_are_told_at_once(self) -> None:
+        with pytest.raises(PreflightError) as error:
+            heed(self.WORSE, PreflightMode.ENFORCE)
+        assert "\n- The token is refused.\n- The DSN is another's.\n" in str(error.value)
+
+    def test_refusals_are_warnings_where_that_is_asked_for(self) -> None:
+        unknown, token, dsn = heed(self.WORSE, PreflightMode.WARN)
+        assert "slow" in unknown
+        assert token.startswith("The token is refused.")
+        assert dsn.startswith("The DSN is another's.")
+
+
 class TestRedirects:
     def test_to_another_server_are_not_followed(self, sentry: Sentry, github: GitHub) -> None:
         for question in QUESTIONS:
@@ -427,7 +460,9 @@ class TestRedirects:
         assert "redirects to another address" in str(look(sentry).unknown)
         assert len(sentry.requests) == 1
 
-    @pytest.mark.parametrize("location", ["http://[", "http://127.0.0.1:port/", "http://127.0.0.1:99999/"])
+    @pytest.mark.parametrize(
+        "location", ["http://[", "http://127.0.0.1:port/", "http://127.0.0.1:99999/", f"http://{'ü' * 70}.example/"]
+    )
     def test_to_no_address_are_not_followed(self, sentry: Sentry, location: str) -> None:
         with RawServer(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()) as server:
             verdict = look(sentry, url=server.url)
