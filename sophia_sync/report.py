@@ -45,8 +45,13 @@ def headline(synced: Synced) -> str:
         return f"{synced.environment}: all {len(synced.plan.steps)} keys are up to date, nothing was written"
     return (
         f"{synced.environment}: {changed} of {len(synced.plan.steps)} keys changed in one revision, "
-        f"{synced.previous_revision} → {synced.revision}, verified by reading back"
+        f"{_revisions(synced, str(synced.revision))}, verified by reading back"
     )
+
+
+def _revisions(synced: Synced, revision: str) -> str:
+    """The one before is not known where the answer to the write was lost."""
+    return revision if synced.previous_revision is None else f"{synced.previous_revision} → {revision}"
 
 
 def plan_lines(plan: Plan, *, dry_run: bool) -> list[str]:
@@ -71,7 +76,7 @@ def _environment(synced: Synced, *, failed: bool) -> str:
     heading = f"### {_HEADINGS[synced.result]}" if failed else f"## {_HEADINGS[synced.result]}"
     facts = [f"`{synced.environment}`"]
     if synced.revision is not None:
-        facts.append(f"revision {synced.previous_revision} → **{synced.revision}**")
+        facts.append(f"revision {_revisions(synced, f'**{synced.revision}**')}")
     if synced.result is not Result.PLANNED:
         facts.append("verified by reading back" if synced.result is Result.SYNCED else "nothing was written")
     word = 2 if synced.result is Result.PLANNED else 1

@@ -1,0 +1,187 @@
+"""What happened → the step's summary and outputs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sophia_sync import report
+from sophia_sync.deploy import Target
+from sophia_sync.dispatch import Deployed
+from sophia_sync.errors import DeployError, EscError
+from sophia_sync.plan import Action, Plan, Step
+from sophia_sync.report import Outcome
+from sophia_sync.sync import Result, Synced
+
+ENVIRONMENT = "acme/default/production"
+PLAN = Plan(
+    (
+        Step("SENTRY_DSN", Action.CHANGE, secret=True),
+        Step("SENTRY_API_TOKEN", Action.ENCRYPT, secret=True),
+        Step("SENTRY_ORGANIZATION_SLUG", Action.ADD, secret=False),
+        Step("SENTRY_PROJECT_SLUG", Action.DECRYPT, secret=False),
+        Step("SENTRY_CLIENT_SECRET", Action.UNCHANGED, secret=True),
+    )
+)
+NOTHING = Plan(tuple(Step(step.key, Action.UNCHANGED, step.secret) for step in PLAN.steps))
+SYNCED = Synced(ENVIRONMENT, Result.SYNCED, PLAN, revision=8, previous_revision=7)
+UNCHANGED = Synced(ENVIRONMENT, Result.UNCHANGED, NOTHING)
+PLANNED = Synced(ENVIRONMENT, Result.PLANNED, PLAN)
+RUN_URL = "https://github.example/acme/sophia/actions/runs/17"
+DEPLOYED = Deployed(Target("acme/sophia", "deploy.yml", None), "main", 17, RUN_URL)
+
+
+def rows(summary: str) -> dict[str, str]:
+    """The summary's table: what is told of each key."""
+    table = [line.strip("|").split("|") for line in summary.splitlines() if line.startswith("| `")]
+    return {cells[0].strip(" `"): " | ".join(cell.strip() for cell in cells[1:]) for cells in table}
+
+
+class TestSummary:
+    def test_of_a_sync_is_a_table_of_keys(self) -> None:
+        text = report.summary(Outcome(ENVIRONMENT, SYNCED))
+        assert text.startswith("## ✅ Sentry credentials synced")
+        assert "`acme/default/production`" in text
+        assert "revision 7 → **8**" in text
+        assert "verified by reading back" in text
+        assert rows(text) == {
+            "SENTRY_DSN": "🔄 changed | 🔒 encrypted",
+            "SENTRY_API_TOKEN": "🔐 encrypted now (was in plain text) | 🔒 encrypted",
+            "SENTRY_ORGANIZATION_SLUG": "🆕 added | plain text",
+            "SENTRY_PROJECT_SLUG": "🔓 in plain text now (was encrypted) | plain text",
+            "SENTRY_CLIENT_SECRET": "· unchanged | 🔒 encrypted",
+        }
+
+    def test_of_an_unchanged_environment(self) -> None:
+        text = report.summary(Outcome(ENVIRONMENT, UNCHANGED))
+        assert "up to date" in text
+        assert "nothing was written" in text
+        assert "revision" not in text
+        assert "Deploy: not due." in text
+
+    def test_of_a_dry_run_says_what_would_be(self) -> None:
+        text = report.summary(Outcome(ENVIRONMENT, PLANNED))
+        assert text.startswith("## 🔎 Dry run")
+        assert rows(text)["SENTRY_DSN"].startswith("🔄 would be changed")
+        assert rows(text)["SENTRY_PROJECT_SLUG"].startswith("🔓 would be in plain text")
+        assert "Deploy" not in text
+        assert "verified" not in text
+
+    def test_links_the_deploy_run(self) -> None:
+        text = report.summary(Outcome(ENVIRONMENT, SYNCED, DEPLOYED))
+        assert f"`deploy.yml` in `acme/sophia` on `main`: [run 17]({RUN_URL})" in text
+
+    def test_of_a_deploy_whose_run_is_not_known_has_no_link(self) -> None:
+        deployed = Deployed(DEPLOYED.target, "main", None, None)
+        text = report.summary(Outcome(ENVIRONMENT, SYNCED, deployed))
+        assert "`deploy.yml` in `acme/sophia` on `main`" in text
+        assert "None" not in text
+        assert "](" not in text
+
+    def test_tells_how_the_deploy_ended(self) -> None:
+        deployed = Deployed(DEPLOYED.target, "main", 17, RUN_URL, "success")
+        assert "**success**" in report.summary(Outcome(ENVIRONMENT, SYNCED, deployed))
+
+    def test_of_a_failure_says_what_to_do(self) -> None:
+        text = report.summary(Outcome(ENVIRONMENT, error=EscError("It failed.", "Run again.")))
+        assert text == "## ❌ Pulumi ESC\n\nIt failed.\n\n**What to do:** Run again.\n"
+
+    def test_of_a_failed_deploy_still_tells_of_the_sync(self) -> None:
+        text = report.summary(Outcome(ENVIRONMENT, SYNCED, error=DeployError("It failed.", "Run again.")))
+        assert text.index("## ❌ Deploy") < text.index("### ✅ Sentry credentials synced")
+        assert rows(text).keys() == {step.key for step in PLAN.steps}
+        assert "not due" not in text
+
+    def test_knows_no_revision_that_nobody_told(self) -> None:
+        lost = Synced(ENVIRONMENT, Result.SYNCED, PLAN, revision=8)
+        text = report.summary(Outcome(ENVIRONMENT, lost)) + report.headline(lost)
+        assert "**8**" in text
+        assert "None" not in text
+
+
+class TestLog:
+    @pytest.mark.parametrize(
+        ("synced", "line"),
+        [
+            (SYNCED, "4 of 5 keys changed in one revision, 7 → 8, verified by reading back"),
+            (UNCHANGED, "all 5 keys are up to date, nothing was written"),
+            (PLANNED, "dry run, 4 of 5 keys would change"),
+        ],
+    )
+    def test_headline(self, synced: Synced, line: str) -> None:
+        assert report.headline(synced) == f"{ENVIRONMENT}: {line}"
+
+    @pytest.mark.parametrize(("dry_run", "word"), [(False, "  changed"), (True, "  would be changed")])
+    def test_plan_has_one_line_a_key(self, dry_run: bool, word: str) -> None:
+        lines = report.plan_lines(PLAN, dry_run=dry_run)
+        assert [line.split()[1] for line in lines] == [step.key for step in PLAN.steps]
+        assert lines[0].endswith(word)
+
+    def test_a_plan_of_nothing_is_no_line(self) -> None:
+        assert report.plan_lines(Plan(()), dry_run=False) == []
+
+
+class TestOutputs:
+    def test_of_a_sync_with_its_deploy(self) -> None:
+        outputs = report.outputs(Outcome(ENVIRONMENT, SYNCED, DEPLOYED))
+        changed = ["SENTRY_DSN", "SENTRY_API_TOKEN", "SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG"]
+        assert outputs["result"] == "synced"
+        assert json.loads(outputs["changed-keys"]) == changed
+        assert (outputs["revision"], outputs["previous-revision"]) == ("8", "7")
+        assert json.loads(outputs["environments"]) == [
+            {
+                "environment": ENVIRONMENT,
+                "result": "synced",
+                "changed_keys": changed,
+                "revision": 8,
+                "previous_revision": 7,
+                "error": None,
+            }
+        ]
+        assert (outputs["deploy-run-id"], outputs["deploy-run-url"]) == ("17", RUN_URL)
+
+    def test_of_an_unchanged_environment(self) -> None:
+        outputs = report.outputs(Outcome(ENVIRONMENT, UNCHANGED))
+        assert (outputs["result"], outputs["changed-keys"]) == ("unchanged", "[]")
+        assert (outputs["revision"], outputs["previous-revision"]) == ("", "")
+        assert "deploy-run-id" not in outputs
+
+    def test_of_a_dry_run(self) -> None:
+        outputs = report.outputs(Outcome(ENVIRONMENT, PLANNED))
+        assert outputs["result"] == "planned"
+        assert len(json.loads(outputs["changed-keys"])) == 4
+
+    def test_of_a_failure_before_anything_is_known(self) -> None:
+        assert report.outputs(Outcome(error=EscError("It failed.", "Run again."))) == {}
+
+    def test_of_a_failure_name_the_environment_and_the_error(self) -> None:
+        outputs = report.outputs(Outcome(ENVIRONMENT, error=EscError("It failed.", "Run again.")))
+        (environment,) = json.loads(outputs["environments"])
+        assert environment["environment"] == ENVIRONMENT
+        assert environment["result"] is None
+        assert environment["error"] == "It failed."
+
+    def test_of_a_failed_deploy_say_that_the_environment_is_right(self) -> None:
+        outputs = report.outputs(Outcome(ENVIRONMENT, SYNCED, error=DeployError("It failed.", "Run again.")))
+        (environment,) = json.loads(outputs["environments"])
+        assert outputs["result"] == environment["result"] == "synced"
+        assert environment["error"] is None
+
+    def test_of_a_deploy_whose_run_is_not_known_are_empty(self) -> None:
+        deployed = Deployed(DEPLOYED.target, "main", None, None)
+        outputs = report.outputs(Outcome(ENVIRONMENT, SYNCED, deployed))
+        assert (outputs["deploy-run-id"], outputs["deploy-run-url"]) == ("", "")
+        assert "deploy-conclusion" not in outputs
+
+    def test_tell_how_the_deploy_ended(self) -> None:
+        deployed = Deployed(DEPLOYED.target, "main", 17, RUN_URL, "failure")
+        assert report.outputs(Outcome(ENVIRONMENT, SYNCED, deployed))["deploy-conclusion"] == "failure"
+
+    def test_of_a_failure_after_the_write_tell_its_revision(self) -> None:
+        outputs = report.outputs(
+            Outcome(ENVIRONMENT, error=EscError("It failed.", "Run again."), unverified_revision=8)
+        )
+        assert outputs["revision"] == "8"
+        assert json.loads(outputs["environments"])[0]["revision"] == 8
+        assert "result" not in outputs
