@@ -4,17 +4,23 @@ import functools
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGE = "sentry-esc-sync:test"
+TAG = "sentry-esc-sync:test"
 # The image that a workflow's job runs in; tools/standin_images.sh provides it under this name.
 RUNNER_IMAGE = "node:24-trixie-slim"
 
 
-def docker(*arguments: str, timeout: float = 600, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run one command of Docker's CLI; seconds are wall time."""
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=check)
+def docker(
+    *arguments: str, timeout: float = 600, check: bool = True, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run one command of Docker's CLI; seconds are wall time, `env` comes on top of our environment."""
+    environment = os.environ | (env or {})
+    command = ["docker", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=check, env=environment)
 
 
 @functools.cache
@@ -42,11 +48,13 @@ def provide_base_images() -> None:
 
 
 def build_image() -> str:
-    """Build the Dockerfile of this tree; the image's name.
+    """Build the Dockerfile of this tree; the image's id, which no other build can move as it could a tag.
 
     Raises:
         AssertionError: the build failed; the text ends with what the engine said last.
     """
-    built = docker("build", "--tag", IMAGE, str(ROOT), check=False)
-    assert built.returncode == 0, f"docker build failed:\n{(built.stdout + built.stderr)[-4000:]}"
-    return IMAGE
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder, "id")
+        built = docker("build", "--tag", TAG, "--iidfile", str(written), str(ROOT), check=False)
+        assert built.returncode == 0, f"docker build failed:\n{(built.stdout + built.stderr)[-4000:]}"
+        return written.read_text()

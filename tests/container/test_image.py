@@ -1,0 +1,93 @@
+"""What is in the image, and what isn't."""
+
+import io
+import json
+import re
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import pytest
+
+from tests.support.docker_engine import ROOT, docker
+
+pytestmark = pytest.mark.docker
+
+HOUSE = PurePosixPath("opt/sentry-esc-sync")
+PACKAGES = PurePosixPath("usr/local/lib/python3.13/site-packages")
+PROGRAM_FOLDERS = {PurePosixPath(folder) for folder in ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin")}
+COMPILERS = {"as", "c++", "cc", "cpp", "clang", "g++", "gcc", "go", "ld", "make", "rustc"}
+
+
+@pytest.fixture(scope="module")
+def files(image: str) -> Iterator[frozenset[PurePosixPath]]:
+    """Every file of the image, from its root."""
+    container = docker("create", image).stdout.strip()
+    try:
+        exported = subprocess.run(["docker", "export", container], capture_output=True, check=True, timeout=120)
+    finally:
+        docker("rm", container)
+    with tarfile.open(fileobj=io.BytesIO(exported.stdout)) as tar:
+        yield frozenset(PurePosixPath(member.name) for member in tar if not member.isdir())
+
+
+def config(image: str) -> dict[str, object]:
+    [details] = json.loads(docker("image", "inspect", image).stdout)
+    found: dict[str, object] = details["Config"]
+    return found
+
+
+def test_help_needs_no_network(image: str) -> None:
+    told = docker("run", "--rm", "--network", "none", image, "--help")
+    assert "usage: sentry-esc-sync" in told.stdout
+
+
+def test_the_pulumi_cli_runs(image: str) -> None:
+    told = docker("run", "--rm", "--network", "none", "--entrypoint", "pulumi", image, "version")
+    assert told.stdout.startswith("v3.")
+    told = docker("run", "--rm", "--network", "none", "--entrypoint", "pulumi", image, "env", "edit", "--help")
+    assert "--editor" in told.stdout
+
+
+def test_the_code_is_this_tree_and_its_bytecode(files: frozenset[PurePosixPath]) -> None:
+    sources = [ROOT / "entrypoint.py", *(ROOT / "sophia_sync").rglob("*.py")]
+    expected = {HOUSE / source.relative_to(ROOT).as_posix() for source in sources}
+    expected |= {path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc" for path in expected}
+    assert {path for path in files if HOUSE in path.parents} == expected
+
+
+def test_the_packages_are_those_that_are_locked(files: frozenset[PurePosixPath]) -> None:
+    locked = dict(
+        re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", (ROOT / "requirements" / "runtime.txt").read_text(), re.MULTILINE)
+    )
+    installed = {}
+    for path in files:
+        if path.name == "METADATA" and path.parent.parent == PACKAGES:
+            name, _, version = path.parent.name.removesuffix(".dist-info").partition("-")
+            installed[name.lower().replace("_", "-")] = version
+    assert installed.items() <= {name.lower(): version for name, version in locked.items()}.items()
+    assert {"pydantic", "pydantic-settings", "pygithub", "pyyaml", "requests"} <= installed.keys()
+
+
+def test_nothing_can_be_installed_or_compiled(files: frozenset[PurePosixPath]) -> None:
+    programs = {path.name for path in files if path.parent in PROGRAM_FOLDERS}
+    assert {"python", "pulumi"} <= programs
+    assert not {name for name in programs if name.startswith(("pip", "easy_install")) or name in COMPILERS}
+    assert not {path for path in files if path.parent.parent == PACKAGES and path.parent.name in {"pip", "setuptools"}}
+
+
+def test_nothing_is_left_of_the_build(files: frozenset[PurePosixPath]) -> None:
+    private = {PurePosixPath("root/.cache"), PurePosixPath("tmp"), PurePosixPath("var/tmp")}
+    assert not {path for path in files if private & set(path.parents)}
+
+
+def test_the_runner_starts_python_with_no_shell_in_between(image: str) -> None:
+    entrypoint = config(image)["Entrypoint"]
+    assert isinstance(entrypoint, list)
+    assert entrypoint[0] == "/usr/local/bin/python"
+    assert entrypoint[-1] == f"/{HOUSE}/entrypoint.py"
+
+
+def test_the_user_is_root_because_the_output_files_are(image: str) -> None:
+    assert config(image)["User"] in ("", "root", "0")

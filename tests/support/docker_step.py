@@ -1,0 +1,215 @@
+"""A step that uses a container action, run with `docker run` as GitHub's runner does it.
+
+After github.com/actions/runner: `src/Runner.Worker/Handlers/ContainerActionHandler.cs` (the mounts and variables),
+`Container/DockerCommandManager.cs` (the command line), `ActionRunner.cs` and `ActionManifestManager.cs` (inputs and
+their defaults). Two things differ: the container shares this machine's network, where the local services are, and it
+is removed only when it has been looked at.
+"""
+
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.docker_engine import ROOT, docker
+from tests.support.runner import Command, commands, parse_outputs
+
+
+def action() -> dict[str, Any]:
+    """What `action.yml` says."""
+    metadata: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    return metadata
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a step ended, and what a runner then has of it."""
+
+    code: int
+    """What `docker run` exited with."""
+    log: str
+    stderr: str
+    logs: str
+    """What `docker logs` gives, both streams."""
+    output_file: str
+    summary: str
+    written: tuple[str, ...]
+    """The paths that differ from the image's, mounts apart."""
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        return parse_outputs(self.output_file)
+
+    @property
+    def errors(self) -> list[Command]:
+        """The annotations that the runner would show as errors."""
+        return commands(self.log, "error")
+
+    def visible(self) -> str:
+        """Everything that is kept of the step, less the lines that tell the runner what to mask."""
+        lines = (self.log + self.stderr + self.logs).splitlines()
+        shown = [line for line in lines if not line.startswith("::add-mask::")]
+        return "\n".join([*shown, self.output_file, self.summary])
+
+
+class Job:
+    """A job on a runner: its folders, which all its steps share, and the variables that the runner sets.
+
+    Args:
+        folder: An empty folder.
+        image: The action's image.
+        token: The job's own token, `${{ github.token }}`.
+        variables: What a step's variables are besides the usual ones.
+    """
+
+    def __init__(self, folder: Path, image: str, token: str, variables: Mapping[str, str]) -> None:
+        self.image = image
+        self.token = token
+        self.variables = dict(variables)
+        self.workspace = folder / "workspace"
+        self.home = folder / "home"
+        self.workflow = folder / "workflow"
+        self.file_commands = folder / "file_commands"
+        for mount in self.mounts:
+            mount.mkdir()
+        (self.workflow / "event.json").write_text("{}", encoding="utf-8")
+
+    @property
+    def mounts(self) -> dict[Path, str]:
+        """The folders of this machine, and where the container has them."""
+        folders = (self.workspace, self.home, self.workflow, self.file_commands)
+        return {folder: f"/github/{folder.name}" for folder in folders}
+
+    def left_behind(self) -> Iterator[Path]:
+        """Every file that later steps of the job can see; the runner's own are not among them."""
+        for folder in (self.workspace, self.home, self.workflow):
+            yield from (path for path in folder.rglob("*") if path.is_file() and path.name != "event.json")
+
+    def run(
+        self,
+        inputs: Mapping[str, str],
+        variables: Mapping[str, str] | None = None,
+        entrypoint: Sequence[str] = (),
+        timeout: float = 120,
+    ) -> Result:
+        """Run one step to its end.
+
+        Args:
+            inputs: What the workflow has under `with:`. An input that is missing here has its default.
+            variables: What it has under `env:`.
+            entrypoint: A command instead of the image's own.
+            timeout: Seconds that it may take.
+        """
+        step = self.start(inputs, variables, entrypoint)
+        return step.finish(timeout)
+
+    def start(
+        self, inputs: Mapping[str, str], variables: Mapping[str, str] | None = None, entrypoint: Sequence[str] = ()
+    ) -> "Step":
+        """Begin one step; see `run`."""
+        name = f"step-{secrets.token_hex(8)}"
+        files = {
+            variable: self.file_commands / f"{kind}_{name}"
+            for variable, kind in (
+                ("GITHUB_ENV", "set_env"),
+                ("GITHUB_OUTPUT", "set_output"),
+                ("GITHUB_PATH", "add_path"),
+                ("GITHUB_STATE", "save_state"),
+                ("GITHUB_STEP_SUMMARY", "step_summary"),
+            )
+        }
+        for path in files.values():
+            path.touch()
+        environment = (
+            self._runner_variables()
+            | {variable: f"/github/file_commands/{path.name}" for variable, path in files.items()}
+            | self.variables
+            | dict(variables or {})
+            | self._input_variables(inputs)
+        )
+        command = ["docker", "run", "--name", name, "--workdir", "/github/workspace", "--network", "host"]
+        command += [f"--env={variable}" for variable in environment]
+        command += [f"--volume={folder}:{inside}" for folder, inside in self.mounts.items()]
+        command += [f"--entrypoint={entrypoint[0]}"] if entrypoint else []
+        return Step(name, [*command, self.image, *entrypoint[1:]], environment, files)
+
+    def _input_variables(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Each input is passed: as given, even if empty; else with its default; else empty."""
+        declared = action()["inputs"]
+        assert not set(given) - set(declared), f"not in action.yml: {set(given) - set(declared)}"
+        values = {name: given.get(name, str(declared[name].get("default", ""))) for name in declared}
+        values = {name: value.replace("${{ github.token }}", self.token) for name, value in values.items()}
+        assert not any("${{" in value for value in values.values()), "a default with an expression unknown here"
+        return {f"INPUT_{name.upper()}": value for name, value in values.items()}
+
+    def _runner_variables(self) -> dict[str, str]:
+        return {
+            "CI": "true",
+            "GITHUB_ACTION": "__self",
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_ACTOR": "octocat",
+            "GITHUB_EVENT_NAME": "workflow_dispatch",
+            "GITHUB_EVENT_PATH": "/github/workflow/event.json",
+            "GITHUB_JOB": "sync",
+            "GITHUB_REF": "refs/heads/main",
+            "GITHUB_REF_NAME": "main",
+            "GITHUB_RUN_ATTEMPT": "1",
+            "GITHUB_RUN_ID": "1658821493",
+            "GITHUB_RUN_NUMBER": "3",
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_SHA": "ffac537e6cbbf934b08745a378932722df287a53",
+            "GITHUB_WORKFLOW": "Sync Sentry Secrets to Pulumi ESC",
+            "GITHUB_WORKSPACE": "/github/workspace",
+            "HOME": "/github/home",
+            "RUNNER_ARCH": "X64",
+            "RUNNER_OS": "Linux",
+            "RUNNER_TEMP": "/home/runner/work/_temp",
+        }
+
+
+class Step:
+    """A step under way. Its values are in the environment of `docker run`, not in its arguments."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], files: Mapping[str, Path]
+    ) -> None:
+        self.name = name
+        self._files = files
+        values = {**_client_variables(), **environment}
+        self._process = subprocess.Popen(command, env=values, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def signal(self, name: str) -> None:
+        """Send a signal to the action, as a runner does whose job is cancelled."""
+        docker("kill", f"--signal={name}", self.name)
+
+    def finish(self, timeout: float) -> Result:
+        """Wait for the end, look at what there is, and remove the container."""
+        try:
+            log, stderr = self._process.communicate(timeout=timeout)
+            kept = docker("logs", self.name, check=False)
+            written = docker("diff", self.name, check=False).stdout.splitlines()
+        finally:
+            docker("rm", "--force", "--volumes", self.name, check=False)
+            self._process.kill()
+            self._process.wait()
+        return Result(
+            code=self._process.returncode,
+            log=log,
+            stderr=stderr,
+            logs=kept.stdout + kept.stderr,
+            output_file=self._files["GITHUB_OUTPUT"].read_text(encoding="utf-8"),
+            summary=self._files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8"),
+            # "A /path": added; the mount points are not the action's doing.
+            written=tuple(line for line in written if not line.split(" ", 1)[1].startswith("/github")),
+        )
+
+
+def _client_variables() -> dict[str, str]:
+    """What the docker command itself needs: HOME is the container's here."""
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("DOCKER_")}
+    return {"DOCKER_CONFIG": str(Path.home() / ".docker"), **kept}
