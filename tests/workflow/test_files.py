@@ -1,0 +1,134 @@
+"""The workflows as they are written: what they may do, what they run, and what they hand to the action."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+SYNC = ROOT / ".github" / "workflows" / "sync-sentry-secrets.yml"
+CI = ROOT / ".github" / "workflows" / "ci.yml"
+
+every_workflow = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A YAML file; YAML 1.1 takes the name `on` for a truth value."""
+    loaded: dict[Any, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {"on" if name is True else name: value for name, value in loaded.items()}
+
+
+def steps_of(workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+def sync_step() -> dict[str, Any]:
+    [step] = [step for step in steps_of(load(SYNC)) if step.get("uses") == "./"]
+    return step
+
+
+def dispatch_inputs() -> dict[str, Any]:
+    inputs: dict[str, Any] = load(SYNC)["on"]["workflow_dispatch"]["inputs"]
+    return inputs
+
+
+def test_there_are_two_workflows() -> None:
+    assert FILES == [CI, SYNC]
+
+
+@every_workflow
+def test_nothing_is_allowed_but_what_a_job_asks_for(path: Path) -> None:
+    workflow = load(path)
+    assert workflow["permissions"] == {}
+    for job in workflow["jobs"].values():
+        assert isinstance(job["permissions"], dict)
+
+
+@every_workflow
+def test_every_job_has_a_time_limit_and_a_fixed_system(path: Path) -> None:
+    for job in load(path)["jobs"].values():
+        assert 0 < job["timeout-minutes"] <= 30
+        assert re.fullmatch(r"ubuntu-\d\d\.04", job["runs-on"])
+
+
+@every_workflow
+def test_every_action_is_pinned_by_commit(path: Path) -> None:
+    used = [step["uses"] for step in steps_of(load(path)) if "uses" in step]
+    assert used
+    for reference in used:
+        assert reference == "./" or re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", reference), reference
+    # The comment says which version that commit is.
+    pinned = re.findall(r"uses: \S+@\S+(.*)", path.read_text(encoding="utf-8"))
+    assert pinned
+    assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", comment) for comment in pinned)
+
+
+@every_workflow
+def test_no_expression_becomes_part_of_a_script(path: Path) -> None:
+    assert not [step["run"] for step in steps_of(load(path)) if "${{" in step.get("run", "")]
+
+
+@every_workflow
+def test_the_checkout_leaves_no_token_behind(path: Path) -> None:
+    checkouts = [step for step in steps_of(load(path)) if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_ci_runs_what_a_developer_can_run() -> None:
+    assert [step["run"] for step in steps_of(load(CI)) if "run" in step] == [".ci/run"]
+    assert [job["permissions"] for job in load(CI)["jobs"].values()] == [{"contents": "read"}]
+    assert set(load(CI)["on"]) == {"push", "pull_request"}
+
+
+def test_the_sync_runs_every_six_hours_and_not_when_github_drops_most() -> None:
+    [schedule] = load(SYNC)["on"]["schedule"]
+    minute, *rest = schedule["cron"].split()
+    assert rest == ["*/6", "*", "*", "*"]
+    assert 0 < int(minute) < 60
+    assert int(minute) % 2 == 1
+
+
+def test_the_sync_runs_on_a_schedule_and_by_hand_only() -> None:
+    assert set(load(SYNC)["on"]) == {"schedule", "workflow_dispatch"}
+
+
+def test_a_sync_that_has_begun_is_never_cancelled() -> None:
+    concurrency = load(SYNC)["concurrency"]
+    assert concurrency["cancel-in-progress"] is False
+    default = dispatch_inputs()["environment"]["default"]
+    assert concurrency["group"] == f"sync-sentry-secrets-${{{{ inputs.environment || '{default}' }}}}"
+
+
+def test_the_sync_may_read_the_code_and_dispatch_the_deploy() -> None:
+    [job] = load(SYNC)["jobs"].values()
+    assert job["permissions"] == {"contents": "read", "actions": "write"}
+
+
+def test_the_sync_passes_inputs_that_the_action_has() -> None:
+    declared = load(ROOT / "action.yml")["inputs"]
+    passed = sync_step()["with"]
+    assert set(passed) <= set(declared)
+    assert {name for name, value in declared.items() if value["required"]} <= set(passed)
+
+
+def test_a_scheduled_sync_does_what_one_by_hand_does_without_choices() -> None:
+    """On a schedule the inputs are empty, and an empty input of the action has its default."""
+    declared = load(ROOT / "action.yml")["inputs"]
+    choices = {"dry-run": "dry-run", "environment": "esc-environment", "deploy": "deploy"}
+    assert set(dispatch_inputs()) == set(choices)
+    for name, target in choices.items():
+        assert sync_step()["with"][target] == f"${{{{ inputs.{name} }}}}"
+        assert str(dispatch_inputs()[name]["default"]).lower() == declared[target]["default"]
+
+
+def test_the_credentials_come_from_the_organisation() -> None:
+    passed = sync_step()["with"]
+    for name in ("sentry-dsn", "sentry-api-token", "sentry-client-secret", "pulumi-access-token"):
+        assert passed[name] == f"${{{{ secrets.{name.upper().replace('-', '_')} }}}}"
+    for name in ("sentry-organization-slug", "sentry-project-slug"):
+        variable = name.upper().replace("-", "_")
+        assert passed[name] == f"${{{{ vars.{variable} || secrets.{variable} }}}}"

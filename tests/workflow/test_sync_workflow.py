@@ -1,0 +1,102 @@
+"""`sync-sentry-secrets.yml` from a checkout of this tree, triggered as GitHub triggers it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.support import docker_leaks
+from tests.support.docker_act import Run
+from tests.workflow.conftest import DEFINITION, PRODUCTION, REPOSITORY, STAGING, Organisation
+
+pytestmark = pytest.mark.docker
+
+Make = Callable[[], Organisation]
+
+
+@pytest.fixture(scope="module")
+def scheduled(new_organisation: Make) -> tuple[Organisation, Run]:
+    """A first sync on schedule."""
+    made = new_organisation()
+    return made, made.run("schedule")
+
+
+@pytest.fixture(scope="module")
+def dry(new_organisation: Make) -> tuple[Organisation, Run]:
+    """A dry run that somebody started by hand."""
+    made = new_organisation()
+    return made, made.run("workflow_dispatch", {"dry-run": "true"})
+
+
+class TestOnSchedule:
+    def test_the_secrets_arrive_in_the_production_environment(self, scheduled: tuple[Organisation, Run]) -> None:
+        organisation, run = scheduled
+        assert run.code == 0, run.text
+        esc = organisation.box.esc
+        values = esc.values(PRODUCTION)
+        assert {key: values[key] for key in organisation.kept} == organisation.kept
+        encrypted = {key for key in organisation.kept if esc.is_secret(PRODUCTION, key)}
+        assert encrypted == {"SENTRY_DSN", "SENTRY_API_TOKEN", "SENTRY_CLIENT_SECRET"}
+        assert esc.definition(PRODUCTION).startswith(DEFINITION)
+        assert esc.definition(STAGING) == DEFINITION
+
+    def test_the_deploy_is_dispatched_in_this_repository(self, scheduled: tuple[Organisation, Run]) -> None:
+        organisation, run = scheduled
+        [dispatch] = organisation.box.github.dispatches
+        assert (dispatch.repository, dispatch.workflow) == (REPOSITORY, "deploy-sentry-mcp.yml")
+        assert run.outputs["deploy-run-id"] == str(dispatch.run_id)
+
+    def test_the_summary_lists_the_keys(self, scheduled: tuple[Organisation, Run]) -> None:
+        organisation, run = scheduled
+        assert run.summary.startswith("## ")
+        assert [key for key in organisation.kept if f"| `{key}` |" in run.summary] == list(organisation.kept)
+
+    def test_the_log_tells_no_secret(self, scheduled: tuple[Organisation, Run]) -> None:
+        organisation, run = scheduled
+        assert docker_leaks.held_by(run.visible(), organisation.secrets.values()) == []
+
+
+class TestDryRunByHand:
+    def test_nothing_is_written_or_dispatched(self, dry: tuple[Organisation, Run]) -> None:
+        organisation, run = dry
+        assert run.code == 0, run.text
+        assert organisation.box.esc.definition(PRODUCTION) == DEFINITION
+        assert organisation.box.github.dispatches == []
+
+    def test_the_plan_is_shown(self, dry: tuple[Organisation, Run]) -> None:
+        organisation, run = dry
+        assert run.outputs["result"] == "planned"
+        assert all(key in run.outputs["changed-keys"] for key in organisation.kept)
+        assert "Dry run" in run.summary
+
+    def test_the_log_tells_no_secret(self, dry: tuple[Organisation, Run]) -> None:
+        organisation, run = dry
+        assert docker_leaks.held_by(run.visible(), organisation.secrets.values()) == []
+
+
+def test_by_hand_the_environment_and_the_deploy_can_be_chosen(new_organisation: Make) -> None:
+    made = new_organisation()
+    run = made.run("workflow_dispatch", {"environment": STAGING, "deploy": "never"})
+    assert run.code == 0, run.text
+    values = made.box.esc.values(STAGING)
+    assert {key: values[key] for key in made.kept} == made.kept
+    assert made.box.esc.definition(PRODUCTION) == DEFINITION
+    assert made.box.github.dispatches == []
+
+
+def test_by_hand_without_choices_it_writes_and_deploys(new_organisation: Make) -> None:
+    made = new_organisation()
+    run = made.run("workflow_dispatch")
+    assert run.code == 0, run.text
+    assert run.outputs["result"] == "synced"
+    assert made.box.esc.values(PRODUCTION)["SENTRY_DSN"] == made.box.sentry.dsn
+    assert len(made.box.github.dispatches) == 1
+
+
+def test_a_secret_that_the_organisation_lacks_fails_the_run(new_organisation: Make) -> None:
+    made = new_organisation()
+    del made.secrets["SENTRY_API_TOKEN"]
+    run = made.run("schedule")
+    assert run.code != 0
+    [error] = run.errors
+    assert "sentry-api-token" in error
+    assert [server.requests for server in made.box.servers] == [[], [], []]
