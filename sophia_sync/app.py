@@ -32,7 +32,7 @@ from sophia_sync.interrupts import Interrupted
 from sophia_sync.process import Beside, Deadline
 from sophia_sync.redact import Redactor
 from sophia_sync.report import Outcome
-from sophia_sync.sync import Sync, Synced
+from sophia_sync.sync import Sync, Synced, set_tag
 
 if TYPE_CHECKING:
     from sophia_sync import preflight
@@ -133,7 +133,7 @@ class Run:
             return
         name = f"github-run-{self.context.run_id}-{self.context.run_attempt or 1}"
         try:
-            pulumi.tag(synced.environment, name, synced.revision)
+            set_tag(pulumi, synced.environment, name, synced.revision)
         except EscError as error:
             self.runner.warning(f"{error} The sync itself is complete.")
 
@@ -163,7 +163,7 @@ class Run:
 
     def mark(self, synced: Synced, pulumi: Pulumi, name: str) -> None:
         try:
-            pulumi.tag(synced.environment, name, synced.revision)
+            set_tag(pulumi, synced.environment, name, synced.revision)
         except EscError as error:
             self.runner.warning(f"{error} The next sync will deploy once more, to be sure.")
 

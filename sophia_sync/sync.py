@@ -39,6 +39,15 @@ def read(pulumi: Pulumi, environment: str, version: str = "") -> dict[str, Held]
     return definition.parse(pulumi.read(environment, version)).held()
 
 
+def set_tag(pulumi: Pulumi, environment: str, name: str, revision: int | None) -> None:
+    """Make or move a revision tag (None: to the latest); tried again where that may help, as it can be repeated.
+
+    Raises:
+        EscError: It could not be set.
+    """
+    retrying(pulumi.deadline, lambda error: isinstance(error, TransientError))(pulumi.tag, environment, name, revision)
+
+
 class Sync:
     """The sync of one environment. `state` says at any moment, for a person, what it has done to ESC.
 
@@ -104,6 +113,7 @@ class Sync:
         keys = self._bundle.keys if self._complete else plan.changed_keys
         changes = [Change(entry.key, entry.value, entry.secret) for entry in self._bundle.entries if entry.key in keys]
         sent = _Sent(keys, held)
+        earlier = self._written, self.revision, self.state
 
         def change(stored: str) -> str:
             sent.before = stored
@@ -117,8 +127,8 @@ class Sync:
             self._pulumi.edit(self._environment, change, self._saved)
         except TransientError:
             raise
-        except EscError:
-            self._written, self.state = None, "Nothing was written."
+        except EscError:  # nothing was saved by this attempt; perhaps by an earlier one
+            self._written, self.revision, self.state = earlier
             raise
         return sent
 
