@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sophia_sync.deploy import Target
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from github.Workflow import Workflow
     from github.WorkflowRun import WorkflowRun
 
-# A run that GitHub doesn't name is looked for this often, a second apart: it may be listed late.
+# A run that GitHub doesn't name is looked for this often, so many seconds apart: it may be listed late.
 _LOOKS = 5
+_LOOK_AGAIN = 1.0
 # Seconds between two looks at a run: short at first, for tests and quick deploys, then sparing the rate limit.
 _SHORTEST_POLL = 1.0
 _LONGEST_POLL = 15.0
@@ -124,6 +126,7 @@ class Dispatcher:
             "retry": None,
             "seconds_between_requests": None,
             "seconds_between_writes": None,
+            "lazy": True,  # ask only for what is read
         }
         settings = self._settings
         if settings.github_app_id is None or settings.github_app_private_key is None:
@@ -137,7 +140,7 @@ class Dispatcher:
 
     def _dispatch(self, inputs: dict[str, Any]) -> Deployed:
         target = self._target
-        repository = self._client().get_repo(target.repository, lazy=target.ref is not None)
+        repository = self._client().get_repo(target.repository)
         ref = target.ref or repository.default_branch
         workflow = repository.get_workflow(target.workflow)
         if not isinstance(ref, str) or not isinstance(workflow.state, str):
@@ -176,7 +179,7 @@ class Dispatcher:
         return Deployed(self._target, ref, run_id, run_url)
 
     def _status(self, run_id: int) -> tuple[str, str | None]:
-        repository = self._client().get_repo(self._target.repository, lazy=True)
+        repository = self._client().get_repo(self._target.repository)
         run = repository.get_workflow_run(run_id)
         if not isinstance(run.status, str):
             raise _UnexpectedAnswerError
@@ -260,10 +263,11 @@ def _find_run(workflow: Workflow, ref: str, since: datetime) -> tuple[int | None
     """The one run that was dispatched since then; None where there is none yet, or more than one."""
     for look in range(_LOOKS):
         if look:
-            time.sleep(1)
+            time.sleep(_LOOK_AGAIN)
         runs = workflow.get_runs(event="workflow_dispatch", created=f">={since:%Y-%m-%dT%H:%M:%SZ}")
-        page: Iterable[WorkflowRun] = runs[:30]
-        found = [(run.id, run.html_url) for run in page if run.head_branch == ref]
+        # Not `runs[:30]`: PyGithub's slice of a list that is empty raises IndexError.
+        newest: Iterable[WorkflowRun] = islice(runs, 30)
+        found = [(run.id, run.html_url) for run in newest if run.head_branch == ref]
         if found:
             return found[0] if len(found) == 1 else (None, None)
     return None, None

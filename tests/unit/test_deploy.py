@@ -1,0 +1,125 @@
+"""Whether a deploy is due, and with which inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from sophia_sync import deploy, inputs
+from sophia_sync.bundle import Bundle, Entry
+from sophia_sync.deploy import Target, fill, is_due, needs_revision
+from sophia_sync.errors import DeployError
+from sophia_sync.esc.cli import Pulumi
+from sophia_sync.inputs import Settings
+from sophia_sync.plan import Plan
+from sophia_sync.process import Deadline
+from sophia_sync.redact import Redactor
+from sophia_sync.sync import Result, Synced
+from tests.support.inputs import REPOSITORY, VALID, as_runner, environment
+
+BUNDLE = Bundle((Entry("SENTRY_DSN", SecretStr("canary"), secret=True),))
+
+
+def settings_of(**changes: str) -> Settings:
+    with environment(as_runner(VALID | {name.replace("_", "-"): value for name, value in changes.items()})):
+        return inputs.load()[0]
+
+
+@pytest.fixture
+def no_cli(tmp_path: Path) -> Pulumi:
+    """A machine without the Pulumi CLI: whatever is asked of ESC can't be known."""
+    return Pulumi(
+        home=tmp_path,
+        cloud_url="http://127.0.0.1:1",
+        access_token=SecretStr("pul-x"),
+        environ={"PATH": str(tmp_path)},
+        deadline=Deadline(60),
+        redact=Redactor(),
+    )
+
+
+class TestWhetherADeployIsDue:
+    @pytest.mark.parametrize(
+        ("when", "result", "due"),
+        [
+            ("always", Result.SYNCED, True),
+            ("always", Result.UNCHANGED, True),
+            ("always", Result.PLANNED, False),
+            ("changed", Result.SYNCED, True),
+            ("changed", Result.PLANNED, False),
+            ("never", Result.SYNCED, False),
+            ("never", Result.UNCHANGED, False),
+        ],
+    )
+    def test_after_a_sync(self, no_cli: Pulumi, when: str, result: Result, due: bool) -> None:
+        told: list[str] = []
+        synced = Synced("a/b/c", result, Plan(()))
+        assert is_due(settings_of(deploy=when), synced, BUNDLE, no_cli, told.append) == due
+        assert told == []
+
+    def test_it_is_where_what_was_last_deployed_is_not_known(self, no_cli: Pulumi) -> None:
+        told: list[str] = []
+        synced = Synced("a/b/c", Result.UNCHANGED, Plan(()))
+        assert is_due(settings_of(deploy="changed"), synced, BUNDLE, no_cli, told.append)
+        assert len(told) == 1
+        assert "isn't known, so the deploy runs" in told[0]
+
+
+class TestMark:
+    def test_each_workflow_has_its_own(self) -> None:
+        targets = [
+            Target("a/b", "deploy.yml", None),
+            Target("a/c", "deploy.yml", None),
+            Target("a/b", "other.yml", None),
+            Target("a/b", "deploy.yml", "main"),
+        ]
+        marks = {target.mark for target in targets}
+        assert len(marks) == len(targets)
+        assert Target("a/b", "deploy.yml", None).mark in marks
+
+    def test_its_name_is_one_that_a_revision_tag_may_have(self) -> None:
+        assert Target("a/b", "deploy it.yml", "release/1").mark.replace("-", "").isalnum()
+
+    def test_the_target_is_that_of_the_settings(self) -> None:
+        target = deploy.target_of(settings_of(deploy_workflow="go.yml", deploy_ref="v1"))
+        assert target == Target(REPOSITORY, "go.yml", "v1")
+
+
+class TestInputsOfTheWorkflow:
+    def test_are_filled_in(self) -> None:
+        given = {
+            "a": "{environment}@{revision}",
+            "b": "see {run_url}",
+            "c": "{other} {revision}{revision}",
+            "d": True,
+            "e": 3,
+        }
+        assert fill(given, 8, "x/y/z", "https://run") == {
+            "a": "x/y/z@8",
+            "b": "see https://run",
+            "c": "{other} 88",
+            "d": True,
+            "e": 3,
+        }
+
+    def test_are_empty_where_something_is_not_known(self) -> None:
+        assert fill({"a": "[{revision}]", "b": "[{run_url}]"}, None, "x/y/z", None) == {"a": "[]", "b": "[]"}
+
+    @pytest.mark.parametrize(
+        ("given", "needs"),
+        [({"a": "at {revision}"}, True), ({"a": "{environment}", "b": 3}, False), ({}, False)],
+    )
+    def test_need_the_revision_only_where_they_name_it(self, given: dict[str, object], needs: bool) -> None:
+        assert needs_revision(given) == needs
+
+
+class TestConclusion:
+    def test_of_a_run_that_succeeded_is_fine(self) -> None:
+        deploy.check_conclusion("success", "https://run")
+
+    @pytest.mark.parametrize("conclusion", ["failure", "cancelled", "timed_out", "skipped", None])
+    def test_of_any_other_fails_with_the_link(self, conclusion: str | None) -> None:
+        with pytest.raises(DeployError, match=f"{conclusion or 'no conclusion'}: https://run"):
+            deploy.check_conclusion(conclusion, "https://run")
