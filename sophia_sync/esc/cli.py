@@ -219,7 +219,8 @@ class Pulumi:
             )
         reason = self._last_line(finished.stderr)
         for pattern, error, todo in _FAILURES:
-            if re.search(pattern, finished.stderr, re.IGNORECASE):
+            # The reason alone: what comes before it (that the CLI logs in with PULUMI_ACCESS_TOKEN) is no failure.
+            if re.search(pattern, reason, re.IGNORECASE):
                 return error(f"Could not {doing}: {reason}.".replace("..", "."), todo.format(url=self.cloud_url))
         return TransientError(
             f"Could not {doing}: {reason} (exit code {finished.code}).",
