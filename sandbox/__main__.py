@@ -1,4 +1,4 @@
-"""`python -m sandbox`: run the three services until Ctrl-C."""
+"""`python -m sandbox`: run the three services until Ctrl-C or SIGTERM."""
 
 import contextlib
 import signal
@@ -11,7 +11,10 @@ WORKFLOW = "deploy-sentry-mcp.yml"
 
 
 def main() -> None:
-    with Sandbox() as box:
+    # Set here because a shell starts what runs in the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), Sandbox() as box:
         box.esc.create(ENVIRONMENT)
         box.github.add_repository(REPOSITORY)
         box.github.add_workflow(REPOSITORY, WORKFLOW)
@@ -30,8 +33,7 @@ def main() -> None:
         }
         for name, value in lines.items():
             print(f"export {name}='{value}'", flush=True)  # noqa: T201 - this is its output
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
+        signal.pause()
 
 
 if __name__ == "__main__":
