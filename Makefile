@@ -56,9 +56,10 @@ format: $(VENV)/.complete ## let ruff format the code and sort the imports
 
 lock: $(VENV)/.complete ## write requirements/*.txt anew from pyproject.toml (UPGRADE=1: with the newest versions)
 	$(UV_COMPILE) pyproject.toml --output-file requirements/runtime.txt
-	$(UV_COMPILE) pyproject.toml --extra sandbox --extra dev --constraints requirements/runtime.txt \
+	$(UV_COMPILE) pyproject.toml --extra backend --extra sandbox --extra dev --constraints requirements/runtime.txt \
 		--output-file requirements/dev.txt
 	$(UV_COMPILE) requirements/go.in --output-file requirements/go.txt
+	$(UV_COMPILE) requirements/bugsink.in --output-file requirements/bugsink.txt
 
 image: ## build the image (IMAGE=name:tag)
 	docker build --tag $(IMAGE) .

@@ -1,0 +1,1 @@
+"""`auto_esc_config`: configuration from Pulumi ESC. `sentry_setup`: Sentry, with every secret scrubbed."""

@@ -1,0 +1,1 @@
+"""The backend against the local ESC and a real ingest."""
