@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -379,6 +380,6 @@ _CHILD_VARIABLES = (
 )
 
 
-def child_environment() -> dict[str, str]:
+def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The part of our environment that a child process may have."""
-    return {name: os.environ[name] for name in _CHILD_VARIABLES if name in os.environ}
+    return {name: environ[name] for name in _CHILD_VARIABLES if name in environ}

@@ -20,6 +20,8 @@ from pydantic import SecretStr
 
 from sophia_sync import interrupts, process
 from sophia_sync.errors import ConflictError, DefinitionError, EscError, TransientError
+from sophia_sync.esc import opened
+from sophia_sync.esc.opened import Opened
 from sophia_sync.process import Child, Deadline, Finished
 from sophia_sync.redact import Redactor
 
@@ -69,24 +71,31 @@ class Pulumi:
 
     Args:
         home: A private folder; becomes PULUMI_HOME, HOME and TMPDIR of every call.
-        cloud_url: Where ESC is.
+        cloud_url: Where ESC is; with `login` it may be empty, for where that is.
         access_token: Reaches the CLI by its environment, the only way that it has.
         environ: What else the CLI may see of our environment.
         deadline: When all calls must be done.
         redact: Hides secrets in the CLI's messages.
         executable: The `pulumi` to run; looked up on PATH.
+        login: The folder of an existing `pulumi login`, which is PULUMI_HOME where there is no access token.
     """
 
     home: Path
     cloud_url: str
-    access_token: SecretStr
+    access_token: SecretStr | None
     environ: Mapping[str, str]
     deadline: Deadline
     redact: Redactor
     executable: str = "pulumi"
+    login: Path | None = None
 
     def prepare(self, organization: str) -> None:
-        """Tell the CLI its default organisation beforehand, which saves a request in every call."""
+        """Tell the CLI its default organisation beforehand, which saves a request in every call.
+
+        An existing login's configuration is its owner's, and stays as it is.
+        """
+        if self._pulumi_home != self.home:
+            return
         config = {"backends": {self.cloud_url: {"defaultOrg": organization}}}
         (self.home / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
@@ -185,16 +194,26 @@ class Pulumi:
         if finished.code != 0 or finished.timed_out:
             raise self._failure(f"set the revision tag {name} of {environment}", finished)
 
+    @property
+    def _pulumi_home(self) -> Path:
+        return self.login if self.access_token is None and self.login is not None else self.home
+
+    @property
+    def _cloud(self) -> str:
+        return self.cloud_url or "Pulumi Cloud"
+
     def _start(self, *arguments: str) -> contextlib.AbstractContextManager[Child]:
         environ = {
             **self.environ,
             "HOME": str(self.home),
-            "PULUMI_HOME": str(self.home),
+            "PULUMI_HOME": str(self._pulumi_home),
             "TMPDIR": str(self.home),
-            "PULUMI_ACCESS_TOKEN": self.access_token.get_secret_value(),
-            "PULUMI_BACKEND_URL": self.cloud_url,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
         }
+        if self.access_token is not None:
+            environ["PULUMI_ACCESS_TOKEN"] = self.access_token.get_secret_value()
+        if self.cloud_url:
+            environ["PULUMI_BACKEND_URL"] = self.cloud_url
         executable = shutil.which(self.executable, path=self.environ.get("PATH"))
         if executable is None:
             raise EscError(
@@ -221,10 +240,10 @@ class Pulumi:
         for pattern, error, todo in _FAILURES:
             # The reason alone: what comes before it (that the CLI logs in with PULUMI_ACCESS_TOKEN) is no failure.
             if re.search(pattern, reason, re.IGNORECASE):
-                return error(f"Could not {doing}: {reason}.".replace("..", "."), todo.format(url=self.cloud_url))
+                return error(f"Could not {doing}: {reason}.".replace("..", "."), todo.format(url=self._cloud))
         return TransientError(
             f"Could not {doing}: {reason} (exit code {finished.code}).",
-            f"Check that {self.cloud_url} is up, and run again.",
+            f"Check that {self._cloud} is up, and run again.",
         )
 
 
