@@ -29,8 +29,9 @@ from sophia_sync.redact import Redactor
 # Python, nothing of ours on a disk. Both ways the number of bytes comes first; a file that arrives short (because we
 # were killed) makes it fail, and then the CLI saves nothing.
 _EDITOR = "sh -c \"printf '\\n%s ' {mark}; wc -c <$0; cat <$0; read n && cat >$0 && [ $(wc -c <$0) -eq $n ]\""
-# The CLI puts the evaluated environment below the definition, behind these lines, and cuts it off again.
-_TRAILER = re.compile(rb"^---\n# Please edit the environment definition above\.\n(?:#[^\n]*\n)*\n?\{", re.MULTILINE)
+# The CLI puts what is wrong with the definition, or the evaluated environment, below it, and cuts that off again.
+_TRAILER = re.compile(rb"^---\n# (?:Diagnostics|Please edit the environment definition above\.)\n", re.MULTILINE)
+_BELOW = re.compile(rb"(?:#[^\n]*\n)*(?:# |\n(?P<evaluated>\{.*))", re.DOTALL)
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
 _SAVED = re.compile(rb"\(revision (\d+)\)")
 
@@ -119,6 +120,26 @@ class Pulumi:
         if finished.code != 0 or finished.timed_out:
             raise self._failure(f"read {target}", finished)
         return _decode(finished.stdout)
+
+    def open_values(self, environment: str) -> dict[str, Opened]:
+        """What a consumer sees, imports and providers evaluated, by key: one call.
+
+        Raises:
+            TransientError: It can't be opened now.
+            EscError: It can't be opened.
+        """
+        # The format `json` doesn't tell what is secret.
+        with self._start("env", "open", environment, "--format", "detailed") as child:
+            finished = child.finish()
+        if finished.code != 0 or finished.timed_out:
+            raise self._failure(f"open {environment}", finished)
+        try:
+            return opened.parse(_decode(finished.stdout))
+        except ValueError:  # an environment with errors: the CLI prints them, no values, and exits 0
+            raise EscError(
+                f"Could not open {environment}: {self._last_line(finished.stderr)}.",
+                "Repair the environment in the Pulumi console; `pulumi env open` shows what is wrong with it.",
+            ) from None
 
     def edit(
         self, environment: str, change: Callable[[str], str], on_saved: Callable[[int], None] = lambda _: None
@@ -284,10 +305,13 @@ def _receive(child: Child, mark: bytes) -> bytes | None:
 
 
 def _without_trailer(stored: bytes) -> bytes:
-    """The definition alone, without the evaluated environment that the CLI puts below it."""
+    """The definition alone, without what the CLI puts below it."""
     for found in reversed(list(_TRAILER.finditer(stored))):
+        below = _BELOW.fullmatch(stored, found.end())
+        if below is None:
+            continue
         with contextlib.suppress(ValueError):
-            if isinstance(json.loads(stored[found.end() - 1 :]), dict):
+            if below["evaluated"] is None or isinstance(json.loads(below["evaluated"]), dict):
                 return stored[: found.start()]
     return stored
 
