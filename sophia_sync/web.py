@@ -24,7 +24,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from sophia_sync.process import Deadline
-from sophia_sync.retries import TRANSIENT_STATUS, retrying
+from sophia_sync.retries import ATTEMPTS, TRANSIENT_STATUS, retrying
 
 LONGEST_REQUEST = 10.0
 """Seconds that a request may take to connect, and then to answer."""
@@ -90,21 +90,32 @@ class Client:
         return response
 
     def _ask(self, method: str, url: str, **what: Any) -> Response:
+        failures: list[Exception] = []
+
         def ask() -> Response:
-            seconds = min(LONGEST_REQUEST, self._deadline.remaining())
-            if not seconds:
-                raise Timeout
-            response = self._session.request(method, url, timeout=seconds, allow_redirects=False, **what)
-            if response.status_code in TRANSIENT_STATUS:
-                raise HTTPError(response=response)
-            return response
+            try:
+                return self._once(method, url, what)
+            # A redirect to what is no address is a ValueError, even if it isn't followed.
+            except (RequestException, ValueError) as error:
+                failures.append(error)
+                raise
 
         try:
-            return retrying(self._deadline, _is_transient, _headers_of)(ask)
-        except (RequestException, ValueError) as error:
-            # Its text and its cause hold the address, and may hold more. A redirect to what is no address is a
-            # ValueError, even if it isn't followed.
-            raise UnansweredError(_why(error)) from None
+            return retrying(self._deadline, _is_transient, _headers_of, ATTEMPTS)(ask)
+        except (RequestException, ValueError):
+            # A last try that the deadline cut short tells less than those before it. None is chained: its text and
+            # its cause hold the address, and may hold more.
+            telling = [failure for failure in failures if not isinstance(failure, Timeout)] or failures
+            raise UnansweredError(_why(telling[-1])) from None
+
+    def _once(self, method: str, url: str, what: dict[str, Any]) -> Response:
+        seconds = min(LONGEST_REQUEST, self._deadline.remaining())
+        if not seconds:
+            raise Timeout
+        response = self._session.request(method, url, timeout=seconds, allow_redirects=False, **what)
+        if response.status_code in TRANSIENT_STATUS:
+            raise HTTPError(response=response)
+        return response
 
 
 def json_of(response: Response) -> Any:

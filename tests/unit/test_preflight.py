@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sandbox import GitHub, Sentry
 from sandbox.sentry import DEFAULT_SCOPES
 from sandbox.server import Route
-from sophia_sync import preflight
+from sophia_sync import preflight, web
 from sophia_sync.errors import PreflightError
 from sophia_sync.inputs import PreflightMode
 from sophia_sync.preflight import PAGES_OF_KEYS, Verdict, check, heed
@@ -136,10 +136,13 @@ class TestTheToken:
         assert "characters that no token has" in the_refusal(look(sentry, token=token))
         assert not sentry.requests
 
-    def test_quoted_by_sentry_is_not_told(self, sentry: Sentry) -> None:
-        said = "x" * 290 + f" {sentry.token} is of no use for {sentry.dsn}"
-        sentry.fail(INDEX, status=401, body={"detail": said})
-        assert "***" in the_refusal(look(sentry))
+    @pytest.mark.parametrize("before", ["", "x" * 290])
+    def test_quoted_by_sentry_is_not_told_nor_a_part_of_it(self, sentry: Sentry, before: str) -> None:
+        sentry.fail(INDEX, status=401, body={"detail": before + sentry.token + sentry.dsn})
+        refused = the_refusal(look(sentry))
+        assert f"{before}***" in refused
+        assert sentry.token[:12] not in refused
+        assert sentry.public_key[:8] not in refused
 
     def test_for_one_organisation_is_good_though_the_index_refuses_it(self, sentry: Sentry) -> None:
         limited = {"detail": "This token access is limited to organization endpoints."}
@@ -194,6 +197,11 @@ class TestTheScopes:
         assert "project:read, project:write" in refused
         assert "the DSN was not checked" in refused
         assert asked(sentry) == [INDEX]
+
+    def test_that_quote_a_credential_are_not_told(self, sentry: Sentry) -> None:
+        sentry.add_token("sntryu_other", {"project:read", "lettersonly:read"})
+        dsn = sentry.dsn_of("lettersonly", sentry.project_id)
+        assert "***:read, project:read" in look(sentry, token="sntryu_other", dsn=dsn).refused[0]
 
     def test_are_those_of_an_organization_token(self, sentry: Sentry) -> None:
         sentry.add_token("sntrys_ci", {"org:ci"})
@@ -309,9 +317,12 @@ class TestASentryThatFails:
         ],
         ids=str,
     )
-    def test_for_ever(self, sentry: Sentry, question: str, fault: dict[str, Any], why: str) -> None:
+    def test_for_ever(
+        self, sentry: Sentry, question: str, fault: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(web, "ATTEMPTS", 2)
         sentry.fail(question, **fault, times=None)
-        verdict = look(sentry, seconds=0.25)
+        verdict = look(sentry, seconds=0.25 if fault.get("kind") == "hang" else 10)
         assert not verdict.refused
         assert not verdict.ok
         assert why in str(verdict.unknown)
@@ -358,9 +369,15 @@ class TestASentryThatFails:
         sentry.fail(KEYS, status=200, body=[{"public": "f00d", "isActive": True}], headers={"Link": link})
         assert "isn't Sentry's" in str(look(sentry).unknown)
 
-    def test_where_nobody_listens(self, sentry: Sentry) -> None:
+    def test_and_asks_for_a_longer_wait_than_there_is_time_is_not_asked_again(self, sentry: Sentry) -> None:
+        sentry.fail(INDEX, status=429, headers={"Retry-After": "3600"}, times=None)
+        assert look(sentry, seconds=300).unknown
+        assert len(sentry.requests) == 1
+
+    def test_where_nobody_listens(self, sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(web, "ATTEMPTS", 2)
         sentry.down()
-        verdict = look(sentry, seconds=0.25)
+        verdict = look(sentry)
         assert not verdict.refused
         assert "can't be reached" in str(verdict.unknown)
 
