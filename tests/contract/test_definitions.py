@@ -5,7 +5,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import Sandbox
@@ -102,6 +102,7 @@ wrappings = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(value=values, wrapping=wrappings, style=st.sampled_from(['"', "'"]))
 def test_any_value_survives_in_any_place(value: str, wrapping: str, style: str) -> None:
     quoted = yaml.safe_dump(value, default_style=style, allow_unicode=True, width=10**6).rstrip("\n")
