@@ -23,8 +23,11 @@ COPY --from=pulumi /pulumi/bin/pulumi /usr/local/bin/pulumi
 COPY --from=packages /packages/lib /usr/local/lib
 COPY --from=code /opt/sentry-esc-sync /opt/sentry-esc-sync
 # Nothing is installed at run time. The import leaves bytecode of the standard library, which Python's image has none of.
+WORKDIR /opt/sentry-esc-sync
 RUN python -m pip uninstall --yes --quiet pip \
-    && PYTHONPATH=/opt/sentry-esc-sync python -s -c "import github, sophia_sync.app"
+    && python -c "import github, importlib, pathlib; \
+[importlib.import_module('.'.join(path.with_suffix('').parts)) for path in pathlib.Path('sophia_sync').rglob('*.py')]"
+WORKDIR /
 # GitHub mounts the caller's checkout as the working directory and a writable HOME, and sets the environment: neither
 # PYTHON… variables (-E), nor packages in HOME (-s), nor the working directory (it is not on the path of a script) may
 # bring in a module. The user is root because GitHub's output files are root's. No shell: it would drop the inputs,

@@ -2,12 +2,16 @@
 
 import json
 import secrets
+import threading
+import time
 
 import pytest
 
 from sandbox import Sandbox
 from tests.container.conftest import DEFINITION, ENVIRONMENT, REPOSITORY, WORKFLOW, Caller
+from tests.support import docker_leaks
 from tests.support.docker_step import Job, action
+from tests.support.runner import commands
 
 pytestmark = pytest.mark.docker
 
@@ -120,6 +124,28 @@ def test_a_missing_secret_fails_the_step_before_anything_is_contacted(box: Sandb
     assert [server.requests for server in box.servers] == [[], [], []]
 
 
+def test_a_credential_that_sentry_refuses_is_not_stored(box: Sandbox, caller: Caller, job: Job) -> None:
+    definition = box.esc.definition(ENVIRONMENT)
+    step = job.run(caller.inputs | {"sentry-api-token": f"sntrys_{secrets.token_hex(32)}"})
+    assert step.code == 3
+    assert len(step.errors) == 1
+    assert box.esc.definition(ENVIRONMENT) == definition
+    assert box.github.dispatches == []
+
+
+def test_without_a_stored_token_the_jobs_identity_is_exchanged_for_one(box: Sandbox, caller: Caller, job: Job) -> None:
+    identity = {
+        "ACTIONS_ID_TOKEN_REQUEST_URL": box.github.id_token_url,
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": box.github.id_token_request_token,
+    }
+    step = job.run(caller.inputs | {"pulumi-access-token": ""}, identity)
+    assert step.code == 0, step.log
+    assert box.esc.values(ENVIRONMENT)["SENTRY_DSN"] == box.sentry.dsn
+    [exchanged] = box.esc.accounts.grants
+    assert exchanged in [mask.data for mask in commands(step.log, "add-mask")]
+    assert docker_leaks.held_by(step.visible(), [exchanged, box.github.id_token_request_token]) == []
+
+
 def test_a_refused_sign_in_fails_the_step_and_changes_nothing(box: Sandbox, caller: Caller, job: Job) -> None:
     definition = box.esc.definition(ENVIRONMENT)
     step = job.run(caller.inputs | {"pulumi-access-token": f"pul-{secrets.token_hex(20)}"})
@@ -140,3 +166,24 @@ def test_a_deploy_that_is_refused_fails_the_step_and_the_sync_stands(box: Sandbo
     assert step.outputs["result"] == "synced"
     assert {key: box.esc.values(ENVIRONMENT)[key] for key in OURS} == caller.kept
     assert box.github.dispatches == []
+
+
+@pytest.mark.parametrize(("signal", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_cancelled_job_ends_the_step_at_once(box: Sandbox, caller: Caller, job: Job, signal: str, code: int) -> None:
+    """The action is the container's first process, for which the kernel ignores signals without a handler."""
+    definition = box.esc.definition(ENVIRONMENT)
+    reading = threading.Event()
+    box.esc.before(f"GET /api/esc/environments/{ENVIRONMENT}/decrypt", reading.set)
+    box.esc.fail(f"GET /api/esc/environments/{ENVIRONMENT}/decrypt", kind="hang", times=None)
+    step = job.start(caller.inputs)
+    try:
+        assert reading.wait(60)
+        began = time.monotonic()
+        step.signal(signal)
+    finally:
+        result = step.finish(timeout=30)
+    assert result.code == code, result.log
+    assert result.ended - began < 5
+    assert len(result.errors) == 1
+    assert result.summary.startswith("## ❌")
+    assert box.esc.definition(ENVIRONMENT) == definition

@@ -9,6 +9,7 @@ is removed only when it has been looked at.
 import os
 import secrets
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ class Result:
     summary: str
     written: tuple[str, ...]
     """The paths that differ from the image's, mounts apart."""
+    ended: float
+    """When it ended, by the monotonic clock."""
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -191,6 +194,7 @@ class Step:
         """Wait for the end, look at what there is, and remove the container."""
         try:
             log, stderr = self._process.communicate(timeout=timeout)
+            ended = time.monotonic()
             kept = docker("logs", self.name, check=False)
             written = docker("diff", self.name, check=False).stdout.splitlines()
         finally:
@@ -206,6 +210,7 @@ class Step:
             summary=self._files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8"),
             # "A /path": added; the mount points are not the action's doing.
             written=tuple(line for line in written if not line.split(" ", 1)[1].startswith("/github")),
+            ended=ended,
         )
 
 
