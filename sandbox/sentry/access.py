@@ -1,0 +1,117 @@
+"""What all routes of the local Sentry share: tokens and their scopes, projects, and pages."""
+
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import TypeVar
+
+from flask import g, jsonify, request
+from werkzeug.wrappers import Response
+
+from sandbox.sentry.records import Project
+from sandbox.server import Json, RefusedError, Server
+
+Row = TypeVar("Row")
+
+DEFAULT_SCOPES = frozenset({"project:read", "project:write", "event:read", "event:write"})
+PROJECT_READERS = frozenset({"project:read", "project:write", "project:admin"})
+"""Any of these scopes opens a project for reading; the sets below likewise."""
+PROJECT_WRITERS = frozenset({"project:write", "project:admin"})
+RELEASE_READERS = PROJECT_READERS | {"project:releases"}
+EVENT_READERS = frozenset({"event:read", "event:write", "event:admin"})
+EVENT_WRITERS = frozenset({"event:write", "event:admin"})
+
+LONGEST_PAGE = 100
+
+
+class SentryServer(Server):
+    def __init__(self) -> None:
+        self.token = f"sntrys_{secrets.token_hex(32)}"
+        self.scopes: set[str] = set(DEFAULT_SCOPES)
+        """Of `token`; change them as you like."""
+        self.tokens: dict[str, set[str]] = {self.token: self.scopes}
+        self.refused_tokens_are_anonymous = False
+        """True: the index answers a token that it doesn't know like a call without one (`"auth": null`)."""
+        self.projects: dict[tuple[str, str], Project] = {}
+        super().__init__()
+
+    def error_body(self, status: int, message: str, details: Json) -> Json:  # noqa: ARG002 - not in Sentry's body
+        """The errors of fields come alone."""
+        return details or {"detail": message}
+
+    def admit(self) -> None:
+        """`Authorization: Bearer T`. A token that isn't known is 401, also on the index."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        g.scopes = self.tokens.get(token) if scheme.lower() == "bearer" else None
+        on_index = request.path == "/api/0/"
+        if token and g.scopes is None and not (on_index and self.refused_tokens_are_anonymous):
+            raise RefusedError(HTTPStatus.UNAUTHORIZED, "Invalid token")
+        if g.scopes is None and not on_index:
+            raise RefusedError(HTTPStatus.UNAUTHORIZED, "Authentication credentials were not provided.")
+
+    def finish(self, response: Response) -> Response:
+        response.headers.update(
+            {
+                "X-Sentry-Rate-Limit-Limit": "40",
+                "X-Sentry-Rate-Limit-Remaining": "39",
+                "X-Sentry-Rate-Limit-Reset": str(int(time.time()) + 1),
+            }
+        )
+        return response
+
+    def find_project(self, organization: str, project: str, scopes: frozenset[str] = PROJECT_READERS) -> Project:
+        """By slug or id. What isn't there is 404 before the scopes are looked at."""
+        for found in self.projects.values():
+            if found.organization == organization and project in (found.slug, str(found.id)):
+                require(scopes)
+                return found
+        raise missing()
+
+
+def require(scopes: frozenset[str]) -> None:
+    if scopes.isdisjoint(g.scopes):
+        raise RefusedError(HTTPStatus.FORBIDDEN, "You do not have permission to perform this action.")
+
+
+def missing() -> RefusedError:
+    return RefusedError(HTTPStatus.NOT_FOUND, "The requested resource does not exist")
+
+
+def wrong_field(name: str, error: str) -> RefusedError:
+    refused = RefusedError(HTTPStatus.BAD_REQUEST, error)
+    refused.details = {name: [error]}
+    return refused
+
+
+def asked_body() -> Json:
+    body = request.get_json(force=True, silent=True)
+    if not isinstance(body, dict):
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "JSON parse error")
+    return body
+
+
+def begin_page(rows: Sequence[Row], name: str = "per_page") -> tuple[list[Row], int, int]:
+    """The rows of the page that is asked for, the place of the first, and how many a page has."""
+    try:
+        size = int(request.args.get(name, LONGEST_PAGE))
+        _, offset, _ = request.args.get("cursor", "0:0:0").split(":")
+        begin = int(offset)
+    except ValueError:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "Invalid cursor parameter.") from None
+    if not 1 <= size <= LONGEST_PAGE:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"Invalid {name} value. Must be between 1 and {LONGEST_PAGE}.")
+    return list(rows[begin : begin + size]), begin, size
+
+
+def page(rows: Iterable[Json], begin: int, size: int, total: int) -> Response:
+    """A page, whose neighbours the header `Link` gives; `results` there says whether the neighbour has any."""
+    response = jsonify(list(rows))
+    cursors = {"previous": max(0, begin - size), "next": begin + size}
+    more = {"previous": begin > 0, "next": begin + size < total}
+    response.headers["Link"] = ", ".join(
+        f'<{request.base_url}?cursor=0:{cursor}:0>; rel="{rel}"; results="{str(more[rel]).lower()}"; '
+        f'cursor="0:{cursor}:0"'
+        for rel, cursor in cursors.items()
+    )
+    return response
