@@ -12,6 +12,7 @@ import pytest
 from sandbox import Sandbox
 from tests.support import docker_act
 from tests.support.docker_act import Run
+from tests.support.docker_engine import ROOT
 
 REPOSITORY = "ai-cherry/sentry-esc-sync"
 PRODUCTION = "scoobyjava-org/default/sophia-ai-production"
@@ -62,6 +63,8 @@ class Organisation:
 @pytest.fixture(scope="session")
 def checkout(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout of this tree. That the image could be built shows that its base images are there."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this tree is no checkout of a repository")
     folder = tmp_path_factory.mktemp("checkout")
     docker_act.check_out(folder)
     return folder
