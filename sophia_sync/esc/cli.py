@@ -242,7 +242,12 @@ class Pulumi:
                 "Use the action's container image, which has it, or install it from pulumi.com.",
             )
         argv = [executable, *arguments, "--non-interactive", "--color", "never"]
-        return process.start(argv, environ, self.deadline)
+        return process.start(argv, environ, Deadline(min(self._longest_call, self.deadline.remaining())))
+
+    @property
+    def _longest_call(self) -> float:
+        """Seconds for one call: the CLI itself waits for ever, and one connection that hangs shall not be the end."""
+        return self.deadline.seconds / 4
 
     def _last_line(self, stderr: str) -> str:
         """The CLI's own words on a failure: one line, without what it quotes of the definition."""
@@ -252,6 +257,11 @@ class Pulumi:
 
     def _failure(self, doing: str, finished: Finished) -> EscError:
         """Tell why a call failed, from the exit code and messages of the CLI."""
+        if finished.timed_out and self.deadline.remaining() > 0:
+            return TransientError(
+                f"Could not {doing}: no answer within {self._longest_call:.0f} seconds.",
+                f"Check that {self.cloud_url} is up, and run again.",
+            )
         if finished.timed_out:
             return TransientError(
                 f"Could not {doing}: not done within the {self.deadline.seconds:.0f} seconds of `timeout`.",

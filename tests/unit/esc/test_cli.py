@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,8 +140,15 @@ class TestFailures:
         assert error.what.endswith(".")
         assert (stderr.removeprefix("error: ") or "warning: x") in error.what
 
-    def test_past_the_deadline(self, pulumi: Pulumi) -> None:
+    def test_one_call_may_not_use_up_the_time_of_all(self, pulumi: Pulumi) -> None:
         error = pulumi._failure("read a/b/c", Finished(-9, b"", "", timed_out=True))
+        assert isinstance(error, TransientError)
+        assert error.what == "Could not read a/b/c: no answer within 15 seconds."
+
+    def test_past_the_deadline(self, pulumi: Pulumi) -> None:
+        times = iter([0.0, 61.0, 61.0])
+        late = replace(pulumi, deadline=Deadline(60, lambda: next(times)))
+        error = late._failure("read a/b/c", Finished(-9, b"", "", timed_out=True))
         assert "not done within the 60 seconds of `timeout`" in error.what
         assert "larger `timeout`" in error.todo
 
