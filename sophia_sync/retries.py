@@ -9,7 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from sophia_sync.process import Deadline
 
@@ -53,7 +60,8 @@ def retrying(
         headers_of: The headers of the answer that an error stands for; a wait asked for there is honoured.
         attempts: Tries in all.
     """
-    backoff = wait_random_exponential(multiplier=0.25, max=8)
+    # Never less than 3.75 seconds in all: where chance alone decides, five tries may be over in a moment.
+    backoff = wait_exponential(multiplier=0.25, max=8) + wait_random(0, 0.25)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
