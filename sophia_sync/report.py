@@ -43,9 +43,10 @@ def headline(synced: Synced) -> str:
         return f"{synced.environment}: dry run, {changed} of {len(synced.plan.steps)} keys would change"
     if synced.result is Result.UNCHANGED:
         return f"{synced.environment}: all {len(synced.plan.steps)} keys are up to date, nothing was written"
+    number = "" if synced.revision is None else f" {_revisions(synced, str(synced.revision))},"
     return (
-        f"{synced.environment}: {changed} of {len(synced.plan.steps)} keys changed in one revision, "
-        f"{_revisions(synced, str(synced.revision))}, verified by reading back"
+        f"{synced.environment}: {changed} of {len(synced.plan.steps)} keys changed in one revision,{number} "
+        "verified by reading back"
     )
 
 

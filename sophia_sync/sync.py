@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -85,7 +86,12 @@ class Sync:
         def may_pass(error: BaseException) -> bool:
             return isinstance(error, ConflictError | TransientError)
 
-        return retrying(self._pulumi.deadline, may_pass)(self._attempt, dry_run=dry_run)
+        try:
+            return retrying(self._pulumi.deadline, may_pass)(self._attempt, dry_run=dry_run)
+        except EscError as error:
+            if self._written is None:
+                raise
+            raise type(error)(f"{error.what} {self.state}", error.todo) from None
 
     def _attempt(self, *, dry_run: bool) -> Synced:
         held = read(self._pulumi, self._environment)
@@ -104,8 +110,11 @@ class Sync:
         if self._written is None:
             return Synced(self._environment, Result.UNCHANGED, plan)
         if self.revision is None:  # the answer to the write was lost, and reading shows that it went through
-            revision = self._pulumi.latest_revision(self._environment)
-            return Synced(self._environment, Result.SYNCED, self._written, revision)
+            with contextlib.suppress(EscError):  # what was read is the proof, the number is not
+                self.revision = self._pulumi.latest_revision(self._environment)
+            self.state = "A new revision was saved and verified."
+            return Synced(self._environment, Result.SYNCED, self._written, self.revision)
+        self.state = f"Revision {self.revision} was saved and verified."
         # The write was conditional on the revision that it was made from, and ESC counts them one by one.
         return Synced(self._environment, Result.SYNCED, self._written, self.revision, self.revision - 1)
 
@@ -140,7 +149,6 @@ class Sync:
         """Prove by one CLI call that ESC holds every key, with its exact value, encrypted or plain as it should be."""
         wrong = _differing(self._bundle, read(self._pulumi, self._environment))
         if not wrong:
-            self.state = f"Revision {self.revision} was saved and verified."
             return
         ours = read(self._pulumi, self._environment, str(self.revision))
         wrong_in_ours = _differing(self._bundle, ours)
