@@ -10,9 +10,10 @@ from pathlib import Path
 from tools.progress import Progress, say
 
 
-def install(requirements: Path) -> int:
-    """Run pip; its exit status. What it printed is shown only if it failed."""
-    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+def install(requirements: Path, interpreter: Path | None = None) -> int:
+    """Run pip for an interpreter, by default this one; its exit status. What it printed is shown only if it failed."""
+    target = ["--python", str(interpreter)] if interpreter else []
+    pip = [sys.executable, "-m", "pip", *target, "install", "--disable-pip-version-check", "--progress-bar", "off"]
     count = sum(line[:1].isalpha() for line in requirements.read_text().splitlines())
     say(f"Installing {count} packages (half a minute, once)")
     progress = Progress()

@@ -1,0 +1,127 @@
+"""Starts Sentry for the backend, with its settings out of Pulumi ESC and with every secret taken out of what it sends.
+
+from backend.core.sentry_setup import init_sentry
+
+init_sentry()
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import sentry_sdk
+from sentry_sdk.utils import BadDsn
+
+from backend.core.auto_esc_config import AutoEscConfig
+from backend.core.auto_esc_config import config as backend_config
+from backend.core.scrubbing import Scrubber
+
+if TYPE_CHECKING:
+    from sentry_sdk.types import Event, Hint
+
+# Keys of the configuration and the options of the SDK that they set. The names are those of the SDK's own variables.
+_TEXTS: Final = {"SENTRY_ENVIRONMENT": "environment", "SENTRY_RELEASE": "release"}
+_RATES: Final = {
+    "SENTRY_SAMPLE_RATE": "sample_rate",
+    "SENTRY_TRACES_SAMPLE_RATE": "traces_sample_rate",
+    "SENTRY_PROFILES_SAMPLE_RATE": "profiles_sample_rate",
+}
+
+logger = logging.getLogger(__name__)
+
+
+class _Started:
+    """The SDK's client that we started, if any."""
+
+    lock: Final = threading.Lock()
+    client: sentry_sdk.client.BaseClient | None = None
+
+
+def init_sentry(config: AutoEscConfig = backend_config, **options: Any) -> bool:
+    """Start Sentry. Without a DSN it does nothing but say so, and while Sentry is on, nothing at all.
+
+    Args:
+        config: Where the DSN, the environment, the release and the sample rates come from.
+        options: Further options of `sentry_sdk.init`, such as `integrations`; they win over the configuration.
+            A `before_…` hook among them is called first, and what it returns is scrubbed.
+
+    Returns:
+        Whether Sentry is on.
+    """
+    with _Started.lock:
+        if _Started.client is not None and sentry_sdk.get_client() is _Started.client and _Started.client.is_active():
+            return True
+        dsn = config.get("SENTRY_DSN")
+        if dsn is None:
+            logger.info("Sentry is off: SENTRY_DSN is configured neither in Pulumi ESC nor as an environment variable.")
+            return False
+        chosen = {"dsn": dsn, **_settings(config), **options, "send_default_pii": False}
+        chosen |= _hooks(Scrubber(lambda: config.known_secrets), options)
+        try:
+            with warnings.catch_warnings():
+                # Newer versions call the option deprecated. It is what keeps personal data out in all of them.
+                warnings.filterwarnings("ignore", "The send_default_pii option", DeprecationWarning)
+                sentry_sdk.init(**chosen)
+        except BadDsn:  # its text may hold the DSN
+            logger.error("Sentry is off: SENTRY_DSN is no DSN. It looks like https://PUBLIC_KEY@HOST/PROJECT_ID.")
+            return False
+        _Started.client = sentry_sdk.get_client()
+        return True
+
+
+def _settings(config: AutoEscConfig) -> dict[str, object]:
+    """What is configured, as options of the SDK; it has its own defaults for the rest."""
+    texts = {option: config.get(key) for key, option in _TEXTS.items()}
+    rates = {option: _rate(key, config.get(key)) for key, option in _RATES.items()}
+    return {option: value for option, value in (texts | rates).items() if value is not None}
+
+
+def _rate(key: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 <= rate <= 1:
+        logger.warning("%s is no number from 0 to 1; Sentry's default is used.", key)
+        return None
+    return rate
+
+
+def _hooks(scrubber: Scrubber, options: dict[str, Any]) -> dict[str, Any]:
+    """Every hook that the SDK has, each with the scrubber behind the one that was given."""
+
+    def event(event: Event, hint: Hint) -> Event:
+        del hint
+        return scrubber.event(event)
+
+    def tree(tree: dict[str, Any], hint: Hint) -> dict[str, Any]:
+        del hint
+        return scrubber.tree(tree)
+
+    hooks: dict[str, Callable[..., Any]] = {
+        "before_send": event,
+        "before_send_transaction": event,
+        "before_breadcrumb": tree,
+        "before_send_log": tree,
+        "before_send_metric": tree,
+    }
+    known = sentry_sdk.consts.DEFAULT_OPTIONS
+    return {name: _behind(options.get(name), hook) for name, hook in hooks.items() if name in known}
+
+
+def _behind(first: Callable[..., Any] | None, then: Callable[..., Any]) -> Callable[..., Any]:
+    if first is None:
+        return then
+
+    def both(item: Any, hint: Hint) -> Any:
+        item = first(item, hint)
+        return None if item is None else then(item, hint)
+
+    return both
