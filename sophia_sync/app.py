@@ -47,6 +47,20 @@ class Run:
         self.context = context
         self.outcome = Outcome()
         self.sync: Sync | None = None
+        self.deploy_state = ""  # for a person, as `Sync.state`
+
+    def failure(self) -> SyncError | None:
+        """Run the pipeline to its end; returns what it failed with."""
+        try:
+            for secret in raw_secrets():
+                self.runner.hide(secret)
+            self.pipeline()
+        except SyncError as error:
+            return error
+        except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
+            self.runner.line(traceback.format_exc())
+            return SyncError("A defect of sentry-esc-sync stopped the run.", "Please report it with its trace.")
+        return None
 
     def pipeline(self) -> None:
         """Inputs → settings → the secrets → what ESC holds → plan → write → read back → deploy."""
@@ -145,8 +159,10 @@ class Run:
             revision = pulumi.latest_revision(synced.environment)
         inputs = deploy.fill(settings.deploy_inputs, revision, synced.environment, self.context.run_url)
         dispatcher = Dispatcher(settings, target, self.context.api_url, pulumi.deadline)
+        self.deploy_state = "Whether the deploy was dispatched isn't known."
         try:
             deployed = dispatcher.dispatch(inputs)
+            self.deploy_state = "The deploy was dispatched."
             self.outcome = replace(self.outcome, deployed=deployed)
             where = deployed.run_url or f"{target.repository} on {deployed.ref}"
             self.runner.line(f"Deploy dispatched: {target.workflow}, {where}")
@@ -169,19 +185,20 @@ class Run:
 
     def interrupted(self, by: Interrupted) -> SyncError:
         """A signal or the time limit, as an error that says what was done by then."""
-        done = self.sync.state if self.sync else "Nothing was written."
+        done = " ".join(filter(None, (self.sync.state if self.sync else "Nothing was written.", self.deploy_state)))
         if by.signal_number == signal.SIGALRM:
             kind = DeployError if self.outcome.synced else EscError
             return kind(f"The run was not done within `timeout`. {done}", "Run again, or give a larger `timeout`.")
         return EndedBySignalError(f"{by} ended the run. {done}", "Run again.", by.signal_number)
 
-    def fail(self, error: SyncError) -> int:
-        """Report a failure, with everything that is known so far; returns the exit code."""
-        revision = self.sync.revision if self.sync else None
-        self.outcome = replace(self.outcome, error=error, unverified_revision=revision)
-        self.runner.error(str(error), error.title)
+    def report(self, error: SyncError | None) -> int:
+        """Report how the run ended, with everything that is known of it; returns the exit code."""
+        if error is not None:
+            revision = self.sync.revision if self.sync else None
+            self.outcome = replace(self.outcome, error=error, unverified_revision=revision)
+            self.runner.error(str(error), error.title)
         self.write_report()
-        return error.exit_code
+        return error.exit_code if error else 0
 
     def write_report(self) -> None:
         """Write the summary and the outputs; what was done stands, also where they can't be written."""
@@ -214,17 +231,8 @@ def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int
     run = Run(runner, redact, context)
     with interrupts.raised():
         try:
-            for secret in raw_secrets():
-                runner.hide(secret)
-            run.pipeline()
-        except SyncError as error:
-            return run.fail(error)
+            error = run.failure()
+            interrupts.ignore()
         except Interrupted as by:
-            return run.fail(run.interrupted(by))
-        except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
-            runner.line(traceback.format_exc())
-            return run.fail(
-                SyncError("A defect of sentry-esc-sync stopped the run.", "Please report it with its trace.")
-            )
-        run.write_report()
-        return 0
+            error = run.interrupted(by)
+        return run.report(error)

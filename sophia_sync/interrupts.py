@@ -39,10 +39,14 @@ def _handle(signal_number: int, frame: FrameType | None) -> None:
             _STATE.pending = signal_number
             _STATE.hurry(GRACE)
         return
-    # One is enough: what ends the run must not be cut itself.
+    ignore()  # one is enough: what ends the run must not be cut itself
+    raise Interrupted(signal_number)
+
+
+def ignore() -> None:
+    """Let no signal cut what follows, until `raised` is left: it must be short."""
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)
-    raise Interrupted(signal_number)
 
 
 @contextlib.contextmanager

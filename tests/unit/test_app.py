@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,6 +133,33 @@ class TestNoCli:
         with environment(as_runner(VALID | OFF) | variables):
             assert app.main([], stream) == 4
         assert "could not be written: No such file or directory." in stream.getvalue()
+
+
+class SendsSignal(io.StringIO):
+    """A log that is read by somebody who ends the run at its error."""
+
+    def write(self, text: str) -> int:
+        if "::error" in text:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().write(text)
+
+
+class TestASignal:
+    def test_does_not_cut_the_report(self, tmp_path: Path) -> None:
+        stream = SendsSignal()
+        summary = tmp_path / "summary"
+        variables = {"PATH": str(tmp_path), "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+        with environment(as_runner(VALID | OFF) | variables):
+            assert app.main([], stream) == 4
+        assert len(commands(stream.getvalue(), "error")) == 1
+        assert "What to do:" in summary.read_text(encoding="utf-8")
+
+    def test_before_anything_was_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(app, "make_bundle", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        ran = run(tmp_path, VALID | OFF)
+        assert ran.code == 143
+        (error,) = commands(ran.log, "error")
+        assert error.data == "SIGTERM ended the run. Nothing was written. Run again."
 
 
 class TestADefectOfOurs:
