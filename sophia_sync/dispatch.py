@@ -31,6 +31,9 @@ _LOOK_AGAIN = 1.0
 _SHORTEST_POLL = 1.0
 _LONGEST_POLL = 15.0
 
+# Seconds: GitHub itself ends a request that takes it more than ten.
+_LONGEST_REQUEST = 12
+
 T = TypeVar("T")
 
 
@@ -122,7 +125,7 @@ class Dispatcher:
         # Repeating requests is our own affair: a dispatch whose answer was lost may have started a run.
         options: dict[str, Any] = {
             "base_url": self._api_url,
-            "timeout": max(1, min(30, int(self._deadline.remaining()))),
+            "timeout": max(1, min(_LONGEST_REQUEST, int(self._deadline.remaining()))),
             "retry": None,
             "seconds_between_requests": None,
             "seconds_between_writes": None,
@@ -171,8 +174,13 @@ class Dispatcher:
             self._lost_since = since
             raise
         else:
-            return Deployed(self._target, ref, getattr(run, "id", None), getattr(run, "html_url", None))
-        # An older server that doesn't know the field: ask without it, and find the run by its time.
+            if getattr(run, "id", None) is not None:
+                return Deployed(self._target, ref, run.id, run.html_url)
+            # Accepted without a word of the run: find it by its time.
+            self._lost_since = since
+            run_id, run_url = _find_run(workflow, ref, since)
+            return Deployed(self._target, ref, run_id, run_url)
+        # An older server that doesn't know the field: ask without it.
         self._lost_since = since
         workflow.create_dispatch(ref, inputs, throw=True)
         run_id, run_url = _find_run(workflow, ref, since)

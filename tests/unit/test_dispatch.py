@@ -139,6 +139,15 @@ class TestAnOlderServer:
         assert len(github.dispatches) == 1
 
 
+class TestAServerThatTellsNoDetails:
+    def test_the_run_is_found_by_its_time(self, github: GitHub, connect: Connect) -> None:
+        github.fail(DISPATCHES, kind="empty", after=True)
+        deployed = connect().dispatch({})
+        (dispatch,) = github.dispatches
+        assert deployed.run_id == dispatch.run_id
+        assert deployed.run_url is not None
+
+
 class TestRefusals:
     def test_a_disabled_workflow(self, github: GitHub, repository: str, connect: Connect) -> None:
         github.add_workflow(repository, "off.yml", state="disabled_inactivity")
