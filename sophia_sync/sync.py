@@ -13,6 +13,7 @@ from sophia_sync.esc import definition
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Change, Held, HeldKind
 from sophia_sync.plan import Action, Plan, make_plan, same
+from sophia_sync.process import Deadline
 from sophia_sync.retries import retrying
 
 
@@ -46,7 +47,9 @@ def set_tag(pulumi: Pulumi, environment: str, name: str, revision: int | None) -
     Raises:
         EscError: It could not be set.
     """
-    retrying(pulumi.deadline, lambda error: isinstance(error, TransientError))(pulumi.tag, environment, name, revision)
+    # No more than a quarter of the time: a tag that can't be set shall not cost the deploy.
+    deadline = Deadline(min(pulumi.deadline.seconds / 4, pulumi.deadline.remaining()))
+    retrying(deadline, lambda error: isinstance(error, TransientError))(pulumi.tag, environment, name, revision)
 
 
 class Sync:
