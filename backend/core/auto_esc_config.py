@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import pwd
 import re
 import threading
 import time
@@ -32,7 +33,7 @@ DEFAULT_ENVIRONMENT: Final = "sophia-ai-production"
 DEFAULT_CLOUD: Final = "https://api.pulumi.com"
 DEFAULT_CACHE_SECONDS: Final = 300.0
 # Seconds. The CLI tries for 7 before it takes an ESC that refuses connections for gone.
-DEFAULT_TIMEOUT: Final = 30.0
+DEFAULT_TIMEOUT: Final = 20.0
 # Seconds before ESC is asked again after it could not be had: each try holds up whoever asks for a value.
 RETRY_AFTER: Final = 30.0
 # The name of a key or an environment variable that holds a secret, where ESC doesn't say so.
@@ -221,6 +222,7 @@ class AutoEscConfig:
                 deadline=Deadline(self._timeout),
                 redact=Redactor(self.known_secrets),
                 login=login,
+                tries=1,
             )
             pulumi.prepare(environment.partition("/")[0])
             return pulumi.open_values(environment)
@@ -231,11 +233,17 @@ class AutoEscConfig:
         Raises:
             ValueError: There are none.
         """
-        home = self._environ.get("PULUMI_HOME")
-        folder = Path(home) if home else Path(self._environ.get("HOME") or Path.home()) / ".pulumi"
+        folder = Path(self._environ.get("PULUMI_HOME") or self._home() / ".pulumi")
         if not (folder / "credentials.json").is_file():
             raise ValueError("There is neither PULUMI_ACCESS_TOKEN nor a `pulumi login`.")
         return folder
+
+    def _home(self) -> Path:
+        """The user's home as the CLI finds it: HOME counts only for a user whom the machine doesn't know."""
+        try:
+            return Path(pwd.getpwuid(os.getuid()).pw_dir)
+        except KeyError:
+            return Path(self._environ.get("HOME", os.curdir))
 
     def _keep(self) -> float:
         """Seconds for which values are kept."""

@@ -79,6 +79,7 @@ class Pulumi:
         redact: Hides secrets in the CLI's messages.
         executable: The `pulumi` to run; looked up on PATH.
         login: The folder of an existing `pulumi login`, which is PULUMI_HOME where there is no access token.
+        tries: How many calls that hang the time is to be enough for.
     """
 
     home: Path
@@ -89,6 +90,7 @@ class Pulumi:
     redact: Redactor
     executable: str = "pulumi"
     login: Path | None = None
+    tries: int = 4
 
     def prepare(self, organization: str) -> None:
         """Tell the CLI its default organisation beforehand, which saves a request in every call.
@@ -247,7 +249,7 @@ class Pulumi:
     @property
     def _longest_call(self) -> float:
         """Seconds for one call: the CLI itself waits for ever, and one connection that hangs shall not be the end."""
-        return self.deadline.seconds / 4
+        return self.deadline.seconds / self.tries
 
     def _last_line(self, stderr: str) -> str:
         """The CLI's own words on a failure: one line, without what it quotes of the definition."""
@@ -260,7 +262,7 @@ class Pulumi:
         if finished.timed_out and self.deadline.remaining() > 0:
             return TransientError(
                 f"Could not {doing}: no answer within {self._longest_call:.0f} seconds.",
-                f"Check that {self.cloud_url} is up, and run again.",
+                f"Check that {self._cloud} is up, and run again.",
             )
         if finished.timed_out:
             return TransientError(
