@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import io
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -15,8 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from sandbox import Permissions, Sandbox
 from sophia_sync import app
@@ -144,7 +143,7 @@ class Action:
         }
         command = [str(self._pulumi), "env", "open", self.environment, "--format", "json", "--non-interactive"]
         opened = subprocess.run(command, env=variables, capture_output=True, timeout=TIMEOUT, check=True)
-        values: dict[str, Any] = yaml.safe_load(opened.stdout)
+        values: dict[str, Any] = json.loads(opened.stdout)
         return values
 
     # Its runs.
