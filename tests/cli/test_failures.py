@@ -1,0 +1,113 @@
+"""The whole program where something is wrong: exit code, one annotation that helps, and nothing changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox
+from tests.support.action import Action, Ran
+from tests.support.inputs import VALID
+
+pytestmark = pytest.mark.pulumi
+
+
+@pytest.fixture(autouse=True)
+def definition(action: Action) -> str:
+    action.create("values:\n  A: 1\n")
+    return action.stored
+
+
+def refused(ran: Ran, action: Action, *words: str, code: int = 4) -> None:
+    """The run failed, said why in one annotation and in the summary, changed nothing and deployed nothing."""
+    assert ran.code == code
+    assert len(ran.annotations) == 1
+    for word in words:
+        assert word in ran.annotations[0]
+        assert word in ran.summary
+    assert "What to do:" in ran.summary
+    assert "Traceback" not in ran.log + ran.errors
+    assert action.values == {"A": 1}
+    assert action.box.github.requests == []
+
+
+class TestInputs:
+    @pytest.mark.parametrize(
+        "inputs",
+        [
+            {"sentry_dsn": "not a dsn"},
+            {"sentry_api_token": ""},
+            {"deploy": "always", "github_token": "", "deploy_repository": "not a repository"},
+            {"esc_environment": "production"},
+            {"timeout": "0", "dry_run": "perhaps"},
+        ],
+    )
+    def test_that_are_wrong_cost_no_request(self, action: Action, box: Sandbox, inputs: dict[str, str]) -> None:
+        ran = action.run(**inputs)
+        refused(ran, action, *(f"`{name.replace('_', '-')}`" for name in inputs if name != "deploy"), code=2)
+        assert ran.calls == []
+        assert [server.requests for server in box.servers] == [[], [], []]
+        assert ran.outputs == {}
+
+    def test_as_the_runner_sees_them(self, action: Action, box: Sandbox) -> None:
+        ran = action.run_child(action.variables(action.inputs(sentry_dsn="")))
+        refused(ran, action, "`sentry-dsn` is not set", code=2)
+        assert ran.errors == ""
+        assert [server.requests for server in box.servers] == [[], [], []]
+
+
+class TestEsc:
+    def test_has_no_such_environment(self, action: Action) -> None:
+        ran = action.run(esc_environment="acme/default/missing", deploy="always")
+        refused(ran, action, "read acme/default/missing", "`pulumi env init`")
+        assert '"error"' in ran.outputs["environments"]
+
+    def test_refuses_the_token(self, action: Action) -> None:
+        ran = action.run(pulumi_access_token="pul-revoked", deploy="always")
+        refused(ran, action, "`pulumi-access-token`")
+        assert "pul-revoked" not in ran.annotations[0] + ran.summary
+
+    def test_refuses_to_write(self, action: Action, box: Sandbox) -> None:
+        box.esc.fail("PATCH .*", status=403, times=None)
+        refused(action.run(deploy="always"), action, f"write {action.environment}", "permission")
+
+    def test_refuses_the_definition(self, action: Action, box: Sandbox, definition: str) -> None:
+        diagnostic = {"summary": "too many values for this plan"}
+        body = {"code": 400, "message": "Bad Request: invalid definition", "diagnostics": [diagnostic]}
+        box.esc.fail("PATCH .*", status=400, body=body, times=None)
+        before = action.revision
+        ran = action.run(deploy="always")
+        refused(ran, action, "ESC refused the new definition", "too many values for this plan")
+        assert (action.revision, action.stored) == (before, definition)
+        assert VALID["sentry-api-token"] not in ran.annotations[0] + ran.summary
+
+    def test_can_not_be_reached(self, action: Action, box: Sandbox) -> None:
+        box.esc.down()
+        ran = action.run(deploy="always", timeout="4")
+        refused(ran, action, f"read {action.environment}")
+
+
+class TestCli:
+    def test_is_not_there(self, action: Action, tmp_path: Path) -> None:
+        nowhere = tmp_path / "empty"
+        nowhere.mkdir()
+        ran = action.run_with(action.variables(action.inputs(deploy="always")) | {"PATH": str(nowhere)})
+        refused(ran, action, "there is no `pulumi` on PATH")
+
+    def test_does_not_know_its_commands(self, action: Action) -> None:
+        stub = action.bin / "pulumi"
+        stub.write_text('#!/bin/sh\necho \'error: unknown command "env" for "pulumi"\' >&2\nexit 255\n')
+        refused(action.run(deploy="always", timeout="3"), action, "unknown command", "255")
+
+    def test_shows_what_is_no_definition(self, action: Action) -> None:
+        stub = action.bin / "pulumi"
+        stub.write_text("#!/bin/sh\necho '[not a mapping]'\n")
+        refused(action.run(deploy="always"), action, "isn't a mapping")
+
+    def test_can_not_be_executed(self, action: Action) -> None:
+        (action.bin / "pulumi").chmod(0o644)
+        ran = action.run_with(action.variables(action.inputs(deploy="always")) | {"PATH": str(action.bin)})
+        refused(ran, action, "there is no `pulumi` on PATH")
+        assert os.access(action.bin / "pulumi", os.F_OK)
