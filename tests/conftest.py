@@ -8,9 +8,20 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import docker_engine
 from tools import pulumi_cli
+
+# For `make mutants`: few examples, the same for every mutant, run again and again in one process.
+settings.register_profile(
+    "mutants",
+    max_examples=10,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow],
+)
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 

@@ -176,7 +176,7 @@ def value(rng: random.Random) -> str:
     """A random value, of the kinds that break naive YAML writers."""
     pieces = (
         "-----BEGIN KEY-----\nabc\n-----END KEY-----\n", "'", '"', "#", " #", ":", ": ", "%", "\\", "\\n", "@x",
-        "0123", "true", "null", "~", "é", "日本", "🔑", "\u2028", "\x85", "\ufeff", "\t", "\r\n", "---", "\n---\n", "{", "]", "!t",
-        "&a", "*a", "|", ">", "x" * 200, " ", "=", "<<", "1:20", "2001-01-01", "$a", "\x1b", "\x7f",
+        "0123", "true", "null", "~", "é", "日本", "🔑", "\u2028", "\x85", "\ufeff", "\t", "\r\n", "---", "\n---\n",
+        "{", "]", "!t", "&a", "*a", "|", ">", "x" * 200, " ", "=", "<<", "1:20", "2001-01-01", "$a", "\x1b", "\x7f",
     )  # fmt: skip
     return "".join(rng.choice(pieces) for _ in range(rng.randrange(1, 6)))

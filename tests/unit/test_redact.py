@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from sophia_sync.redact import REPLACEMENT, SHORTEST, Redactor, forms
+from tests.support.examples import examples
 
 # Without `*`, of which the replacement is made.
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="*")
@@ -54,7 +55,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 
 class TestEveryFormIsGone:
     @pytest.mark.parametrize("encoding", ENCODINGS)
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=examples(60), deadline=None)
     @given(before=TEXTS, secret=SECRETS, after=TEXTS)
     def test_of_a_secret_in_any_text(self, encoding: str, before: str, secret: str, after: str) -> None:
         encoded = ENCODINGS[encoding](secret)
@@ -63,7 +64,7 @@ class TestEveryFormIsGone:
         assert REPLACEMENT in left
 
     @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(200), deadline=None)
     @given(before=st.binary(max_size=7), secret=SECRETS, after=st.binary(max_size=7))
     def test_of_base64_at_every_alignment(
         self, encode: Callable[[bytes], bytes], before: bytes, secret: str, after: bytes
@@ -74,7 +75,7 @@ class TestEveryFormIsGone:
         certain = encoded[-(-len(before) * 8 // 6) : (len(before) + len(data)) * 8 // 6]
         assert certain not in redacted(f"token: {encoded}.", secret)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(200), deadline=None)
     @given(lines=st.lists(SECRETS, min_size=2, max_size=4), newline=st.sampled_from(["\n", "\r\n"]), before=TEXTS)
     def test_of_each_line_of_a_secret(self, lines: list[str], newline: str, before: str) -> None:
         secret = newline.join(lines)
@@ -84,7 +85,7 @@ class TestEveryFormIsGone:
                     encoded = encode(line.strip())
                     assert encoded not in redacted(before + encoded, secret)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(200), deadline=None)
     @given(secrets=st.lists(SECRETS, min_size=2, max_size=4), texts=st.lists(TEXTS, min_size=5, max_size=5))
     def test_of_several_secrets_whichever_was_told_first(self, secrets: list[str], texts: list[str]) -> None:
         text = "".join(a + b for a, b in zip(texts, [*secrets, ""], strict=False))
@@ -109,7 +110,7 @@ class TestEveryFormIsGone:
 
 
 class TestEverythingElseStays:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(200), deadline=None)
     @given(text=st.text(st.characters(exclude_characters="Z")))
     def test_a_text_without_a_secret(self, text: str) -> None:
         assert redacted(text, "ZZZZ-the-secret-ZZZZ".replace("-", "Z")) == text

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from sophia_sync.errors import DefinitionError
 from sophia_sync.esc.definition import Change, HeldKind, merge, parse, prove, restore
-from tests.support.definitions import OURS, sample, value
+from tests.support.examples import examples
+from tests.support.merges import check_corruption, check_merge, check_restore
 
 DSN = Change("SENTRY_DSN", SecretStr("https://k@h.example/1"), secret=True)
 SLUG = Change("SENTRY_PROJECT_SLUG", SecretStr("0123"), secret=False)
@@ -235,67 +236,25 @@ class TestProof:
         prove(parse(""), 'values:\n  SENTRY_PROJECT_SLUG: "0123"\n', [SLUG])
 
 
-def tree(node: yaml.Node | None) -> object:
-    """A node as plain data: tags and values, no positions. Another way of reading than the proof's."""
-    if isinstance(node, yaml.MappingNode):
-        return {"map": [(tree(key), tree(item)) for key, item in node.value]}
-    if isinstance(node, yaml.SequenceNode):
-        return {"list": [tree(item) for item in node.value]}
-    return None if node is None else (node.tag, node.value)
-
-
-def rest_and_ours(text: str) -> tuple[object, dict[str, object]]:
-    """A definition as data: everything that isn't ours, and ours by key."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    others: list[object] = []
-    ours: dict[str, object] = {}
-    values: list[object] = []
-    for key, item in root.value if isinstance(root, yaml.MappingNode) else []:
-        if key.value != "values":
-            others.append((tree(key), tree(item)))
-        elif isinstance(item, yaml.MappingNode):
-            for name, held in item.value:
-                if name.value in OURS:
-                    ours[name.value] = tree(held)
-                else:
-                    values.append((tree(name), tree(held)))
-    return (others, values), ours
-
-
-def check_random_merge(seed_source: random.Random) -> None:
-    """One random definition, random changes: the rest byte for byte, ours exactly as asked."""
-    before = sample(seed_source)
-    keys = seed_source.sample(OURS, seed_source.randrange(1, len(OURS) + 1))
-    changes = [Change(key, SecretStr(value(seed_source)), seed_source.random() < 0.6) for key in keys]
-    try:
-        document = parse(before.text)
-    except DefinitionError:
-        return  # the generator cut a quoted text at its end
-    after = merge(document, changes)
-
-    rest, old_ours = rest_and_ours(before.text)
-    new_rest, ours = rest_and_ours(after)
-    assert new_rest == rest
-    for change in changes:
-        text = ("tag:yaml.org,2002:str", change.value.get_secret_value())
-        secret = {"map": [(("tag:yaml.org,2002:str", "fn::secret"), text)]}
-        assert ours[change.key] == (secret if change.secret else text)
-    untouched = {key: held for key, held in old_ours.items() if key not in keys}
-    assert {key: held for key, held in ours.items() if key not in keys} == untouched
-    at = 0
-    for piece in before.foreign:
-        found = after.find(piece, at)
-        assert found >= 0, f"lost or moved: {piece!r}"
-        at = found + len(piece)
-
-
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_random_definitions(rng: random.Random) -> None:
-    check_random_merge(rng)
+    check_merge(rng)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_random_corruptions(rng: random.Random) -> None:
+    check_corruption(rng)
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_random_edits_by_others_before_a_change_is_set_back(rng: random.Random) -> None:
+    check_restore(rng)
+
+
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
 def test_every_value_survives(text: str) -> None:
     for secret in (True, False):
@@ -361,17 +320,3 @@ class TestRestore:
     def test_refuses_what_it_can_not_prove(self) -> None:
         with pytest.raises(DefinitionError, match="can't be set back"):
             self.restored(self.BEFORE, "values: {SENTRY_DSN: {fn::secret: {ciphertext: n}}, A: 2}", "SENTRY_DSN")
-
-
-@settings(max_examples=500, deadline=None)
-@given(st.randoms(use_true_random=False))
-def test_a_random_change_set_back_is_as_before(rng: random.Random) -> None:
-    before = sample(rng)
-    keys = rng.sample(OURS, rng.randrange(1, len(OURS) + 1))
-    changes = [Change(key, SecretStr(value(rng)), rng.random() < 0.6) for key in keys]
-    try:
-        document = parse(before.text)
-    except DefinitionError:
-        return
-    after = parse(merge(document, changes))
-    assert restore(after, document, after, keys) == before.text
