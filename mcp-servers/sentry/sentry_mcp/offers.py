@@ -1,0 +1,74 @@
+"""Which tools there are, what each needs, and which are offered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mcp_types import ToolAnnotations
+
+from sentry_mcp.client import allows
+from sentry_mcp.settings import Settings
+
+_PROJECT = ("project:read",)
+# The project is asked for its number, which tells its issues from those of others.
+_EVENTS = ("event:read", "project:read")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A tool: its title, the scopes that it needs, and what it does to Sentry."""
+
+    title: str
+    scopes: tuple[str, ...]
+    writes: bool = False
+    destroys: bool = False
+    """It replaces what was there."""
+    repeatable: bool = True
+    """A second call with the same arguments changes nothing more."""
+    asks_sentry: bool = True
+    http_only: bool = False
+
+    @property
+    def annotations(self) -> ToolAnnotations:
+        return ToolAnnotations(
+            title=self.title,
+            read_only_hint=not self.writes,
+            destructive_hint=self.destroys,
+            idempotent_hint=self.repeatable,
+            open_world_hint=self.asks_sentry,
+        )
+
+
+OFFERS = {
+    "whoami": Offer("What this server may do", ()),
+    "get_project": Offer("Show the project", _PROJECT),
+    "list_client_keys": Offer("List client keys", _PROJECT),
+    "search_issues": Offer("Search issues", _EVENTS),
+    "get_issue": Offer("Show an issue", _EVENTS),
+    "get_event": Offer("Show an event", _EVENTS),
+    "list_issue_events": Offer("List an issue's events", _EVENTS),
+    "get_issue_tag_values": Offer("Show the values of an issue's tag", _EVENTS),
+    "get_issue_activity": Offer("Show an issue's activity", _EVENTS),
+    "list_releases": Offer("List releases", _PROJECT),
+    "get_release": Offer("Show a release", _PROJECT),
+    "update_issue": Offer("Change an issue", ("event:write", "project:read"), writes=True, destroys=True),
+    "add_issue_note": Offer("Add a note to an issue", ("event:write", "project:read"), writes=True, repeatable=False),
+    "create_client_key": Offer("Make a client key", ("project:write",), writes=True, repeatable=False),
+    "update_project": Offer("Change the project's settings", ("project:write",), writes=True, destroys=True),
+    "list_webhooks": Offer("List the last webhooks", (), asks_sentry=False, http_only=True),
+}
+"""By the tool's name, in the order in which they are listed."""
+
+
+def configured(settings: Settings) -> list[str]:
+    """The tools that the server has as it was started."""
+    return [
+        name
+        for name, offer in OFFERS.items()
+        if not (offer.writes and settings.read_only) and not (offer.http_only and settings.transport != "http")
+    ]
+
+
+def missing_scopes(name: str, scopes: frozenset[str]) -> list[str]:
+    """The scopes that a tool needs and the token doesn't have."""
+    return [needed for needed in OFFERS[name].scopes if not allows(scopes, needed)]

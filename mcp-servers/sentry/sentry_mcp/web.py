@@ -1,0 +1,247 @@
+"""The server over HTTP: MCP, webhooks, and the two questions of those who run it."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import anyio
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sentry_mcp.credentials import SHORTEST_ACCESS_TOKEN, Vault
+from sentry_mcp.errors import CredentialsError
+from sentry_mcp.server import SentryServer
+from sentry_mcp.settings import LOOPBACK_HOSTS, Settings
+from sentry_mcp.webhooks import LARGEST_BODY, RESOURCE, WebhookError, Whose, verify
+
+MCP = "/mcp"
+HEALTH = "/healthz"
+READINESS = "/readyz"
+WEBHOOKS = "/webhooks/sentry"
+
+LARGEST_MESSAGE = 1024 * 1024
+"""Bytes of one request to MCP."""
+KEPT_READY = 15.0
+"""Seconds for which the answer of `/readyz` is believed; Sentry is asked no more often, whoever asks us."""
+KEPT_NOT_READY = 3.0
+LONGEST_UPLOAD = 10.0
+"""Seconds that a webhook's body may take to arrive."""
+KEPT_SECRET = 30.0
+"""Seconds after which a signature that doesn't fit is worth another look at the secret in ESC."""
+
+# Anybody may ask these: the first two tell nothing, and the third shows its own proof.
+_OPEN = frozenset({HEALTH, READINESS, WEBHOOKS})
+
+logger = logging.getLogger(__name__)
+
+
+def security(settings: Settings) -> TransportSecuritySettings:
+    """Which `Host` and `Origin` headers are believed."""
+    loopback = [name for host in LOOPBACK_HOSTS for name in (host, f"{host}:*")]
+    hosts = [*loopback, *settings.allowed_hosts]
+    return TransportSecuritySettings(
+        allowed_hosts=hosts,
+        allowed_origins=[f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")],
+    )
+
+
+class HostGuard:
+    """Refuses requests that a name was forged for, on every route: the SDK looks at its own only."""
+
+    def __init__(self, app: ASGIApp, settings: TransportSecuritySettings) -> None:
+        self._app = app
+        self._check = TransportSecurityMiddleware(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = await self._check.validate_request(Request(scope)) if scope["type"] == "http" else None
+        await (refused or self._app)(scope, receive, send)
+
+
+class TokenGuard:
+    """Lets in only who shows the token; on a loopback without a token, everybody. Deny is the rule, not the exception.
+
+    Args:
+        vault: Has the token as it is now.
+        on_loopback: Whether only this machine can come here.
+    """
+
+    def __init__(self, app: ASGIApp, vault: Vault, *, on_loopback: bool) -> None:
+        self._app = app
+        self._vault = vault
+        self._on_loopback = on_loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_open = scope["type"] == "lifespan" or scope["path"] in _OPEN
+        if is_open or await self._may_enter(HTTPConnection(scope)):
+            await self._app(scope, receive, send)
+            return
+        body = {"error": "invalid_token", "error_description": "Show the server's token: Authorization: Bearer …"}
+        response = JSONResponse(body, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        await response(scope, receive, send)
+
+    async def _may_enter(self, request: HTTPConnection) -> bool:
+        token = await self._vault.access_token()
+        if token is None:
+            return self._on_loopback
+        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+        same = hmac.compare_digest(shown.strip().encode("latin-1"), token.get_secret_value().encode())
+        return scheme.lower() == "bearer" and same
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    ready: bool
+    reason: str
+    until: float
+
+
+class Readiness:
+    """Whether the credentials work: they open the project. Asked of Sentry, and believed for a while.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, server: SentryServer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._server = server
+        self._clock = clock
+        self._asking = anyio.Lock()
+        self._verdict: _Verdict | None = None
+
+    async def verdict(self) -> _Verdict:
+        async with self._asking:
+            if self._verdict is None or self._clock() >= self._verdict.until:
+                reason = await self._problem()
+                kept = KEPT_NOT_READY if reason else KEPT_READY
+                self._verdict = _Verdict(not reason, reason or "ready", self._clock() + kept)
+            return self._verdict
+
+    async def _problem(self) -> str:
+        """Why not, in a word that tells a stranger nothing; empty if all is well."""
+        client = self._server.client
+        try:
+            await client.scopes(fresh=True)
+            await client.project_number(fresh=True)
+        except CredentialsError as error:
+            logger.warning("not ready: %s", error)
+            return "credentials"
+        except ToolError as error:
+            logger.warning("not ready: %s", error)
+            return "sentry"
+        return ""
+
+
+class Webhooks:
+    """Takes Sentry's webhooks."""
+
+    def __init__(self, server: SentryServer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._server = server
+        self._clock = clock
+        self._looked = clock()
+
+    async def receive(self, request: Request) -> Response:
+        try:
+            body = await _body(request)
+            await self._verify(request, body)
+            said = await self._take(request, body)
+        except WebhookError as error:
+            return JSONResponse({"error": str(error)}, error.status)
+        return JSONResponse({"status": said}, HTTPStatus.OK)
+
+    async def _verify(self, request: Request, body: bytes) -> None:
+        vault, now = self._server.client.vault, self._server.inbox.clock()
+        secret = await vault.client_secret()
+        if secret is None:
+            raise WebhookError(HTTPStatus.SERVICE_UNAVAILABLE, "No SENTRY_CLIENT_SECRET is configured.")
+        try:
+            verify(request.headers, body, secret, now)
+        except WebhookError:
+            # The secret may have been rotated. Strangers, too, can send what doesn't fit: not at every one of these.
+            if self._clock() - self._looked < KEPT_SECRET:
+                raise
+            self._looked = self._clock()
+            renewed = await vault.renewed_client_secret()
+            if renewed in (None, secret):
+                raise
+            verify(request.headers, body, renewed, now)
+
+    async def _take(self, request: Request, body: bytes) -> str:
+        inbox, client = self._server.inbox, self._server.client
+        if inbox.is_repeat(body):
+            return "repeat"
+        try:
+            whose = Whose(await client.project_number(), (await client.vault.credentials()).project)
+        except ToolError:
+            # Sentry sends it again later.
+            raise WebhookError(HTTPStatus.SERVICE_UNAVAILABLE, "The project isn't known at the moment.") from None
+        return inbox.take(request.headers.get(RESOURCE, ""), body, whose)
+
+
+async def _body(request: Request) -> bytes:
+    """The body, every byte as it came.
+
+    Raises:
+        WebhookError: It is too large, or doesn't come.
+    """
+    body = bytearray()
+    try:
+        with anyio.fail_after(LONGEST_UPLOAD):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > LARGEST_BODY:
+                    raise WebhookError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than 1 MiB.")
+    except TimeoutError:
+        raise WebhookError(HTTPStatus.REQUEST_TIMEOUT, "The body doesn't come.") from None
+    return bytes(body)
+
+
+async def check_token(settings: Settings, vault: Vault) -> str | None:
+    """Why the server must not be started as it is, or None."""
+    token = await vault.access_token()
+    if token is None and not settings.on_loopback:
+        return (
+            f"The server would listen on {settings.host}, where others can reach it, and has no SENTRY_MCP_TOKEN that "
+            "its clients must show. Store one in Pulumi ESC or set the environment variable, or listen on 127.0.0.1."
+        )
+    if token is not None and len(token.get_secret_value()) < SHORTEST_ACCESS_TOKEN:
+        return f"SENTRY_MCP_TOKEN is too short: it needs at least {SHORTEST_ACCESS_TOKEN} characters."
+    return None
+
+
+def application(server: SentryServer) -> Starlette:
+    """Everything that is served over HTTP. No session is kept: a restart loses nothing of a client's."""
+    settings = server.options
+    readiness, webhooks = Readiness(server), Webhooks(server)
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def ready(_: Request) -> Response:
+        verdict = await readiness.verdict()
+        status = HTTPStatus.OK if verdict.ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return JSONResponse({"status": "ready" if verdict.ready else "not ready", "reason": verdict.reason}, status)
+
+    server.custom_route(HEALTH, methods=["GET"])(health)
+    server.custom_route(READINESS, methods=["GET"])(ready)
+    server.custom_route(WEBHOOKS, methods=["POST"])(webhooks.receive)
+    allowed = security(settings)
+    app = server.streamable_http_app(
+        streamable_http_path=MCP,
+        json_response=True,
+        stateless_http=True,
+        max_request_body_size=LARGEST_MESSAGE,
+        transport_security=allowed,
+    )
+    # The one that is added last is asked first.
+    app.add_middleware(TokenGuard, vault=server.client.vault, on_loopback=settings.on_loopback)
+    app.add_middleware(HostGuard, settings=allowed)
+    return app
