@@ -15,21 +15,23 @@ T = TypeVar("T")
 
 # What tells a token from other text. Sources: docs.sentry.io "Auth Tokens", docs.github.com "About authentication to
 # GitHub", pulumi.com "Access Tokens", RFC 7519 (JWT), RFC 7468 (PEM).
+# It may begin behind an escaped character, `%20` or `\n`, which to \b is a word's end.
+_START: Final = r"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt]))"
 _SHAPES: Final = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", REPLACEMENT),
-        (r"\bsntry[a-z]_[A-Za-z0-9+/=_-]{20,}", REPLACEMENT),
-        (r"\bpul-[0-9a-f]{40}\b", REPLACEMENT),
-        (r"\b(?:gh[oprsu]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})", REPLACEMENT),
-        (r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b", REPLACEMENT),
-        (r"\b(?:xox[a-z]-|sk-|[prs]k_(?:live|test)_)(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{16,}", REPLACEMENT),
-        (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*", REPLACEMENT),
+        (r"sntry[a-z]_[A-Za-z0-9+/=_-]{20,}", REPLACEMENT),
+        (r"pul-[0-9a-f]{40}", REPLACEMENT),
+        (r"(?:gh[oprsu]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})", REPLACEMENT),
+        (_START + r"(?:AKIA|ASIA)[0-9A-Z]{16}\b", REPLACEMENT),
+        (_START + r"(?:xox[a-z]-|sk-|[prs]k_(?:live|test)_)(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{16,}", REPLACEMENT),
+        (_START + r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*", REPLACEMENT),
         # Sentry's tokens of old, and client secrets; not the digest of an image.
-        (r"(?<!sha256:)\b[0-9a-f]{64}\b", REPLACEMENT),
+        (r"(?<!sha256:)" + _START + r"[0-9a-f]{64}(?![0-9A-Za-z])", REPLACEMENT),
         # Also a DSN: the key stands where a user's name and password do.
-        (r"(?<=://)[^\s/@\"']+@", f"{REPLACEMENT}@"),
-        (r"(?i)\b(bearer|basic|token)(\s+)(?=[A-Za-z._~+/=-]*\d)[A-Za-z0-9._~+/=-]{16,}", rf"\1\2{REPLACEMENT}"),
+        (r"(?i)((?::|%3A)(?:/|%2F){2})(?:(?!%2F|%40)[^\s/@\"'])+(@|%40)", rf"\1{REPLACEMENT}\2"),
+        (r"(?i)\b(bearer|basic|token)(\s+|%20|\+)(?=[A-Za-z._~+/=-]*\d)[A-Za-z0-9._~+/=-]{16,}", rf"\1\2{REPLACEMENT}"),
         (
             r"(?i)((?:token|secret|passw(?:or)?d|api[_-]?key|credentials?|dsn)[\"']?\s*[=:]\s*[\"']?)"
             r"(?=[^\s\"'&,;]*\d)[^\s\"'&,;]{8,}",

@@ -54,7 +54,8 @@ def init_sentry(config: AutoEscConfig = backend_config, **options: Any) -> bool:
         Whether Sentry is on.
     """
     with _Started.lock:
-        if _Started.client is not None and sentry_sdk.get_client() is _Started.client and _Started.client.is_active():
+        client = sentry_sdk.get_client()
+        if client is _Started.client and client.transport is not None:  # a client that was closed has none
             return True
         dsn = config.get("SENTRY_DSN")
         if dsn is None:

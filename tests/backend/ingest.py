@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tools import bugsink
 
-TIMEOUT = 120
+TIMEOUT = 300
 # Its own template for local use: events are digested before the SDK gets its answer.
 _MANAGE = "from bugsink.scripts.manage import main; main()"
 _CREATE = "from bugsink.scripts.create_conf import main; main()"

@@ -51,6 +51,6 @@ def python(code: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
