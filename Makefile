@@ -46,7 +46,7 @@ lint: $(VENV)/.complete ## all linters and the type checker
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/shellcheck .ci/run tools/*.sh
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile mcp-servers/sentry/Dockerfile
 	$(PY) -m tools.actionlint -shellcheck $(BIN)/shellcheck -pyflakes ''
 	$(BIN)/zizmor --offline --quiet .github action.yml
 
