@@ -139,7 +139,13 @@ class Dispatcher:
         key = settings.github_app_private_key.get_secret_value()
         with GithubIntegration(auth=Auth.AppAuth(settings.github_app_id, key), **options) as app:
             installation = app.get_repo_installation(owner, name)
-            return app.get_github_for_installation(installation.id, {"actions": "write"})
+            if not isinstance(installation.id, int):
+                raise _UnexpectedAnswerError
+            github = app.get_github_for_installation(installation.id, {"actions": "write"})
+            auth = github.requester.auth
+            if auth is None or not isinstance(auth.token, str):
+                raise _UnexpectedAnswerError
+            return github
 
     def _dispatch(self, inputs: dict[str, Any]) -> Deployed:
         target = self._target
@@ -198,7 +204,8 @@ class Dispatcher:
         from github import BadAttributeException, GithubException  # noqa: PLC0415
         from requests import RequestException  # noqa: PLC0415
 
-        unexpected = (BadAttributeException, _UnexpectedAnswerError, KeyError, TypeError, ValueError)
+        # What PyGithub makes of an answer that is none of GitHub's.
+        unexpected = (BadAttributeException, _UnexpectedAnswerError, AssertionError, KeyError, TypeError, ValueError)
 
         def may_pass(error: BaseException) -> bool:
             if isinstance(error, GithubException):

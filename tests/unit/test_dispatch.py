@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sandbox import GitHub, Permissions
+from sandbox.faults import FaultKind
 from sophia_sync import dispatch, inputs
 from sophia_sync.deploy import Target
 from sophia_sync.dispatch import Deployed, Dispatcher
@@ -103,6 +104,20 @@ class TestDispatch:
         app = github.add_app(["acme/elsewhere"])
         text = refused(connect(github_app_id=str(app.id), github_app_private_key=app.private_key))
         assert "HTTP 404" in text
+        assert app.private_key not in text
+
+    @pytest.mark.parametrize("line", ["GET /repos/.*/installation", "POST /app/installations/.*/access_tokens"])
+    @pytest.mark.parametrize("kind", ["garbage", "empty"])
+    def test_an_app_whose_sign_in_makes_no_sense(
+        self, github: GitHub, repository: str, connect: Connect, line: str, kind: FaultKind
+    ) -> None:
+        app = github.add_app([repository])
+        sign_in = {"github_app_id": str(app.id), "github_app_private_key": app.private_key}
+        github.fail(line, kind=kind)
+        assert connect(**sign_in).dispatch({}).run_id is not None
+        github.fail(line, kind=kind, times=None)
+        text = refused(connect(**sign_in, seconds=1))
+        assert "an answer for the deploy that makes no sense" in text
         assert app.private_key not in text
 
 
