@@ -16,7 +16,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cli run test lint format lock image clean
+.PHONY: help setup cli run test faults lint format lock image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ run: setup ## the main job against a local Pulumi ESC, GitHub and Sentry: nothin
 
 test: setup ## the whole suite (REQUIRE_ALL=1: nothing may be skipped; COV=1: with coverage; ARGS=… for pytest)
 	@$(PY) -m pytest $(COVERAGE) $(ARGS)
+
+faults: setup ## every request of a sync with every fault: shows what each leads to, and writes docs/faults.md
+	@$(PY) -m tests.faults
 
 lint: $(VENV)/.complete ## all linters and the type checker
 	$(BIN)/ruff check

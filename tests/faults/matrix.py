@@ -1,0 +1,526 @@
+"""The fault matrix: every request of a sync with every fault, once, for ever, or after it was carried out.
+
+Each case runs the whole program, with the real CLI code, against local services of its own, of which one fails at one
+place. What has to come of it follows from three things: where in the pipeline the request stands, whether the fault
+can pass, and whether it lasts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sandbox import Fault, Sandbox, Server
+from sandbox.faults import FaultKind
+from tests.faults.program import ENVIRONMENT, Ended, Place
+from tools import pulumi_cli
+
+OUTAGE = 1.0
+"""Seconds for which a service refuses connections once: less than all tries take, more than the way to the first."""
+WORKERS = 14
+"""Cases at a time: each is a program, three services and now and then a CLI, and at most times all of them wait."""
+MARGIN = 10
+"""Seconds after its time limit by which a run must have ended by itself."""
+
+_ESC = re.escape(f"/api/esc/environments/{ENVIRONMENT}")
+_CHECK = r"POST /api/esc/environments/[^/]+/yaml/check"
+_REPO = r"/repos/[^/]+/[^/]+"
+_MARK = r"sentry-esc-sync-deployed-\w+"
+_READ = ("esc", f"GET {_ESC}/decrypt")
+_WRITE = ("esc", f"PATCH {_ESC}")
+_TAG_SET = ("esc", f"PATCH {_ESC}/versions/tags/github-run-.*")
+_DISPATCH = ("github", f"POST {_REPO}/actions/workflows/[^/]+/dispatches")
+_MARK_SET = ("esc", f"PATCH {_ESC}/versions/tags/{_MARK}")
+
+Line = tuple[str, str]
+"""A service, and a pattern of its requests."""
+
+
+class Stage(Enum):
+    """A stage of the pipeline: its exit code, and a word that names it for a person."""
+
+    SIGN_IN = 4, r"token|sign.in"
+    PREFLIGHT = 3, r"Sentry"
+    READ = 4, r"[Cc]ould not read|access token|ESC can't evaluate"
+    EDIT = 4, r"[Cc]ould not read|for the change|access token"
+    WRITE = 4, r"[Cc]ould not write|Whether the new revision was saved"
+    READ_BACK = 4, r"[Cc]ould not read|read back|ESC can't evaluate"
+    REVISION = 0, r"changed in one revision, verified"
+    TAG = 0, r"revision tag github-run-"
+    DEPLOY = 6, r"[Dd]eploy"
+    MARK = 0, r"revision tag sentry-esc-sync-deployed-|next sync will deploy"
+    MARK_READ = 0, r"last deployed isn't known"
+    WAIT = 6, r"[Dd]eploy run|for the deploy|[Dd]eploy by"
+
+    def __init__(self, code: int, words: str) -> None:
+        self.code = code
+        self.words = words
+
+    @property
+    def is_before_verified_write(self) -> bool:
+        return self in (Stage.SIGN_IN, Stage.PREFLIGHT, Stage.READ, Stage.EDIT, Stage.WRITE)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of a sync.
+
+    Args:
+        name: What it is called in the table.
+        stage: The stage that it belongs to.
+        service: The service that it goes to.
+        line: A pattern of it.
+        preceded: What comes before it, in this order: later requests of a sync may look the same.
+        until: What comes after it, where requests that look the same are no concern of the case any more.
+        writes: Whether it changes anything.
+        scenario: In which kind of run it occurs.
+    """
+
+    name: str
+    stage: Stage
+    service: str
+    line: str
+    preceded: tuple[Line, ...] = ()
+    until: Line | None = None
+    writes: bool = False
+    scenario: str = "sync"
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+REQUESTS = (
+    Request("identity token", Stage.SIGN_IN, "github", "GET /actions/id-token", scenario="oidc"),
+    Request(
+        "token exchange",
+        Stage.SIGN_IN,
+        "esc",
+        "POST /api/oauth/token",
+        (("github", "GET /actions/id-token"),),
+        scenario="oidc",
+    ),
+    Request("user", Stage.READ, "esc", "GET /api/user"),
+    Request("preflight token", Stage.PREFLIGHT, "sentry", "GET /api/0/"),
+    Request(
+        "preflight project", Stage.PREFLIGHT, "sentry", "GET /api/0/projects/[^/]+/[^/]+/", (("sentry", "GET /api/0/"),)
+    ),
+    Request(
+        "preflight keys",
+        Stage.PREFLIGHT,
+        "sentry",
+        "GET /api/0/projects/[^/]+/[^/]+/keys/",
+        (("sentry", "GET /api/0/projects/[^/]+/[^/]+/"),),
+    ),
+    Request("read", Stage.READ, *_READ, (("esc", "GET /api/user"),)),
+    Request("read check", Stage.READ, "esc", _CHECK, (_READ,)),
+    Request("edit", Stage.EDIT, "esc", f"GET {_ESC}", (("esc", _CHECK),)),
+    Request("edit check", Stage.EDIT, "esc", _CHECK, (("esc", f"GET {_ESC}"),), until=_WRITE),
+    Request("write", Stage.WRITE, *_WRITE, (("esc", f"GET {_ESC}"), ("esc", _CHECK)), writes=True),
+    Request("read-back", Stage.READ_BACK, *_READ, (_WRITE,)),
+    Request("read-back check", Stage.READ_BACK, "esc", _CHECK, (_WRITE, _READ)),
+    Request(
+        "newest revision",
+        Stage.REVISION,
+        "esc",
+        f"GET {_ESC}/versions/tags/latest",
+        (_WRITE, _READ, ("esc", _CHECK)),
+        until=_DISPATCH,
+        scenario="answer lost",
+    ),
+    Request("tag moved", Stage.TAG, *_TAG_SET, (_WRITE, _READ, ("esc", _CHECK))),
+    Request(
+        "tag made",
+        Stage.TAG,
+        "esc",
+        f"POST {_ESC}/versions/tags",
+        (_TAG_SET,),
+        until=_DISPATCH,
+        writes=True,
+    ),
+    Request(
+        "app installation",
+        Stage.DEPLOY,
+        "github",
+        f"GET {_REPO}/installation",
+        (_WRITE, ("esc", f"POST {_ESC}/versions/tags")),
+        scenario="app",
+    ),
+    Request(
+        "app token",
+        Stage.DEPLOY,
+        "github",
+        "POST /app/installations/[0-9]+/access_tokens",
+        (("github", f"GET {_REPO}/installation"),),
+        scenario="app",
+    ),
+    Request("repository", Stage.DEPLOY, "github", f"GET {_REPO}", (_WRITE, ("esc", f"POST {_ESC}/versions/tags"))),
+    Request("workflow", Stage.DEPLOY, "github", f"GET {_REPO}/actions/workflows/[^/]+", (("github", f"GET {_REPO}"),)),
+    Request(
+        "dispatch",
+        Stage.DEPLOY,
+        "github",
+        _DISPATCH[1],
+        (("github", f"GET {_REPO}/actions/workflows/[^/]+"),),
+        writes=True,
+    ),
+    Request("mark moved", Stage.MARK, *_MARK_SET, (_DISPATCH,)),
+    Request("mark made", Stage.MARK, "esc", f"POST {_ESC}/versions/tags", (_MARK_SET,), writes=True),
+    Request(
+        "mark read",
+        Stage.MARK_READ,
+        "esc",
+        f"GET {_ESC}/versions/{_MARK}/decrypt",
+        (_READ, ("esc", _CHECK)),
+        scenario="unchanged",
+    ),
+    Request(
+        "mark check",
+        Stage.MARK_READ,
+        "esc",
+        _CHECK,
+        (("esc", f"GET {_ESC}/versions/{_MARK}/decrypt"),),
+        scenario="unchanged",
+    ),
+    Request("deploy run", Stage.WAIT, "github", f"GET {_REPO}/actions/runs/[0-9]+", (_MARK_SET,)),
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A way to fail."""
+
+    name: str
+    kind: FaultKind = "status"
+    status: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether to ask again would be wrong."""
+        return self.status in (400, 401, 403, 404)
+
+
+FAILURES = (
+    *(Failure(str(status), status=status) for status in (400, 401, 403, 404, 409, 429)),
+    Failure("429, wait", status=429, headers=(("Retry-After", "1"),)),
+    *(Failure(str(status), status=status) for status in (500, 502, 503)),
+    Failure("refused", "refuse"),
+    Failure("cut off", "truncate"),
+    Failure("empty", "empty"),
+    Failure("garbage", "garbage"),
+    Failure("silent", "hang"),
+)
+
+
+class Times(Enum):
+    ONCE = "once"
+    FOR_EVER = "for ever"
+    LOST = "answer lost"
+    """Once, and the request is carried out before."""
+
+
+@dataclass(frozen=True)
+class Case:
+    request: Request
+    failure: Failure
+    times: Times
+
+    def __str__(self) -> str:
+        return f"{self.request}-{self.failure.name}-{self.times.value}".replace(" ", "_").replace(",", "")
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether the run mostly waits."""
+        return self.failure.kind == "hang" or (self.times is Times.FOR_EVER and self.request.service == "esc")
+
+    @property
+    def timeout(self) -> int:
+        """The input of that name, in seconds. A quarter of it is what one call of the CLI gets.
+
+        What waits till then shall not wait long, and all else has plenty of time. Only the sign-in, GitHub and Sentry
+        have limits of their own, of 10 to 15 seconds for a request.
+        """
+        has_own_limit = self.request.service != "esc" or self.request.stage is Stage.SIGN_IN
+        if not self.takes_long or (has_own_limit and self.times is not Times.FOR_EVER):
+            return 90
+        return 24
+
+    @property
+    def heals(self) -> bool:
+        """Whether the fault passes, and the program asks again."""
+        if self.times is Times.FOR_EVER or self.failure.is_final:
+            return False
+        stage = self.request.stage
+        if stage is Stage.MARK_READ:  # not worth a second try, but for the CLI's own: the deploy runs
+            is_outage = self.failure.kind == "refuse" or (self.failure.status or 0) >= 500
+            return is_outage and self.request.name == "mark read"
+        if stage in (Stage.SIGN_IN, Stage.PREFLIGHT):
+            # An answer that is no such service's is no outage.
+            return self.failure.kind not in ("empty", "garbage") and self.failure.status != 409
+        # Of ESC, 409 is a conflict, which passes, but not where there is nothing to be in conflict with.
+        return self.failure.status != 409 or stage not in (Stage.DEPLOY, Stage.WAIT, Stage.TAG, Stage.MARK)
+
+    @property
+    def codes(self) -> set[int]:
+        """The exit codes that the contract allows."""
+        stage = self.request.stage
+        if self.request.name == "edit check" and (self.failure.kind, self.times) not in _EDIT_CHECKS_THAT_MATTER:
+            return {0}  # the CLI shows the answer in its editor, for a person, and needs it for nothing
+        if self.request.name == "dispatch" and self.failure.kind == "empty" and self.times is not Times.LOST:
+            # That is how GitHub says yes without a word of the run, and then there is no run to wait for.
+            return {6}
+        if stage is Stage.PREFLIGHT:
+            denied = (401,) if self.request.name == "preflight token" else (401, 403, 404)
+            return {3} if self.failure.status in denied else {0}
+        return {0} if self.heals else {stage.code}
+
+    def states(self, code: int | None) -> set[str]:
+        """What ESC may hold after a run with that exit code."""
+        if self.request.scenario == "unchanged":
+            return {"old"}
+        return {"old" if code != 0 and self.request.stage.is_before_verified_write else "new"}
+
+    def dispatches(self, code: int | None) -> set[int]:
+        """How many deploys may have been dispatched by a run with that exit code."""
+        stage = self.request.stage
+        if stage is Stage.MARK_READ:
+            return {0, 1}  # once too often rather than once too few
+        return {1 if code == 0 or stage is Stage.WAIT else 0}
+
+
+_EDIT_CHECKS_THAT_MATTER = (("hang", Times.FOR_EVER), ("refuse", Times.FOR_EVER))
+
+
+def _cases() -> Iterable[Case]:
+    for request in REQUESTS:
+        for failure in FAILURES:
+            yield Case(request, failure, Times.ONCE)
+            yield Case(request, failure, Times.FOR_EVER)
+            # A refused connection carries nothing, and a service that refuses to do something has not done it.
+            if request.writes and failure.kind != "refuse" and (failure.status or 500) >= 500:
+                yield Case(request, failure, Times.LOST)
+
+
+CASES = tuple(_cases())
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a case."""
+
+    case: Case
+    ended: Ended
+    state: str
+    dispatched: int
+    revisions: int
+    strikes: int
+    remains: tuple[str, ...]
+
+    @cached_property
+    def problems(self) -> list[str]:
+        """Everything that is not as it must be."""
+        return [problem for judge in _JUDGES for problem in judge(self)]
+
+
+class Trap:
+    """The fault of a case, laid where it belongs: it becomes ready when the requests before it have come."""
+
+    def __init__(self, box: Sandbox, case: Case) -> None:
+        self._box = box
+        self._case = case
+        self._fault: Fault | None = None
+        self._timer: threading.Timer | None = None
+        self._await(case.request.preceded)
+        if case.request.until is not None:
+            service, line = case.request.until
+            self._service(service).before(line, self._disarm)
+
+    @property
+    def strikes(self) -> int:
+        return self._fault.hits if self._fault else 0
+
+    @property
+    def _server(self) -> Server:
+        return self._service(self._case.request.service)
+
+    def _service(self, name: str) -> Server:
+        server: Server = getattr(self._box, name)
+        return server
+
+    def _await(self, preceded: Sequence[Line]) -> None:
+        if not preceded:
+            self._strike()
+            return
+        service, line = preceded[0]
+        self._service(service).after(line, lambda: self._await(preceded[1:]))
+
+    def _strike(self) -> None:
+        case = self._case
+        if case.failure.kind == "refuse":
+            self._server.down()
+            if case.times is Times.ONCE:
+                self._timer = threading.Timer(OUTAGE, self._server.up)
+                if case.request.preceded:
+                    self._timer.start()
+            return
+        options: dict[str, Any] = {"kind": case.failure.kind, "status": case.failure.status}
+        times = None if case.times is Times.FOR_EVER else 1
+        headers = dict(case.failure.headers)
+        if headers and times is None:
+            headers = {"Retry-After": "3600"}  # longer than any run
+        self._fault = self._server.fail(
+            case.request.line, times=times, headers=headers, after=case.times is Times.LOST, **options
+        )
+
+    def begin(self) -> None:
+        """Note that the program has begun to work."""
+        if self._timer is not None and not self._case.request.preceded:
+            self._timer.start()
+
+    def _disarm(self) -> None:
+        if self._fault is not None:
+            self._fault.times = self._fault.hits
+
+    def clear(self) -> None:
+        if self._timer is not None and self._timer.ident is not None:
+            self._timer.join()
+
+
+def run(case: Case) -> Result:
+    """Run one case."""
+    with Sandbox() as box, tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        limits = {"timeout": case.timeout, "deploy-timeout": 24}
+        place = Place(box, Path(folder), {name: str(seconds) for name, seconds in limits.items()})
+        _SCENARIOS[case.request.scenario](place)
+        before = len(box.esc.revisions(ENVIRONMENT))
+        trap = Trap(box, case)
+        # The wait for the deploy has a limit of its own.
+        running = place.start()
+        running.first_line()
+        trap.begin()
+        ended = running.end(sum(limits.values()) + MARGIN)
+        trap.clear()
+        result = Result(
+            case,
+            ended,
+            place.state(),
+            len(box.github.dispatches),
+            len(box.esc.revisions(ENVIRONMENT)) - before,
+            trap.strikes,
+            (
+                *(f"the secret `{name}` was told" for name in place.leaks(ended)),
+                *(f"the process `{process}` still runs" for process in place.processes()),
+                *(f"the file {file} is left" for file in place.files()),
+            ),
+        )
+        place.clean()
+        return result
+
+
+_SCENARIOS: dict[str, Callable[[Place], object]] = {
+    "sync": lambda _: None,
+    "oidc": Place.sign_in_by_identity,
+    "app": Place.sign_in_as_app,
+    "answer lost": Place.lose_the_answer,
+    "unchanged": Place.hold_everything,
+}
+
+
+def _ends_as_the_contract_says(result: Result) -> Iterable[str]:
+    code, case = result.ended.code, result.case
+    if code is None:
+        yield "it did not end by itself"
+    elif code not in case.codes:
+        yield f"exit code {code}, not {' or '.join(map(str, case.codes))}"
+    if case.failure.kind != "refuse" and result.strikes == 0:
+        yield "the fault was never met"
+
+
+def _tells_what_failed_and_what_to_do(result: Result) -> Iterable[str]:
+    errors, case = result.ended.errors, result.case
+    if len(errors) != (0 if result.ended.code == 0 else 1):
+        yield f"{len(errors)} error annotations"
+    for error in errors:
+        if not re.search(case.request.stage.words, error):
+            yield f"the annotation doesn't name what failed: {error}"
+        what, found, todo = result.ended.summary.partition("**What to do:**")
+        if not found or not todo.strip() or todo.split("\n")[0].strip() not in error:
+            yield f"the annotation doesn't say what to do: {error} ({what})"
+    is_warning_due = case.request.stage.code == 0 or case.request.stage is Stage.PREFLIGHT
+    if result.ended.code == 0 and is_warning_due and not case.heals and not _is_normal(case):
+        told = "\n".join([*result.ended.warnings, result.ended.log])
+        if not re.search(case.request.stage.words, told):
+            yield "nothing tells what failed"
+
+
+def _is_normal(case: Case) -> bool:
+    """What is no failure of a tag: it isn't there yet; or any 2xx, as the answer has no body anyway."""
+    if case.request.stage not in (Stage.TAG, Stage.MARK):
+        return False
+    is_missing = case.failure.status == 404 and case.request.name in ("tag moved", "mark moved")
+    return is_missing or case.failure.kind in ("empty", "garbage")
+
+
+def _tells_the_truth(result: Result) -> Iterable[str]:
+    for error in result.ended.errors:
+        if re.search(r"[Nn]othing was (written|changed)", error) and result.state != "old":
+            yield f"ESC holds {result.state}, and the annotation says: {error}"
+        if re.search(r"[Rr]evision (\d+ )?was saved(?! isn't known)", error) and result.state != "new":
+            yield f"ESC holds {result.state}, and the annotation says: {error}"
+        if result.revisions and not re.search(r"was saved|isn't known|The sync stands", error):
+            yield f"there is a new revision, and the annotation doesn't say so: {error}"
+
+
+def _leaves_esc_old_or_new(result: Result) -> Iterable[str]:
+    case = result.case
+    if result.state not in case.states(result.ended.code):
+        yield f"ESC holds {result.state}"
+    if result.revisions != (1 if result.state == "new" else 0):
+        yield f"{result.revisions} new revisions, and ESC holds {result.state}"
+
+
+def _dispatches_only_what_is_verified(result: Result) -> Iterable[str]:
+    case = result.case
+    if result.dispatched not in case.dispatches(result.ended.code):
+        yield f"{result.dispatched} deploys were dispatched"
+
+
+def _never_asks_again_in_vain(result: Result) -> Iterable[str]:
+    case = result.case
+    if case.times is Times.FOR_EVER and case.failure.is_final and result.strikes > 1:
+        yield f"{case.failure.name} was met {result.strikes} times"
+
+
+def _leaves_nothing(result: Result) -> Iterable[str]:
+    return result.remains
+
+
+_JUDGES: tuple[Callable[[Result], Iterable[str]], ...] = (
+    _ends_as_the_contract_says,
+    _tells_what_failed_and_what_to_do,
+    _tells_the_truth,
+    _leaves_esc_old_or_new,
+    _dispatches_only_what_is_verified,
+    _never_asks_again_in_vain,
+    _leaves_nothing,
+)
+
+
+@contextlib.contextmanager
+def started(cases: Iterable[Case]) -> Iterator[dict[Case, Future[Result]]]:
+    """All of them begun, as many at a time as the machine bears: first those that mostly wait."""
+    pulumi_cli.ensure()
+    with ThreadPoolExecutor(WORKERS, "case") as pool:
+        try:
+            yield {case: pool.submit(run, case) for case in sorted(cases, key=lambda case: not case.takes_long)}
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,341 @@
+"""The whole program as a child process, in a place of its own, and what it leaves there.
+
+A place has its own local services, its own HOME and TMPDIR, and secrets that occur nowhere else. What is left behind
+is looked for everywhere that the program can reach: processes by a folder on PATH that only they were given, files in
+HOME, TMPDIR and the memory file system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sandbox import Sandbox
+from sandbox.github.sign_in import SigningKey
+from sophia_sync.redact import forms
+from tests.support.runner import commands, parse_outputs
+from tools import pulumi_cli
+
+ENTRYPOINT = Path(__file__).resolve().parents[2] / "entrypoint.py"
+MEMORY = Path("/dev/shm")  # noqa: S108 - where the program's private folder lies
+PROCESSES = Path("/proc")
+
+ENVIRONMENT = "acme/default/production"
+REPOSITORY = "acme/sophia"
+WORKFLOW = "deploy-sentry-mcp.yml"
+OURS = (
+    "SENTRY_DSN",
+    "SENTRY_API_TOKEN",
+    "SENTRY_ORGANIZATION_SLUG",
+    "SENTRY_PROJECT_SLUG",
+    "SENTRY_CLIENT_SECRET",
+)
+ENCRYPTED = ("SENTRY_DSN", "SENTRY_API_TOKEN", "SENTRY_CLIENT_SECRET")
+
+# Ours among others': an encrypted key, one in plain text, the rest missing.
+DEFINITION = """\
+# Whoever edits this leaves a note in the wiki.
+imports:
+  - shared/common
+
+values:
+  database:
+    host: db.internal.example   # the blue one
+    password:
+      fn::secret: {foreign}
+  SENTRY_DSN:
+    fn::secret: {old}
+  "quoted": 'it''s'
+  SENTRY_PROJECT_SLUG: old-project   # since 2019
+
+  last: [1, 2]
+"""
+
+
+# Making one takes as long as a sync.
+_KEY = SigningKey()
+# What every JSON web token begins with.
+_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8}")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one run ended. `code` is None if it had to be killed, because it did not end by itself."""
+
+    code: int | None
+    log: str
+    summary: str
+    output_file: str
+    seconds: float
+
+    @property
+    def errors(self) -> list[str]:
+        return [command.data for command in commands(self.log, "error")]
+
+    @property
+    def warnings(self) -> list[str]:
+        return [command.data for command in commands(self.log, "warning")]
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        return parse_outputs(self.output_file)
+
+    @property
+    def told(self) -> str:
+        """Everything that the run told, but for the masks, which hold secrets by nature."""
+        lines = [line for line in self.log.splitlines() if not line.startswith("::add-mask::")]
+        return "\n".join([*lines, self.summary, self.output_file])
+
+
+@dataclass
+class Running:
+    """A run that was started: its process, and the files that it writes to."""
+
+    popen: subprocess.Popen[bytes]
+    folder: Path
+    began: float
+    log: bytearray = field(default_factory=bytearray)
+
+    def first_line(self) -> str:
+        """Wait for the first line of the log."""
+        assert self.popen.stdout is not None
+        line = self.popen.stdout.readline()
+        self.log += line
+        return line.decode()
+
+    def end(self, limit: float) -> Ended:
+        """Wait for the end; after `limit` seconds the process is killed."""
+        try:
+            rest, _ = self.popen.communicate(timeout=limit)
+            code: int | None = self.popen.returncode
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            rest, _ = self.popen.communicate()
+            code = None
+        took = time.monotonic() - self.began
+        log = (self.log + rest).decode("utf-8", "replace")
+        return Ended(code, log, _text(self.folder / "summary"), _text(self.folder / "output"), took)
+
+
+class Place:
+    """Where a program runs: the local services, its inputs, and what they hold.
+
+    Args:
+        box: Local services that were started.
+        folder: An empty folder.
+        inputs: Inputs besides those of a complete sync with a deploy; an empty value takes one away.
+    """
+
+    def __init__(self, box: Sandbox, folder: Path, inputs: Mapping[str, str] | None = None) -> None:
+        self.box = box
+        self.folder = folder
+        self.canaries = {
+            "foreign": f"correct-horse-{secrets.token_hex(12)}",
+            "old": f"https://{secrets.token_hex(16)}@o1.ingest.sentry.example/1",
+            "client": f"-----BEGIN-{secrets.token_hex(12)}\n{{'quo\"ted': \\%41&{secrets.token_hex(12)}}}",
+            "dsn": box.sentry.dsn,
+            "sentry": box.sentry.token,
+            "pulumi": box.esc.token,
+            "github": box.github.token,
+        }
+        self._marker = folder / f"marker-{secrets.token_hex(8)}"
+        self._job: dict[str, str] = {}
+        self._inputs = self._complete() | dict(inputs or {})
+        for name in ("home", "tmp"):
+            (folder / name).mkdir()
+        self._prepare()
+        self.before = box.esc.definition(ENVIRONMENT)
+
+    def _complete(self) -> dict[str, str]:
+        return {
+            "sentry-dsn": self.box.sentry.dsn,
+            "sentry-api-token": self.box.sentry.token,
+            "sentry-organization-slug": self.box.sentry.organization,
+            "sentry-project-slug": self.box.sentry.project,
+            "sentry-client-secret": self.canaries["client"],
+            "sentry-url": self.box.sentry.url,
+            "esc-environment": ENVIRONMENT,
+            "pulumi-access-token": self.box.esc.token,
+            "pulumi-cloud-url": self.box.esc.url,
+            "deploy": "changed",
+            "deploy-wait": "true",
+            "deploy-repository": REPOSITORY,
+            "github-token": self.box.github.token,
+            "timeout": "60",
+        }
+
+    def _prepare(self) -> None:
+        esc, github = self.box.esc, self.box.github
+        esc.create("acme/shared/common", "values:\n  region: eu-central-1\n")
+        esc.create(ENVIRONMENT, DEFINITION.format(**self.canaries))
+        github.add_repository(REPOSITORY)
+        github.add_workflow(REPOSITORY, WORKFLOW)
+        github.run_script = ["completed"]
+
+    def sign_in_by_identity(self) -> None:
+        """Have no stored access token, but a job with the permission `id-token: write`."""
+        self.box.github.id_token_key = _KEY
+        self._inputs["pulumi-access-token"] = ""
+        self.canaries["request"] = self.box.github.id_token_request_token
+        self._job = {
+            "ACTIONS_ID_TOKEN_REQUEST_URL": self.box.github.id_token_url,
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.box.github.id_token_request_token,
+        }
+
+    def sign_in_as_app(self) -> None:
+        """Have a GitHub App instead of GitHub's token."""
+        app = self.box.github.add_app([REPOSITORY])
+        app.key = _KEY
+        self._inputs |= {"github-token": "", "github-app-id": str(app.id), "github-app-private-key": app.private_key}
+        self.canaries["app"] = app.private_key
+
+    def lose_the_answer(self) -> None:
+        """Have the answer to the write lost, so that the new revision's number is asked for."""
+        self.box.esc.fail(f"PATCH /api/esc/environments/{ENVIRONMENT}", kind="close", after=True)
+
+    def hold_everything(self) -> None:
+        """Have nothing to do: a run before this one has synced and deployed everything."""
+        ended = self.run()
+        assert ended.code == 0, ended.log
+        self.before = self.box.esc.definition(ENVIRONMENT)
+        self.box.github.dispatches.clear()
+        for server in self.box.servers:
+            server.requests.clear()
+
+    # A run.
+
+    def start(self, inputs: Mapping[str, str] | None = None) -> Running:
+        """Start the program; `inputs` go before those of the place."""
+        for name in ("summary", "output"):
+            (self.folder / name).write_text("", encoding="utf-8")
+        popen = subprocess.Popen(
+            [sys.executable, str(ENTRYPOINT)],
+            env=self.environ(inputs),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        return Running(popen, self.folder, time.monotonic())
+
+    def run(self, inputs: Mapping[str, str] | None = None, limit: float = 120) -> Ended:
+        """Run the program to its end, or for `limit` seconds."""
+        return self.start(inputs).end(limit)
+
+    def environ(self, inputs: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment that a runner gives to the program, and nothing else."""
+        given = self._inputs | dict(inputs or {})
+        path = (str(pulumi_cli.ensure().parent), os.environ.get("PATH", os.defpath), str(self._marker))
+        return {
+            "PATH": os.pathsep.join(path),
+            "HOME": str(self.folder / "home"),
+            "TMPDIR": str(self.folder / "tmp"),
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_API_URL": self.box.github.url,
+            "GITHUB_OUTPUT": str(self.folder / "output"),
+            "GITHUB_REPOSITORY": REPOSITORY,
+            "GITHUB_RUN_ATTEMPT": "1",
+            "GITHUB_RUN_ID": "4711",
+            "GITHUB_STEP_SUMMARY": str(self.folder / "summary"),
+            **self._job,
+            **{f"INPUT_{name.upper()}": value for name, value in given.items()},
+        }
+
+    # What ESC holds.
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The complete set of our keys that a sync with the inputs of this place writes."""
+        return {name: self._inputs[name.lower().replace("_", "-")] for name in OURS}
+
+    def state(self) -> str:
+        """`old` or `new`, each as a whole; anything else tells what is between."""
+        return state(self.box, self.before, self.wanted)
+
+    # What is left behind.
+
+    def leaks(self, ended: Ended) -> list[str]:
+        """The names of the secrets that the run told, in any form."""
+        told = ended.told
+        exchanged = {f"token {number}": token for number, token in enumerate(self.box.esc.tokens)}
+        secrets = {**self.canaries, **exchanged}
+        found = [name for name, secret in secrets.items() if any(form in told for form in forms(secret))]
+        return found + (["JSON web token"] if _JWT.search(told) else [])
+
+    def processes(self) -> list[str]:
+        """What still runs of all that the program has started, and itself."""
+        return [_command_line(process) for process in self._processes()]
+
+    def _processes(self) -> Iterator[Path]:
+        wanted = os.fsencode(self._marker)
+        for process in PROCESSES.glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if wanted in (process / "environ").read_bytes():
+                    yield process
+
+    def files(self) -> list[str]:
+        """The files and folders that the program has left, besides its outputs and its summary."""
+        left = [path for name in ("home", "tmp") for path in (self.folder / name).rglob("*")]
+        return [str(path) for path in [*left, *self._private_folders()]]
+
+    def _private_folders(self) -> Iterator[Path]:
+        """Those in memory that were made for our services: by the address that stands in the CLI's files."""
+        url = self.box.esc.url.encode()
+        for folder in MEMORY.glob("sentry-esc-sync-*"):
+            with contextlib.suppress(OSError):
+                if any(path.is_file() and url in path.read_bytes() for path in folder.rglob("*")):
+                    yield folder
+
+    def clean(self) -> None:
+        """End and remove what a run left that was killed."""
+        for process in self._processes():
+            with contextlib.suppress(OSError):
+                os.kill(int(process.name), signal.SIGKILL)
+        for folder in self._private_folders():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def state(box: Sandbox, before: str, wanted: Mapping[str, str]) -> str:
+    """What ESC holds: `old`, every byte as before; `new`, our keys complete and every other byte as before."""
+    now = box.esc.definition(ENVIRONMENT)
+    if now == before:
+        return "old"
+    values = box.esc.values(ENVIRONMENT)
+    wrong = [name for name in OURS if values.get(name) != wanted[name]]
+    wrong += [name for name in OURS if box.esc.is_secret(ENVIRONMENT, name) != (name in ENCRYPTED)]
+    if wrong:
+        return f"neither: {', '.join(wrong)}"
+    return "new" if without_ours(now) == without_ours(before) else "neither: other lines have changed"
+
+
+def without_ours(definition: str) -> str:
+    """The lines of a definition like ours without the entries of our keys; for one in block style."""
+    kept = []
+    inside = False
+    for line in definition.splitlines(keepends=True):
+        if re.match(r"  \S", line) or re.match(r"\S", line):
+            inside = re.match(rf"  ({'|'.join(OURS)}):", line) is not None
+        if not inside or not line.strip():
+            kept.append(line)
+    return "".join(kept)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _command_line(process: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    return process.name

@@ -1,0 +1,52 @@
+"""The fault matrix: a selection that is spread over all requests and faults. All of it: `make faults`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from tests.faults import table
+from tests.faults.matrix import CASES, REQUESTS, Case, Result, Times, started
+
+pytestmark = pytest.mark.pulumi
+
+# Two of nine: an odd number, as every other case is `once`.
+SELECTION = [case for number, case in enumerate(CASES) if number % 9 in (0, 5)]
+
+
+@pytest.fixture(scope="module")
+def futures(request: pytest.FixtureRequest, pulumi: Path) -> Iterator[Mapping[Case, Future[Result]]]:
+    """The cases that were selected, all begun: most of them only wait."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    values = [item.callspec.params.get("case") for item in items if hasattr(item, "callspec")]
+    with started([value for value in values if isinstance(value, Case)]) as futures:
+        yield futures
+
+
+@pytest.mark.parametrize("case", SELECTION, ids=str)
+def test_a_fault(case: Case, futures: Mapping[Case, Future[Result]], pages: dict[str, str]) -> None:
+    result = futures[case].result()
+    assert result.problems == [], result.ended.told
+    assert pages[str(case)] == table.cell(result)
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    """The results that docs/faults.md tells, by case."""
+    return table.documented(table.PAGE.read_text(encoding="utf-8"))
+
+
+def test_the_page_tells_every_case(pages: dict[str, str]) -> None:
+    assert list(pages) == sorted(pages, key=list(pages).index)
+    assert set(pages) == {str(case) for case in CASES}
+
+
+def test_the_selection_is_spread() -> None:
+    assert len(SELECTION) >= 150
+    assert {case.request for case in SELECTION} == set(REQUESTS)
+    for request in REQUESTS:
+        assert {case.times for case in SELECTION if case.request is request} >= {Times.ONCE, Times.FOR_EVER}
+    assert {case.failure for case in SELECTION} == {case.failure for case in CASES}
