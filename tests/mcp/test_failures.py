@@ -1,0 +1,308 @@
+"""Each way in which Sentry, or the credentials, can fail: what is tried again, and what a model reads."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import time
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+from sentry_mcp.client import LARGEST_ANSWER
+from sentry_mcp.server import SentryServer
+from sentry_mcp.settings import Settings
+
+from sandbox.faults import FaultKind
+from sandbox.sentry import Issue, Sentry
+from tests.mcp.conftest import impatient
+from tests.mcp.support import Values, call, refused
+from tests.support.raw_server import RawServer
+
+pytestmark = pytest.mark.anyio
+
+PROJECT = "/api/0/projects/pay-ready/pay-ready/"
+MAYBE = "It is not known whether the change was made: look before you repeat it."
+
+
+# What goes away by itself.
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_a_passing_failure_is_tried_again(status: int, client: Client, sentry: Sentry) -> None:
+    fault = sentry.fail(f"GET {PROJECT}", status=status, headers={"Retry-After": "0"}, times=2)
+    await call(client, "get_project")
+    assert fault.hits == 2
+
+
+@pytest.mark.parametrize("kind", ["close", "truncate", "refuse"])
+async def test_a_broken_connection_is_tried_again(kind: FaultKind, client: Client, sentry: Sentry) -> None:
+    fault = sentry.fail(f"GET {PROJECT}", kind=kind, seconds=0.05)
+    await call(client, "get_project")
+    assert fault.hits == 1
+
+
+async def test_a_wait_that_sentry_asks_for_is_kept(client: Client, sentry: Sentry) -> None:
+    sentry.fail(f"GET {PROJECT}", status=429, headers={"Retry-After": "1"})
+    await call(client, "get_project")
+    first, second = [request.at for request in sentry.requests if request.path == PROJECT]
+    assert 1 <= second - first < 3
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Retry-After": "120"}, {"X-Sentry-Rate-Limit-Remaining": "0", "X-Sentry-Rate-Limit-Reset": str(10**10)}],
+)
+async def test_a_wait_that_is_too_long_is_told(headers: dict[str, str], client: Client, sentry: Sentry) -> None:
+    fault = sentry.fail(f"GET {PROJECT}", status=429, headers=headers, times=None)
+    told = await refused(client, "get_project")
+    assert told.startswith("Sentry limits how often it may be asked. Call again in ")
+    assert told.endswith(" seconds, not before.")
+    assert fault.hits == 1
+
+
+# What stays.
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "told"),
+    [
+        ("status", 503, "fails (HTTP 503), also when asked again. Try later."),
+        ("close", None, "can't be reached, or breaks off its answer. Try later."),
+        ("truncate", None, "can't be reached, or breaks off its answer. Try later."),
+        ("refuse", None, "can't be reached, or breaks off its answer. Try later."),
+        ("hang", None, "gives no answer in time. Try later."),
+    ],
+)
+async def test_a_failure_that_stays_is_told_in_time(
+    kind: FaultKind, status: int | None, told: str, settings: Settings, values: Values, sentry: Sentry
+) -> None:
+    sentry.fail(f"GET {PROJECT}", kind=kind, status=status, times=None)
+    started = time.monotonic()
+    async with impatient(settings, values, 0.6) as client:
+        assert (await refused(client, "get_project")).endswith(told)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"kind": "garbage"}, "What answers in Sentry's place isn't understood"),
+        ({"kind": "empty"}, "What answers in Sentry's place isn't understood"),
+        ({"status": 200, "body": []}, "What answers in Sentry's place isn't understood"),
+        ({"status": 200, "body": {"id": "x", "slug": "a", "name": "b"}}, "What answers in Sentry's place isn't"),
+        ({"status": 400, "body": {"name": ["Wrong."]}}, "Sentry refuses the request (HTTP 400). Change the arguments."),
+        ({"status": 403}, "Sentry doesn't let the server's token do this (HTTP 403). `whoami` shows the token's sc"),
+        ({"status": 404}, "Sentry knows no such thing in the project (HTTP 404)."),
+        ({"status": 418}, "Sentry refuses the request (HTTP 418)."),
+    ],
+)
+async def test_what_isnt_tried_again(fault: dict[str, Any], told: str, client: Client, sentry: Sentry) -> None:
+    ordered = sentry.fail(f"GET {PROJECT}", times=None, **fault)
+    assert (await refused(client, "get_project")).startswith(told)
+    assert ordered.hits == 1
+
+
+@pytest.mark.parametrize("body", [{}, [1], {"auth": {"scopes": [1]}}, {"auth": {}}])
+async def test_an_index_that_isnt_sentrys(body: Any, client: Client, sentry: Sentry) -> None:
+    sentry.fail("GET /api/0/", status=200, body=body)
+    assert (await refused(client, "whoami")).startswith("What answers in Sentry's place isn't understood")
+
+
+@pytest.mark.parametrize("body", [{"activity": {}}, [], {"activity": [1]}])
+async def test_rows_that_are_none(body: Any, client: Client, sentry: Sentry, issue: Issue) -> None:
+    sentry.fail("GET .*/activities/", status=200, body=body)
+    told = await refused(client, "get_issue_activity", issue_id="PAY-READY-1")
+    assert told.startswith("What answers in Sentry's place isn't understood")
+
+
+async def test_a_huge_answer_is_left_alone(client: Client, sentry: Sentry) -> None:
+    sentry.fail(f"GET {PROJECT}", status=200, body=b"[" + b" " * LARGEST_ANSWER)
+    assert (await refused(client, "get_project")).startswith("Sentry's answer is larger than the 5 MiB")
+
+
+async def test_a_small_answer_that_unpacks_to_a_huge_one_is_left_alone(client: Client, sentry: Sentry) -> None:
+    bomb = gzip.compress(b" " * (20 * LARGEST_ANSWER))
+    sentry.fail(f"GET {PROJECT}", status=200, body=bomb, headers={"Content-Encoding": "gzip"})
+    assert (await refused(client, "get_project")).startswith("Sentry's answer is larger than the 5 MiB")
+
+
+async def test_an_answer_that_drips_is_given_up(values: Values) -> None:
+    with RawServer(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", drip=b" ") as dripping:
+        async with impatient(Settings(sentry_url=dripping.url), values, 0.5) as client:
+            assert (await refused(client, "get_project")).endswith("gives no answer in time. Try later.")
+
+
+async def test_an_answer_of_a_tool_is_bounded(client: Client, sentry: Sentry, issue: Issue) -> None:
+    event = sentry.add_event(
+        issue, "x" * 50_000, crumbs=["y" * 5_000] * 500, tags={f"t{n}": "z" * 999 for n in range(99)}
+    )
+    frames = event.entries[0]["data"]["values"][0]["stacktrace"]["frames"]
+    frames[:0] = [{**frames[0], "filename": f"{number}.py"} for number in range(500)]
+    result = await client.call_tool("get_event", {"issue_id": "PAY-READY-1"})
+    assert result.structured_content is not None
+    shown = result.structured_content["event"]
+    (content,) = result.content
+    assert content.type == "text"
+    assert len(content.text) < 200_000
+    assert result.structured_content["outside"]["shortened"] is True
+    (exception,) = shown["exceptions"]
+    assert (len(exception["frames"]), exception["framesLeftOut"]) == (30, 472)
+    assert "pay" in exception["frames"][-1]["function"]
+    assert (len(shown["breadcrumbs"]), len(shown["tags"])) == (40, 50)
+
+
+async def test_fields_that_sentry_leaves_out_or_sends_in_another_form(
+    client: Client, sentry: Sentry, issue: Issue
+) -> None:
+    issue.extra = {"level": "odd", "firstSeen": "yesterday", "count": "many", "assignedTo": 7, "culprit": None}
+    shown = (await call(client, "get_issue", issue_id="PAY-READY-1"))["issue"]
+    assert [shown[name] for name in ("level", "firstSeen", "count", "assignedTo", "culprit")] == [None] * 5
+    event = sentry.add_event(issue)
+    odd: list[Any] = [
+        {"type": "exception", "data": {"values": [{"type": 7, "stacktrace": None}, None]}},
+        {"type": "exception2", "data": None},
+        {"type": "breadcrumbs", "data": {"values": None}},
+        {"type": "request", "data": None},
+        "x",
+    ]
+    event.entries[:] = odd
+    shown = (await call(client, "get_event", event_id=event.id))["event"]
+    assert (len(shown["exceptions"]), shown["exceptions"][0]["frames"], shown["breadcrumbs"]) == (1, [], [])
+    assert shown["request"] is None
+
+
+# Writing: nothing is done twice.
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 503}, {"kind": "close"}, {"kind": "truncate"}])
+async def test_an_addition_isnt_repeated_where_it_may_have_been_made(
+    fault: dict[str, Any], client: Client, sentry: Sentry
+) -> None:
+    ordered = sentry.fail("POST .*/keys/", after=True, times=None, **fault)
+    assert (await refused(client, "create_client_key", name="CI")).endswith(MAYBE)
+    assert ordered.hits == 1
+    assert len(sentry.projects["pay-ready", "pay-ready"].keys) == 2
+
+
+async def test_an_addition_is_repeated_where_it_was_not_made(client: Client, sentry: Sentry) -> None:
+    fault = sentry.fail("POST .*/keys/", status=429, headers={"Retry-After": "0"}, times=2)
+    await call(client, "create_client_key", name="CI")
+    assert fault.hits == 2
+    assert len(sentry.projects["pay-ready", "pay-ready"].keys) == 2
+
+
+async def test_a_change_is_repeated(client: Client, sentry: Sentry, issue: Issue) -> None:
+    fault = sentry.fail("PUT .*", status=503, after=True)
+    changed = await call(client, "update_issue", issue_id="PAY-READY-1", status="ignored")
+    assert (fault.hits, changed["after"]["status"]) == (1, "ignored")
+
+
+# Credentials.
+
+
+async def test_a_rotated_token_is_read_again_and_the_call_repeated(
+    client: Client, sentry: Sentry, values: Values
+) -> None:
+    await call(client, "get_project")
+    del sentry.tokens[sentry.token]
+    sentry.add_token("sntrys_new", ["project:read"])
+    values.stored["SENTRY_API_TOKEN"] = "sntrys_new"
+    await call(client, "get_project")
+    assert values.refreshed == 1
+    await call(client, "get_project")
+    assert values.refreshed == 1
+
+
+async def test_a_rotated_token_counts_for_what_is_offered_too(client: Client, sentry: Sentry, values: Values) -> None:
+    assert len((await client.list_tools()).tools) == 15
+    del sentry.tokens[sentry.token]
+    sentry.refused_tokens_are_anonymous = True
+    sentry.add_token("sntrys_new", ["project:read"])
+    values.stored["SENTRY_API_TOKEN"] = "sntrys_new"
+    assert (await call(client, "whoami"))["scopes"] == ["project:read"]
+    assert (values.refreshed, len((await client.list_tools()).tools)) == (1, 5)
+
+
+async def test_a_write_with_a_rotated_token_is_done_once(
+    client: Client, sentry: Sentry, values: Values, issue: Issue
+) -> None:
+    sentry.add_token("sntrys_new", ["project:read", "event:write"])
+    values.stored["SENTRY_API_TOKEN"] = "sntrys_new"
+    sentry.before("POST .*/notes/", lambda: sentry.tokens.pop(sentry.token))
+    await call(client, "add_issue_note", issue_id="PAY-READY-1", text="Seen")
+    assert (values.refreshed, len(issue.activity)) == (1, 1)
+
+
+async def test_calls_at_once_read_again_once(client: Client, sentry: Sentry, values: Values) -> None:
+    await call(client, "get_project")
+    del sentry.tokens[sentry.token]
+    sentry.add_token("sntrys_new", ["project:read"])
+    values.stored["SENTRY_API_TOKEN"] = "sntrys_new"
+    sentry.latency = 0.05
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(lambda: call(client, "get_project"))
+    assert values.refreshed == 1
+
+
+async def test_a_token_that_stays_refused_is_shown_once(client: Client, sentry: Sentry, values: Values) -> None:
+    sentry.tokens.clear()
+    told = await refused(client, "get_project")
+    assert told == (
+        f"Sentry at {sentry.url} refuses the server's token (HTTP 401); Pulumi ESC holds no other one. A person must "
+        "store a working SENTRY_API_TOKEN there; until then no tool that asks Sentry works."
+    )
+    assert (values.refreshed, len(sentry.requests)) == (1, 1)
+    assert [tool.name for tool in (await client.list_tools()).tools] == ["whoami"]
+
+
+async def test_a_new_token_that_is_refused_too_is_shown_once(client: Client, sentry: Sentry, values: Values) -> None:
+    sentry.tokens.clear()
+    values.stored["SENTRY_API_TOKEN"] = "sntrys_also_wrong"
+    assert "also the one just read from Pulumi ESC" in await refused(client, "get_project")
+    assert (values.refreshed, len(sentry.requests)) == (1, 2)
+
+
+@pytest.mark.parametrize("key", ["SENTRY_API_TOKEN", "SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG"])
+@pytest.mark.parametrize("value", ["", " ", None])
+async def test_a_missing_credential(
+    key: str, value: str | None, client: Client, sentry: Sentry, values: Values
+) -> None:
+    del values.read[key]
+    if value is not None:
+        values.read[key] = value
+    told = await refused(client, "get_project")
+    assert told.startswith(f"The server has no {key}, neither from Pulumi ESC nor from its environment.")
+    assert sentry.requests == []
+
+
+async def test_a_token_that_no_header_may_hold_is_not_sent(client: Client, sentry: Sentry, values: Values) -> None:
+    values.read["SENTRY_API_TOKEN"] = "sntrys_a\r\nX-Evil: 1"
+    told = await refused(client, "get_project")
+    assert told.startswith("The server's SENTRY_API_TOKEN can't be right")
+    assert "Evil" not in told
+    assert sentry.requests == []
+
+
+async def test_no_error_tells_a_secret(
+    server: SentryServer, client: Client, sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "sentry_mcp")
+    for status in (400, 401, 403, 404, 418, 500):
+        sentry.fail(f"GET {PROJECT}", status=status, body={"detail": f"token {sentry.token}"}, times=None)
+        server.client._longest = 0.2
+        assert sentry.token not in await refused(client, "get_project")
+        sentry.reset_faults()
+    assert sentry.token not in caplog.text
+
+
+async def test_a_defect_of_ours_tells_nothing(
+    server: SentryServer, client: Client, sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise RuntimeError(sentry.token)
+
+    monkeypatch.setattr(server.client, "get", broken)
+    assert await refused(client, "get_project") == "Error executing tool get_project"
