@@ -5,6 +5,7 @@ What may be repeated is for the caller to say: an answer of 400, 401, 403 or 404
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
@@ -21,6 +22,7 @@ from tenacity import (
 from sophia_sync.process import Deadline
 
 ATTEMPTS = 5
+_NUMBER = re.compile(r"[0-9]{1,12}")
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -32,7 +34,7 @@ def asked_wait(headers: Mapping[str, str], now: Callable[[], float] = time.time)
     """
     found = {name.lower(): value for name, value in headers.items()}
     after = found.get("retry-after", "").strip()
-    if after.isdigit():
+    if _NUMBER.fullmatch(after):
         return float(after)
     if after:
         try:
@@ -41,7 +43,7 @@ def asked_wait(headers: Mapping[str, str], now: Callable[[], float] = time.time)
             return None
     for prefix in ("x-ratelimit", "x-sentry-rate-limit"):
         reset = found.get(f"{prefix}-reset", "").strip()
-        if found.get(f"{prefix}-remaining", "").strip() == "0" and reset.isdigit():
+        if found.get(f"{prefix}-remaining", "").strip() == "0" and _NUMBER.fullmatch(reset):
             return max(0.0, float(reset) - now())
     return None
 
