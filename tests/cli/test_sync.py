@@ -36,7 +36,7 @@ class TestFirstSync:
         action.create("values:\n  greeting: hello # world\n")
         before = action.revision
         ran = action.run(sentry_client_secret="whsec-1")
-        assert ran.code == 0
+        assert (ran.code, ran.annotations) == (0, [])
         assert is_right(action)
         assert action.stored.startswith("values:\n  greeting: hello # world\n")
         assert action.revision == before + 1
@@ -76,6 +76,7 @@ class TestFirstSync:
     def test_pasted_white_space_is_left_out_with_a_warning(self, action: Action) -> None:
         action.create()
         ran = action.run(sentry_dsn=f" {VALID['sentry-dsn']}\n", sentry_client_secret="whsec-1")
+        assert (ran.code, ran.annotations) == (0, [])
         assert is_right(action)
         assert len(ran.warnings) == 1
         assert "`sentry-dsn`" in ran.warnings[0]

@@ -1,0 +1,117 @@
+"""Signals and the time limit end a run where it stands, but never within a write."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from sophia_sync import interrupts
+from sophia_sync.interrupts import Interrupted, limit, raised, shielded
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGALRM]
+
+
+def no_hurry(seconds: float) -> None:
+    raise AssertionError(f"nobody sent a signal, and yet there are only {seconds} seconds left")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_raised_where_the_run_stands(number: signal.Signals) -> None:
+    with pytest.raises(Interrupted) as by, raised():
+        signal.raise_signal(number)
+    assert by.value.signal_number == number
+    assert str(by.value) == number.name
+
+
+def test_no_handler_of_ordinary_errors_swallows_it() -> None:
+    assert not issubclass(Interrupted, Exception)
+
+
+def test_what_ends_the_run_is_not_ended_itself() -> None:
+    with raised():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Interrupted:
+            for number in SIGNALS:
+                signal.raise_signal(number)
+
+
+def test_afterwards_signals_mean_what_they_meant_before() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    def run() -> None:
+        with raised():
+            limit(3600)
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        run()
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+class TestShield:
+    def test_a_signal_waits_for_the_end_of_the_section(self) -> None:
+        hurried: list[float] = []
+        done = False
+
+        def section() -> None:
+            nonlocal done
+            with shielded(hurried.append):
+                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(signal.SIGINT)
+                done = True
+            raise AssertionError("the signal came to nothing")
+
+        with pytest.raises(Interrupted) as by, raised():
+            section()
+        assert done
+        assert by.value.signal_number == signal.SIGTERM
+        assert len(hurried) == 1
+        assert 0 < hurried[0] < 5
+
+    def test_without_a_signal_nothing_happens(self) -> None:
+        with raised(), shielded(no_hurry):
+            pass
+
+    def test_a_signal_after_the_section_is_raised_at_once(self) -> None:
+        def run() -> None:
+            with raised():
+                with shielded(no_hurry):
+                    pass
+                signal.raise_signal(signal.SIGTERM)
+
+        with pytest.raises(Interrupted):
+            run()
+
+    def test_an_error_of_the_section_is_told_where_no_signal_came(self) -> None:
+        with pytest.raises(KeyError), raised(), shielded(no_hurry):
+            raise KeyError
+
+
+class TestLimit:
+    def test_ends_the_run(self) -> None:
+        def run() -> None:
+            with raised():
+                limit(0.05)
+                signal.pause()
+
+        with pytest.raises(Interrupted) as by:
+            run()
+        assert by.value.signal_number == signal.SIGALRM
+
+    def test_can_be_lifted(self) -> None:
+        with raised():
+            limit(0.05)
+            limit(0)
+            time.sleep(0.1)
+
+
+def test_a_second_run_starts_afresh() -> None:
+    with pytest.raises(Interrupted), raised(), shielded(lambda _: None):
+        signal.raise_signal(signal.SIGTERM)
+    with raised(), shielded(no_hurry):
+        pass
+    assert interrupts.GRACE < 5

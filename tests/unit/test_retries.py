@@ -1,0 +1,108 @@
+"""What is tried again, how often, and after which wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from email.utils import formatdate
+
+import pytest
+
+from sophia_sync.process import Deadline
+from sophia_sync.retries import ATTEMPTS, asked_wait, retrying
+
+NOW = 1_800_000_000.0
+
+
+class TestWaitThatAServerAsksFor:
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [
+            ({"Retry-After": "7"}, 7),
+            ({"retry-after": " 0 "}, 0),
+            ({"RETRY-AFTER": formatdate(NOW + 30, usegmt=True)}, 30),
+            ({"Retry-After": formatdate(NOW - 30, usegmt=True)}, 0),
+            ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW) + 12)}, 12),
+            ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) - 12)}, 0),
+            ({"X-Sentry-Rate-Limit-Remaining": "0", "X-Sentry-Rate-Limit-Reset": str(int(NOW) + 3)}, 3),
+            ({"Retry-After": "7", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW) + 12)}, 7),
+            ({}, None),
+            ({"Retry-After": ""}, None),
+            ({"Retry-After": "soon"}, None),
+            ({"Retry-After": "-1"}, None),
+            ({"Retry-After": "\u00b2"}, None),
+            ({"Retry-After": "Mon, 99 Xyz 99999 99:99:99 GMT"}, None),
+            ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "\u00b2"}, None),
+            ({"X-RateLimit-Remaining": "17", "X-RateLimit-Reset": str(int(NOW) + 12)}, None),
+            ({"X-RateLimit-Remaining": "0"}, None),
+            ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "soon"}, None),
+        ],
+    )
+    def test_is_read_from_its_headers(self, headers: dict[str, str], seconds: float | None) -> None:
+        assert asked_wait(headers, lambda: NOW) == seconds
+
+
+class Failing:
+    """Fails with each of `errors` in turn, and then succeeds."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.calls = 0
+        self._errors: Iterator[Exception] = iter(errors)
+
+    def __call__(self) -> str:
+        self.calls += 1
+        for error in self._errors:
+            raise error
+        return "done"
+
+
+def is_timeout(error: BaseException) -> bool:
+    return isinstance(error, TimeoutError)
+
+
+def at_once(error: BaseException) -> dict[str, str]:
+    return {"Retry-After": "0"}
+
+
+class TestRetrying:
+    def test_what_succeeds_is_not_tried_again(self) -> None:
+        call = Failing()
+        assert retrying(Deadline(60), is_timeout)(call) == "done"
+        assert call.calls == 1
+
+    def test_what_may_pass_is_tried_again(self) -> None:
+        call = Failing(TimeoutError(), TimeoutError())
+        assert retrying(Deadline(60), is_timeout, at_once)(call) == "done"
+        assert call.calls == 3
+
+    def test_what_can_not_pass_is_raised_at_once(self) -> None:
+        call = Failing(KeyError("one"))
+        with pytest.raises(KeyError, match="one"):
+            retrying(Deadline(60), is_timeout)(call)
+        assert call.calls == 1
+
+    def test_what_never_passes_is_raised_in_the_end(self) -> None:
+        call = Failing(*[TimeoutError(str(number)) for number in range(100)])
+        with pytest.raises(TimeoutError, match=str(ATTEMPTS - 1)):
+            retrying(Deadline(60), is_timeout, at_once)(call)
+        assert call.calls == ATTEMPTS
+
+    def test_no_wait_goes_past_the_deadline(self) -> None:
+        call = Failing(TimeoutError(), TimeoutError())
+        with pytest.raises(TimeoutError):
+            retrying(Deadline(5), is_timeout, lambda _: {"Retry-After": "6"})(call)
+        assert call.calls == 1
+
+    def test_the_waits_grow(self) -> None:
+        waits: list[float] = []
+        controller = retrying(Deadline(60), is_timeout).copy(sleep=waits.append)
+        with pytest.raises(TimeoutError):
+            controller(Failing(*[TimeoutError()] * 9))
+        assert len(waits) == ATTEMPTS - 1
+        assert waits[-1] > waits[0]
+        assert all(wait <= 9 for wait in waits)
+
+    def test_a_wait_that_was_asked_for_is_honoured(self) -> None:
+        waits: list[float] = []
+        controller = retrying(Deadline(60), is_timeout, lambda _: {"Retry-After": "3"}).copy(sleep=waits.append)
+        assert controller(Failing(TimeoutError())) == "done"
+        assert waits == [3]
