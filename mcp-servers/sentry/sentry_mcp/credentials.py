@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +26,6 @@ SHORTEST_ACCESS_TOKEN = 16
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,98}[a-z0-9])?")
 _TOKEN = re.compile(r"[!-~]+")
-_SECRET_KEYS = (API_TOKEN, CLIENT_SECRET, ACCESS_TOKEN)
 
 
 class Source(Protocol):
@@ -59,22 +58,6 @@ class EscSource:
 
     def secrets(self) -> Iterable[SecretStr]:
         return self._config.known_secrets
-
-
-class MappingSource:
-    """Values of a mapping, as it is at the moment: the environment variables of a machine without Pulumi."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
-
-    def get(self, key: str) -> str | None:
-        return self._values.get(key)
-
-    def refresh(self) -> None:
-        """The mapping is always fresh."""
-
-    def secrets(self) -> Iterable[SecretStr]:
-        return [SecretStr(value) for key in _SECRET_KEYS if (value := self._values.get(key))]
 
 
 @dataclass(frozen=True)

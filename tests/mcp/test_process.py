@@ -1,0 +1,121 @@
+"""The server as a process of its own: over stdio, with the real Pulumi CLI code, and how it starts and ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from mcp import Client, StdioServerParameters
+
+from sandbox import Sandbox
+from sandbox.sentry import Issue, Sentry
+from tests.mcp.support import call, refused, tools
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "mcp-servers" / "sentry" / "sentry_mcp_server.py"
+ENVIRONMENT = "acme/default/production"
+
+
+@pytest.fixture
+def environ(sentry: Sentry, tmp_path: Path) -> dict[str, str]:
+    """A machine without Pulumi: the environment variables are all there is."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "SENTRY_URL": sentry.url,
+        "SENTRY_API_TOKEN": sentry.token,
+        "SENTRY_ORGANIZATION_SLUG": sentry.organization,
+        "SENTRY_PROJECT_SLUG": sentry.project,
+    }
+
+
+def parameters(environ: dict[str, str], *arguments: str) -> StdioServerParameters:
+    return StdioServerParameters(command=sys.executable, args=[str(SCRIPT), *arguments], env=environ, cwd=ROOT)
+
+
+@pytest.mark.anyio
+async def test_over_stdio(environ: dict[str, str], issue: Issue) -> None:
+    async with Client(parameters(environ)) as client:
+        assert len(await tools(client)) == 15
+        assert (await call(client, "get_issue", issue_id="PAY-READY-1"))["issue"]["id"] == str(issue.id)
+        await call(client, "update_issue", issue_id="PAY-READY-1", status="resolved")
+        assert issue.status == "resolved"
+        assert (await refused(client, "get_issue", issue_id="..")).startswith("Wrong arguments for get_issue")
+
+
+@pytest.mark.anyio
+async def test_over_stdio_read_only(environ: dict[str, str]) -> None:
+    async with Client(parameters(environ, "--read-only")) as client:
+        assert len(await tools(client)) == 11
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox() as box:
+        yield box
+
+
+@pytest.mark.anyio
+@pytest.mark.pulumi
+async def test_credentials_out_of_pulumi_esc_and_rotated_there(box: Sandbox, pulumi: Path, tmp_path: Path) -> None:
+    definition = (
+        "values:\n"
+        "  SENTRY_API_TOKEN:\n    fn::secret: {token}\n"
+        "  SENTRY_ORGANIZATION_SLUG: pay-ready\n"
+        "  SENTRY_PROJECT_SLUG: pay-ready\n"
+    )
+    box.esc.create(ENVIRONMENT, definition.format(token=box.sentry.token))
+    environ = {
+        "PATH": f"{pulumi.parent}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "PULUMI_ACCESS_TOKEN": box.esc.token,
+        "PULUMI_BACKEND_URL": box.esc.url,
+        "PULUMI_ORG": "acme",
+        "PULUMI_ENVIRONMENT": "production",
+        "SENTRY_URL": box.sentry.url,
+        "SENTRY_API_TOKEN": "sntrys_of_the_environment",
+    }
+    async with Client(parameters(environ)) as client:
+        assert len(await tools(client)) == 15
+        reads = len(_opened(box))
+        await call(client, "get_project")
+        assert (reads, len(_opened(box))) == (1, 1)
+        del box.sentry.tokens[box.sentry.token]
+        box.sentry.add_token("sntrys_rotated", ["project:read"])
+        box.esc.save(ENVIRONMENT, definition.format(token="sntrys_rotated"))
+        await call(client, "get_project")
+        await call(client, "get_project")
+        assert len(_opened(box)) == 2
+        box.sentry.tokens.clear()
+        assert "refuses the server's token (HTTP 401)" in await refused(client, "get_project")
+        assert len(_opened(box)) == 3
+
+
+def _opened(box: Sandbox) -> list[str]:
+    """When the environment was opened."""
+    lines = [f"{request.method} {request.path}" for request in box.esc.requests]
+    return [line for line in lines if re.fullmatch(rf"POST /api/esc/environments/{ENVIRONMENT}/open", line)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_over_http_until_it_is_told_to_stop(number: signal.Signals, environ: dict[str, str], sentry: Sentry) -> None:
+    command = [sys.executable, str(SCRIPT), "--transport", "http", "--port", "0"]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        try:
+            lines = iter(process.stderr.readline, "")
+            address = next(found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+            assert requests.get(f"{address}/readyz", timeout=9).status_code == 200
+            process.send_signal(number)
+            log = process.stderr.read()
+        finally:
+            process.kill()
+        assert (process.wait(), process.stdout.read()) == (0, "")
+    assert sentry.token not in log

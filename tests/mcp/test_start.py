@@ -1,0 +1,142 @@
+"""How the server is configured, and what it doesn't start with."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from unittest import mock
+
+import pytest
+from sentry_mcp import VERSION
+from sentry_mcp.credentials import EscSource
+from sentry_mcp.main import RedactingFormatter, main
+from sentry_mcp.settings import Settings, from_command_line
+
+from tests.mcp.support import Values
+from tests.support.docker_engine import ROOT
+
+
+@pytest.fixture(autouse=True)
+def a_process_of_its_own() -> Iterator[None]:
+    """What a start changes in this process is undone."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    names = [name for name in os.environ if name.startswith("SENTRY_")]
+    with mock.patch.dict(os.environ):
+        for name in names:
+            del os.environ[name]
+        yield
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "told"),
+    [
+        ("--transport http --host ::", {}, "has no SENTRY_MCP_TOKEN that its clients must show"),
+        ("", {"SENTRY_MCP_TRANSPORT": "http", "SENTRY_MCP_HOST": "::"}, "has no SENTRY_MCP_TOKEN"),
+        ("--port http", {}, "error: The settings make no sense: port: Input should be a valid integer"),
+        ("--sentry-url ftp://x", {}, "sentry_url: Value error, must be an address such as https://sentry.io"),
+        ("", {"SENTRY_URL": "https://user:pw@x"}, "SENTRY_URL: Value error, must be an address"),
+        ("", {"SENTRY_MCP_READ_ONLY": "perhaps"}, "read_only: Input should be a valid boolean"),
+    ],
+)
+def test_what_it_doesnt_start_with(
+    arguments: str, variables: dict[str, str], told: str, values: Values, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.environ.update(variables)
+    assert main(arguments.split(), values) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+    assert told in shown.err
+    assert "pw" not in shown.err
+
+
+def test_a_token_that_is_too_short(values: Values, capsys: pytest.CaptureFixture[str]) -> None:
+    values.read["SENTRY_MCP_TOKEN"] = "short"
+    assert main(["--transport", "http"], values) == 2
+    assert "SENTRY_MCP_TOKEN is too short" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--transport", "carrier-pigeon"], ["--token", "x"]])
+def test_options_that_there_arent(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+
+
+def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert options == {
+        "--help", "--transport", "--host", "--port", "--allowed-hosts", "--read-only", "--no-read-only", "--sentry-url",
+    }  # fmt: skip
+
+
+def test_the_defaults() -> None:
+    assert from_command_line([]) == Settings(
+        sentry_url="https://sentry.io",
+        transport="stdio",
+        host="127.0.0.1",
+        port=8000,
+        allowed_hosts=(),
+        read_only=False,
+    )
+
+
+def test_options_win_over_variables_and_empty_ones_count_for_none() -> None:
+    os.environ.update(
+        {
+            "SENTRY_URL": "https://sentry.example/",
+            "SENTRY_MCP_TRANSPORT": "http",
+            "SENTRY_MCP_PORT": "9000",
+            "SENTRY_MCP_READ_ONLY": "true",
+            "SENTRY_MCP_ALLOWED_HOSTS": "a.example, b.example:8000",
+            "SENTRY_MCP_HOST": "",
+        }
+    )
+    settings = from_command_line(["--port", "9001", "--no-read-only"])
+    assert (settings.sentry_url, settings.transport) == ("https://sentry.example", "http")
+    assert (settings.port, settings.read_only, settings.host) == (9001, False, "127.0.0.1")
+    assert settings.allowed_hosts == ("a.example", "b.example:8000")
+
+
+def test_logs_hold_no_secret() -> None:
+    formatter = RedactingFormatter(lambda text: text.replace("sntrys_x", "***"))
+    record = logging.LogRecord("name", logging.INFO, "", 1, "token %s", ("sntrys_x",), None)
+    assert formatter.format(record).endswith("INFO name: token ***")
+
+
+def test_the_backends_configuration_is_asked_for_pulumis_values() -> None:
+    configuration = "backend.core.auto_esc_config"
+    os.environ["SENTRY_API_TOKEN"] = "sntrys_of_the_environment"
+    with (
+        mock.patch(f"{configuration}.get_pulumi_esc_value", return_value="of ESC") as value,
+        mock.patch(f"{configuration}.config") as config,
+    ):
+        source = EscSource()
+        assert source.get("SENTRY_API_TOKEN") == "of ESC"
+        value.assert_called_once_with("SENTRY_API_TOKEN", "sntrys_of_the_environment")
+        source.refresh()
+        config.refresh.assert_called_once_with()
+        assert source.secrets() is config.known_secrets
+
+
+def test_the_version_is_the_projects() -> None:
+    assert f'version = "{VERSION}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_both_images_are_built_on_the_same() -> None:
+    lines = [
+        [
+            line
+            for line in (ROOT / folder / "Dockerfile").read_text(encoding="utf-8").splitlines()
+            if "FROM " in line[:5]
+        ]
+        for folder in (".", "mcp-servers/sentry")
+    ]
+    assert lines[0] == lines[1]
