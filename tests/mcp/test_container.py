@@ -1,0 +1,156 @@
+"""The server in its own image, as it would be run: read-only, without capabilities, as nobody."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+import requests
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+
+from sandbox import Sandbox
+from tests.mcp.support import call, refused, tools
+from tests.support.docker_engine import ROOT, docker, provide_base_images
+
+pytestmark = [pytest.mark.docker, pytest.mark.anyio]
+
+ENVIRONMENT = "acme/default/production"
+TOKEN = "mcp-0123456789abcdef"
+DEFINITION = (
+    "values:\n"
+    "  SENTRY_API_TOKEN:\n    fn::secret: {token}\n"
+    "  SENTRY_MCP_TOKEN:\n    fn::secret: " + TOKEN + "\n"
+    "  SENTRY_ORGANIZATION_SLUG: pay-ready\n"
+    "  SENTRY_PROJECT_SLUG: pay-ready\n"
+)
+LOCKED_DOWN = (
+    "--network=host", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--pids-limit=256",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    """The image's id, built from this tree."""
+    provide_base_images()
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder, "id")
+        dockerfile = str(ROOT / "mcp-servers" / "sentry" / "Dockerfile")
+        built = docker("build", "--file", dockerfile, "--iidfile", str(written), str(ROOT), check=False)
+        assert built.returncode == 0, f"docker build failed:\n{(built.stdout + built.stderr)[-4000:]}"
+        return written.read_text()
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox() as box:
+        box.esc.create(ENVIRONMENT, DEFINITION.format(token=box.sentry.token))
+        yield box
+
+
+def options(variables: dict[str, str]) -> list[str]:
+    return [*LOCKED_DOWN, *(option for name, value in variables.items() for option in ("--env", f"{name}={value}"))]
+
+
+def of_esc(box: Sandbox) -> dict[str, str]:
+    return {
+        "PULUMI_ACCESS_TOKEN": box.esc.token,
+        "PULUMI_BACKEND_URL": box.esc.url,
+        "PULUMI_ORG": "acme",
+        "PULUMI_ENVIRONMENT": "production",
+        "SENTRY_URL": box.sentry.url,
+    }
+
+
+@contextmanager
+def running(image: str, variables: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """A container that listens; its name and address."""
+    name = f"sentry-mcp-test-{secrets.token_hex(4)}"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    docker("run", "--detach", "--name", name, *options(variables | {"SENTRY_MCP_PORT": port}), image)
+    try:
+        with subprocess.Popen(["docker", "logs", "--follow", name], stderr=subprocess.PIPE, text=True) as log:
+            assert log.stderr is not None
+            started = time.monotonic()
+            lines = iter(log.stderr.readline, "")
+            assert any(f":{port} " in line for line in lines), docker("logs", name).stderr
+            assert time.monotonic() - started < 120
+            log.kill()
+        yield name, f"http://127.0.0.1:{port}"
+    finally:
+        docker("rm", "--force", "--volumes", name, check=False)
+
+
+async def test_over_http_with_credentials_out_of_pulumi_esc(image: str, box: Sandbox) -> None:
+    issue = box.sentry.add_issue()
+    box.sentry.add_event(issue)
+    with running(image, of_esc(box)) as (name, url):
+        assert requests.get(f"{url}/healthz", timeout=30).status_code == 200
+        assert requests.get(f"{url}/readyz", timeout=30).json() == {"status": "ready", "reason": "ready"}
+        assert requests.post(f"{url}/mcp", json={}, timeout=30).status_code == 401
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as http,
+            Client(streamable_http_client(f"{url}/mcp", http_client=http)) as client,
+        ):
+            assert len(await tools(client)) == 16
+            assert (await call(client, "get_event", issue_id=issue.short_id))["event"]["id"] == issue.events[0].id
+            del box.sentry.tokens[box.sentry.token]
+            box.sentry.add_token("sntrys_rotated", ["project:read", "event:read"])
+            box.esc.save(ENVIRONMENT, DEFINITION.format(token="sntrys_rotated"))
+            assert (await call(client, "get_issue", issue_id=issue.short_id))["issue"]["id"] == str(issue.id)
+        assert docker("exec", name, "id", "-u").stdout.strip() == "10001"
+        assert docker("diff", name).stdout.strip() in ("", "C /tmp")
+        stopped = time.monotonic()
+        docker("stop", "--time", "60", name)
+        assert time.monotonic() - stopped < 60
+        assert docker("inspect", "--format", "{{.State.ExitCode}}", name).stdout.strip() == "0"
+        kept = docker("logs", name)
+        for secret in (box.sentry.token, "sntrys_rotated", TOKEN, box.esc.token):
+            assert secret not in kept.stdout + kept.stderr
+
+
+async def test_over_stdio_without_pulumi(image: str, box: Sandbox) -> None:
+    variables = {
+        "SENTRY_URL": box.sentry.url,
+        "SENTRY_API_TOKEN": box.sentry.token,
+        "SENTRY_ORGANIZATION_SLUG": "pay-ready",
+        "SENTRY_PROJECT_SLUG": "pay-ready",
+    }
+    arguments = ["run", "--interactive", "--rm", *options(variables), image, "--transport", "stdio", "--read-only"]
+    async with Client(StdioServerParameters(command="docker", args=arguments)) as client:
+        assert len(await tools(client)) == 11
+        assert (await call(client, "whoami"))["project"] == "pay-ready"
+        assert (await refused(client, "get_issue", issue_id="X-1")).startswith("There is no issue X-1")
+
+
+def test_it_doesnt_start_where_anybody_could_come_in(image: str) -> None:
+    done = docker("run", "--rm", *options({"SENTRY_API_TOKEN": "sntrys_x"}), image, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "has no SENTRY_MCP_TOKEN that its clients must show" in done.stderr
+    assert "sntrys_x" not in done.stderr
+
+
+def test_what_is_in_the_image(image: str) -> None:
+    (config,) = json.loads(docker("image", "inspect", image).stdout)
+    assert config["Config"]["User"] == "10001:10001"
+    pinned = re.search(r"^FROM pulumi/pulumi-base:(\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.M)
+    assert pinned is not None
+    look = (
+        "pulumi version; find / -xdev -writable -not -path '/proc/*' -not -path '/dev/*' -not -type l; "
+        "find / -xdev -perm -4000 -newer /usr/local/bin/pulumi; python -m pip --version 2>&1"
+    )
+    shown = docker("run", "--rm", "--entrypoint", "sh", *LOCKED_DOWN, image, "-c", look, check=False).stdout
+    version, *rest = shown.splitlines()
+    assert version.startswith(f"v{pinned[1]}")
+    assert [line for line in rest if not re.match(r"/(tmp|var/tmp|run/lock)(/|$)|.*No module named pip", line)] == []
