@@ -99,7 +99,7 @@ class TestCli:
     def test_does_not_know_its_commands(self, action: Action) -> None:
         stub = action.bin / "pulumi"
         stub.write_text('#!/bin/sh\necho \'error: unknown command "env" for "pulumi"\' >&2\nexit 255\n')
-        refused(action.run(deploy="always", timeout="3"), action, "unknown command", "255")
+        refused(action.run(deploy="always"), action, "unknown command", "255")
 
     def test_shows_what_is_no_definition(self, action: Action) -> None:
         stub = action.bin / "pulumi"
