@@ -24,6 +24,10 @@ from werkzeug.wrappers import Request, Response
 from sandbox.connections import HOST, Listener
 from sandbox.faults import Body, Ending, Fault, FaultKind, Hook, Orders
 
+# Werkzeug compiles each route from a syntax tree, which Python can't make in two threads at once without an error
+# now and then (github.com/python/cpython/issues/106905).
+_BUILDING = threading.Lock()
+
 Json: TypeAlias = dict[str, Any]
 Route: TypeAlias = tuple[str, Callable[..., ResponseReturnValue]]
 
@@ -69,7 +73,8 @@ class Server(ABC):
         self._listener = Listener(self)
         self._stopping = threading.Event()
         self._timers: list[threading.Timer] = []
-        self._app = self._build()
+        with _BUILDING:
+            self._app = self._build()
 
     # What a service defines.
 

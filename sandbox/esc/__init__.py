@@ -57,6 +57,14 @@ class Esc(EscRoutes):
             revision, _ = self.environments.save(path, definition, self.foreign_login, etag=None)
             return revision.number
 
+    def corrupt(self, path: str, change: Callable[[str], str]) -> None:
+        """Store something else than was sent: the latest revision holds another definition, with the same etag.
+
+        `change` makes it of the definition as it is stored; a secret that it writes in plain text is encrypted.
+        """
+        with self.lock:
+            self.environments.corrupt(path, change)
+
     def delete(self, path: str) -> None:
         with self.lock:
             self.environments.delete(path)

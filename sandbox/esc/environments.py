@@ -3,7 +3,7 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -140,6 +140,11 @@ class Environments:
         checked = self.evaluate(definition, environment.organization, f"{environment.project}/{environment.name}")
         refuse_errors(checked)
         return environment.add_revision(encrypt(definition, self.cipher), author), checked.diagnostics
+
+    def corrupt(self, path: str, change: Callable[[str], str]) -> None:
+        environment = self.get(path)
+        definition = encrypt(change(environment.latest.definition), self.cipher)
+        environment.revisions[-1] = replace(environment.latest, definition=definition)
 
     def decrypted(self, revision: Revision) -> str:
         return decrypt(revision.definition, self.cipher)

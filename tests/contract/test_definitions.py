@@ -78,6 +78,20 @@ def test_each_revision_has_an_etag_of_its_own(box: Sandbox) -> None:
     assert box.esc.revision_tags(ENVIRONMENT) == {"latest": 4}
 
 
+def test_a_corrupted_revision_is_still_the_same_one(box: Sandbox) -> None:
+    box.esc.create(ENVIRONMENT, "values:\n  a: {fn::secret: kept}\n  b: {fn::secret: right}\n  c: right\n")
+    stored, before = box.esc.definition(ENVIRONMENT), box.esc.revisions(ENVIRONMENT)[-1]
+    lines = stored.splitlines(keepends=True)
+    box.esc.corrupt(
+        ENVIRONMENT, lambda text: "".join([*text.splitlines(True)[:2], "  b: {fn::secret: wrong}\n", lines[-1]])
+    )
+    after = box.esc.revisions(ENVIRONMENT)[-1]
+    assert (after.number, after.etag) == (before.number, before.etag)
+    assert after.definition.startswith("".join(lines[:2]))
+    assert box.esc.values(ENVIRONMENT) == {"a": "kept", "b": "wrong", "c": "right"}
+    assert box.esc.is_secret(ENVIRONMENT, "b")
+
+
 @pytest.mark.parametrize("text", ["", "%", "ZXNjeAAAAAE=", "x" * 40])
 def test_what_is_no_ciphertext_is_refused(text: str) -> None:
     with pytest.raises(CiphertextError):
