@@ -12,7 +12,8 @@ import time
 from concurrent.futures import as_completed
 
 from tests.faults import table
-from tests.faults.matrix import CASES, Result, started
+from tests.faults.matrix import CASES, Result, run
+from tests.faults.parallel import begun
 
 
 def main(pattern: str = "") -> int:
@@ -20,7 +21,7 @@ def main(pattern: str = "") -> int:
     cases = [case for case in CASES if re.search(pattern, str(case))]
     began = time.monotonic()
     results: list[Result] = []
-    with started(cases) as futures:
+    with begun(run, sorted(cases, key=lambda case: not case.takes_long)) as futures:
         for future in as_completed(futures.values()):
             results.append(future.result())
             print(f"[{len(results):>3}/{len(cases)}] {table.line(results[-1])}", flush=True)

@@ -7,12 +7,10 @@ can pass, and whether it lasts.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -21,13 +19,10 @@ from typing import Any
 
 from sandbox import Fault, Sandbox, Server
 from sandbox.faults import FaultKind
-from tests.faults.program import ENVIRONMENT, Ended, Place
-from tools import pulumi_cli
+from tests.faults.program import ENVIRONMENT, Ended, Line, Place, in_order, untruths
 
 OUTAGE = 1.0
 """Seconds for which a service refuses connections once: less than all tries take, more than the way to the first."""
-WORKERS = 14
-"""Cases at a time: each is a program, three services and now and then a CLI, and at most times all of them wait."""
 MARGIN = 10
 """Seconds after its time limit by which a run must have ended by itself."""
 
@@ -40,9 +35,6 @@ _WRITE = ("esc", f"PATCH {_ESC}")
 _TAG_SET = ("esc", f"PATCH {_ESC}/versions/tags/github-run-.*")
 _DISPATCH = ("github", f"POST {_REPO}/actions/workflows/[^/]+/dispatches")
 _MARK_SET = ("esc", f"PATCH {_ESC}/versions/tags/{_MARK}")
-
-Line = tuple[str, str]
-"""A service, and a pattern of its requests."""
 
 
 class Stage(Enum):
@@ -339,36 +331,22 @@ class Trap:
         self._case = case
         self._fault: Fault | None = None
         self._timer: threading.Timer | None = None
-        self._await(case.request.preceded)
+        in_order(box, case.request.preceded, self._strike)
         if case.request.until is not None:
             service, line = case.request.until
-            self._service(service).before(line, self._disarm)
+            getattr(box, service).before(line, self._disarm)
 
     @property
     def strikes(self) -> int:
         return self._fault.hits if self._fault else 0
 
-    @property
-    def _server(self) -> Server:
-        return self._service(self._case.request.service)
-
-    def _service(self, name: str) -> Server:
-        server: Server = getattr(self._box, name)
-        return server
-
-    def _await(self, preceded: Sequence[Line]) -> None:
-        if not preceded:
-            self._strike()
-            return
-        service, line = preceded[0]
-        self._service(service).after(line, lambda: self._await(preceded[1:]))
-
     def _strike(self) -> None:
         case = self._case
+        server: Server = getattr(self._box, case.request.service)
         if case.failure.kind == "refuse":
-            self._server.down()
+            server.down()
             if case.times is Times.ONCE:
-                self._timer = threading.Timer(OUTAGE, self._server.up)
+                self._timer = threading.Timer(OUTAGE, server.up)
                 if case.request.preceded:
                     self._timer.start()
             return
@@ -377,7 +355,7 @@ class Trap:
         headers = dict(case.failure.headers)
         if headers and times is None:
             headers = {"Retry-After": "3600"}  # longer than any run
-        self._fault = self._server.fail(
+        self._fault = server.fail(
             case.request.line, times=times, headers=headers, after=case.times is Times.LOST, **options
         )
 
@@ -471,13 +449,7 @@ def _is_normal(case: Case) -> bool:
 
 
 def _tells_the_truth(result: Result) -> Iterable[str]:
-    for error in result.ended.errors:
-        if re.search(r"[Nn]othing was (written|changed)", error) and result.state != "old":
-            yield f"ESC holds {result.state}, and the annotation says: {error}"
-        if re.search(r"[Rr]evision (\d+ )?was saved(?! isn't known)", error) and result.state != "new":
-            yield f"ESC holds {result.state}, and the annotation says: {error}"
-        if result.revisions and not re.search(r"was saved|isn't known|The sync stands", error):
-            yield f"there is a new revision, and the annotation doesn't say so: {error}"
+    return untruths(result.ended.errors, result.state, result.revisions)
 
 
 def _leaves_esc_old_or_new(result: Result) -> Iterable[str]:
@@ -513,14 +485,3 @@ _JUDGES: tuple[Callable[[Result], Iterable[str]], ...] = (
     _never_asks_again_in_vain,
     _leaves_nothing,
 )
-
-
-@contextlib.contextmanager
-def started(cases: Iterable[Case]) -> Iterator[dict[Case, Future[Result]]]:
-    """All of them begun, as many at a time as the machine bears: first those that mostly wait."""
-    pulumi_cli.ensure()
-    with ThreadPoolExecutor(WORKERS, "case") as pool:
-        try:
-            yield {case: pool.submit(run, case) for case in sorted(cases, key=lambda case: not case.takes_long)}
-        finally:
-            pool.shutdown(cancel_futures=True)

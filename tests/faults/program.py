@@ -16,11 +16,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandbox import Sandbox
+from sandbox import Sandbox, Server
 from sandbox.github.sign_in import SigningKey
 from sophia_sync.redact import forms
 from tests.support.runner import commands, parse_outputs
@@ -41,6 +41,9 @@ OURS = (
     "SENTRY_CLIENT_SECRET",
 )
 ENCRYPTED = ("SENTRY_DSN", "SENTRY_API_TOKEN", "SENTRY_CLIENT_SECRET")
+
+Line = tuple[str, str]
+"""A service, and a pattern of its requests."""
 
 # Ours among others': an encrypted key, one in plain text, the rest missing.
 DEFINITION = """\
@@ -152,7 +155,7 @@ class Place:
         self._job: dict[str, str] = {}
         self._inputs = self._complete() | dict(inputs or {})
         for name in ("home", "tmp"):
-            (folder / name).mkdir()
+            (folder / name).mkdir(parents=True)
         self._prepare()
         self.before = box.esc.definition(ENVIRONMENT)
 
@@ -226,12 +229,18 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            bufsize=0,  # the first line is read alone, and nothing of the rest with it
         )
         return Running(popen, self.folder, time.monotonic())
 
     def run(self, inputs: Mapping[str, str] | None = None, limit: float = 120) -> Ended:
         """Run the program to its end, or for `limit` seconds."""
         return self.start(inputs).end(limit)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The inputs of its runs, as a workflow gives them."""
+        return dict(self._inputs)
 
     def environ(self, inputs: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment that a runner gives to the program, and nothing else."""
@@ -304,6 +313,33 @@ class Place:
                 os.kill(int(process.name), signal.SIGKILL)
         for folder in self._private_folders():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def in_order(box: Sandbox, lines: Sequence[Line], call: Callable[[], object]) -> None:
+    """Call `call` once these requests have been carried out in this order, before the last of them is answered."""
+    if not lines:
+        call()
+        return
+    service, pattern = lines[0]
+    server: Server = getattr(box, service)
+    server.after(pattern, lambda: in_order(box, lines[1:], call))
+
+
+def untruths(errors: Iterable[str], state: str, revisions: int) -> Iterable[str]:
+    """What error annotations say of the write, if it isn't so, or don't say.
+
+    Args:
+        errors: Their texts.
+        state: What ESC holds, `old` or `new`.
+        revisions: How many of ours are new.
+    """
+    for error in errors:
+        says_nothing = re.search(r"[Nn]othing was (written|changed)", error)
+        says_saved = re.search(r"[Rr]evision (\d+ )?was saved(?! isn't known)", error)
+        if (says_nothing and state != "old") or (says_saved and state != "new"):
+            yield f"ESC holds {state}, and the annotation says: {error}"
+        if revisions and not re.search(r"was saved|isn't known|The sync stands", error):
+            yield f"there is a new revision, and the annotation doesn't say so: {error}"
 
 
 def state(box: Sandbox, before: str, wanted: Mapping[str, str]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults import table
-from tests.faults.matrix import CASES, REQUESTS, Case, Result, Times, started
+from tests.faults.matrix import CASES, REQUESTS, Case, Result, Times, run
+from tests.faults.parallel import begun
 
 pytestmark = pytest.mark.pulumi
 
@@ -22,7 +23,8 @@ def futures(request: pytest.FixtureRequest, pulumi: Path) -> Iterator[Mapping[Ca
     """The cases that were selected, all begun: most of them only wait."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     values = [item.callspec.params.get("case") for item in items if hasattr(item, "callspec")]
-    with started([value for value in values if isinstance(value, Case)]) as futures:
+    cases = [value for value in values if isinstance(value, Case)]
+    with begun(run, sorted(cases, key=lambda case: not case.takes_long)) as futures:
         yield futures
 
 

@@ -1,0 +1,108 @@
+"""SIGTERM, SIGINT and SIGKILL at any moment of a sync: ESC is old or new, and what is told is true."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox
+from tests.faults import moments
+from tests.faults.matrix import REQUESTS
+from tests.faults.moments import LIMIT, MOMENTS, SILENCES, Killed, Moment
+from tests.faults.parallel import begun
+from tests.faults.program import ENVIRONMENT, REPOSITORY, Place, in_order, untruths
+from tests.support.docker_step import Job
+
+pytestmark = pytest.mark.pulumi
+
+Case = tuple[Moment, signal.Signals]
+SIGTERMS = [(moment, signal.SIGTERM) for moment in (*MOMENTS, *SILENCES)]
+SIGINTS = [(moment, signal.SIGINT) for moment in MOMENTS[::9]]
+SIGKILLS = [(moment, signal.SIGKILL) for moment in MOMENTS]
+
+
+def name(case: Case) -> str:
+    return f"{case[1].name}-{case[0]}"
+
+
+@pytest.fixture(scope="module")
+def killed(request: pytest.FixtureRequest, pulumi: Path) -> Iterator[Mapping[Case, Future[Killed]]]:
+    """The runs that were selected, all begun."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    cases = [item.callspec.params["killed_at"] for item in items if "killed_at" in getattr(item, "fixturenames", ())]
+    with begun(lambda case: moments.end(*case), [case for case in cases if isinstance(case, tuple)]) as futures:
+        yield futures
+
+
+def test_there_are_fifty_moments() -> None:
+    assert len(MOMENTS) >= 50
+
+
+@pytest.mark.parametrize("killed_at", SIGTERMS + SIGINTS, ids=name)
+def test_asked_to_end(killed_at: Case, killed: Mapping[Case, Future[Killed]]) -> None:
+    moment, number = killed_at
+    result = killed[killed_at].result()
+    assert result.problems == (), result.ended.told
+    if moment.is_last and not result.ended.errors:  # it was over, and all that was left to do was to end
+        assert (result.state, result.dispatched) == ("new", 1)
+        assert result.ended.outputs["deploy-conclusion"] == "success"
+        return
+    assert result.ended.code == 128 + number, result.ended.told
+    assert len(result.ended.errors) == 1
+    assert f"{number.name} ended the run." in result.ended.errors[0]
+    assert "What to do:" in result.ended.summary
+    assert result.state in ("old", "new")
+
+
+@pytest.mark.parametrize("killed_at", SIGKILLS, ids=name)
+def test_killed(killed_at: Case, killed: Mapping[Case, Future[Killed]]) -> None:
+    moment, number = killed_at
+    result = killed[killed_at].result()
+    assert result.problems == (), result.ended.told
+    assert result.ended.code == -number or (moment.is_last and result.ended.code == 0)
+    assert result.state in ("old", "new")
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("request_name", ["edit", "write", "read-back", "dispatch"])
+@pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGKILL"])
+def test_in_the_container(request_name: str, signal_name: str, image: str, tmp_path: Path) -> None:
+    """As the first process there is, for which the kernel ignores signals that have no handler."""
+    with Sandbox() as box:
+        place = Place(box, tmp_path / "place")
+        (tmp_path / "job").mkdir()
+        variables = {"GITHUB_API_URL": box.github.url, "GITHUB_REPOSITORY": REPOSITORY}
+        job = Job(tmp_path / "job", image, box.github.token, variables)
+        reached, sent = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            reached.set()
+            assert sent.wait(60)
+
+        request = next(request for request in REQUESTS if request.name == request_name)
+        in_order(box, request.preceded, lambda: getattr(box, request.service).before(request.line, wait))
+        step = job.start(place.inputs)
+        try:
+            assert reached.wait(60)
+            step.signal(signal_name)
+            began = time.monotonic()
+        finally:
+            sent.set()
+            result = step.finish(timeout=60)
+        assert result.ended - began < LIMIT
+        assert result.code == {"SIGTERM": 143, "SIGKILL": 137}[signal_name]
+        assert place.state() in ("old", "new")
+        texts = [error.data for error in result.errors]
+        assert len(texts) == (1 if signal_name == "SIGTERM" else 0)
+        assert list(untruths(texts, place.state(), len(box.esc.revisions(ENVIRONMENT)) - 2)) == []
+        assert list(job.left_behind()) == []
+        again = job.run(place.inputs)
+        assert again.code == 0, again.log
+        assert place.state() == "new"
+        assert box.github.dispatches
