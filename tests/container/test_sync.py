@@ -178,8 +178,8 @@ def test_a_cancelled_job_ends_the_step_at_once(box: Sandbox, caller: Caller, job
     step = job.start(caller.inputs)
     try:
         assert reading.wait(60)
-        began = time.monotonic()
         step.signal(signal)
+        began = time.monotonic()
     finally:
         result = step.finish(timeout=30)
     assert result.code == code, result.log
