@@ -1,0 +1,1 @@
+"""What brings the servers of this repository into operation. A program, not part of the installed package."""

@@ -1,0 +1,216 @@
+"""The command line and the environment → what is to be done. All is checked here, before anything is contacted."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from deploy import ssh
+from sophia_sync import checks
+from sophia_sync.errors import InputError
+from sophia_sync.inputs import child_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPOSE_FILE = ROOT / "docker-compose.sentry.yml"
+DOCKERFILE = "mcp-servers/sentry/Dockerfile"
+
+ACCESS_TOKEN = "SENTRY_MCP_TOKEN"  # noqa: S105 - a name
+# What the Compose file passes on to the server, each under its own name.
+SECRET_VARIABLES = (
+    "PULUMI_ACCESS_TOKEN",
+    "SENTRY_API_TOKEN",
+    "SENTRY_CLIENT_SECRET",
+    "SENTRY_DSN",
+    ACCESS_TOKEN,
+)
+SERVER_VARIABLES = (
+    *SECRET_VARIABLES,
+    "PULUMI_ORG",
+    "PULUMI_PROJECT",
+    "PULUMI_ENVIRONMENT",
+    "PULUMI_BACKEND_URL",
+    "PULUMI_ESC_CACHE_SECONDS",
+    "SENTRY_ORGANIZATION_SLUG",
+    "SENTRY_PROJECT_SLUG",
+    "SENTRY_MCP_READ_ONLY",
+    "SENTRY_MCP_ALLOWED_HOSTS",
+    "SENTRY_URL",
+)
+# What else the Compose file asks for.
+PUBLISHED_PORT = "SENTRY_MCP_PUBLISHED_PORT"
+KNOWN_HOSTS = "DEPLOY_SSH_KNOWN_HOSTS"
+PRIVATE_KEY = "DEPLOY_SSH_PRIVATE_KEY"
+
+_NAME = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
+_HOST = r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?"
+_TAGGED = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*(?::[\w][\w.-]{{0,127}})?")
+_BY_DIGEST = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*@sha256:[0-9a-f]{{64}}")
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SSH_HOST = re.compile(r"ssh://(\w[\w.-]*@)?\w[\w.-]*(:[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one run does."""
+
+    command: str
+    """`build`, `push` or `deploy`."""
+    image: str
+    timeout: float
+    """Seconds."""
+    target: str = ""
+    """Where `push` puts the image."""
+    project: str = "sentry-mcp"
+    compose_files: tuple[Path, ...] = (COMPOSE_FILE,)
+    revision: str = ""
+    """The ESC revision that a deploy is for, if it is for one."""
+    server: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The variables that the Compose file asks for, less the image and the revision."""
+    docker: Mapping[str, str] = field(default_factory=dict)
+    """The environment of Docker's commands."""
+    known_hosts: str = ""
+    private_key: SecretStr | None = None
+
+    @property
+    def docker_host(self) -> str:
+        """The address of the engine if it is reached by SSH; else empty."""
+        host = self.docker.get("DOCKER_HOST", "")
+        return host if host.startswith(ssh.SCHEME) else ""
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """What must not be shown."""
+        values = [SecretStr(self.server[name]) for name in SECRET_VARIABLES if name in self.server]
+        return (*values, self.private_key) if self.private_key else tuple(values)
+
+    def variables(self, image: str) -> dict[str, str]:
+        """Those for the Compose file, with this image."""
+        return {**self.server, "SENTRY_MCP_IMAGE": image, "SENTRY_MCP_ESC_REVISION": self.revision}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m deploy.sentry_mcp",
+        description="Builds, pushes and deploys the Sentry MCP server; see docs/deploy.md. Credentials come from the "
+        "environment: the variables of docker-compose.sentry.yml, and DOCKER_HOST with "
+        f"{KNOWN_HOSTS} and {PRIVATE_KEY} for an engine that is reached by SSH.",
+    )
+    commands = made.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="build the image, and see that a container of it starts")
+    build.add_argument("--image", default="sentry-mcp:dev", help="its name; default: %(default)s")
+    push = commands.add_parser("push", help="push the image to a registry, and tell its digest")
+    push.add_argument("--image", default="sentry-mcp:dev", help="its local name; default: %(default)s")
+    push.add_argument("--to", required=True, metavar="REGISTRY/NAME:TAG", help="where to")
+    deploy = commands.add_parser("deploy", help="put an image into operation, or leave the former one there")
+    deploy.add_argument("--image", required=True, metavar="REGISTRY/NAME@sha256:…", help="the image by its digest")
+    deploy.add_argument("--environment", default="", help="the ESC environment, as organisation/project/environment")
+    deploy.add_argument("--revision", default="", help="the ESC revision that this is for; a new one starts it anew")
+    deploy.add_argument("--project", default="sentry-mcp", help="Compose's name of the project; default: %(default)s")
+    deploy.add_argument(
+        "--compose-file", action="append", default=[], type=Path, help="one that is laid over docker-compose.sentry.yml"
+    )
+    for command, seconds in ((build, "900"), (push, "600"), (deploy, "180")):
+        command.add_argument("--timeout", default=seconds, help="seconds that it may take; default: %(default)s")
+    return made
+
+
+def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check everything.
+
+    Raises:
+        InputError: With every problem at once; none shows a value that is secret.
+        SystemExit: The command line makes no sense, or help was asked for.
+    """
+    given = parser().parse_args(arguments)
+    problems: list[str] = []
+
+    def check(name: str, value: str, fault: str | None) -> str:
+        if fault is not None:
+            problems.append(f"`{name}` {fault}.")
+        return value
+
+    pattern, form = (_BY_DIGEST, "REGISTRY/NAME@sha256:…") if given.command == "deploy" else (_TAGGED, "NAME:TAG")
+    image = check("--image", given.image, _unlike(pattern, given.image, form))
+    target = getattr(given, "to", "")
+    if target:
+        check("--to", target, _unlike(_TAGGED, target, "REGISTRY/NAME:TAG, in lower case"))
+    project = getattr(given, "project", "sentry-mcp")
+    check("--project", project, _unlike(_PROJECT, project, "a name of lower-case letters, digits, - and _"))
+    revision = getattr(given, "revision", "").strip()
+    check("--revision", revision, None if revision == "" or revision.isdecimal() else "isn't a revision's number")
+    for file in getattr(given, "compose_file", ()):
+        check("--compose-file", str(file), None if file.is_file() else f"names no file: {file}")
+    environment = getattr(given, "environment", "").strip()
+    server = {name: environ[name] for name in (*SERVER_VARIABLES, PUBLISHED_PORT) if environ.get(name)}
+    if environment:
+        check("--environment", environment, _fault(checks.environment, environment))
+        server["PULUMI_ENVIRONMENT"] = environment
+    if given.command == "deploy" and not server.get(ACCESS_TOKEN):
+        problems.append(f"`{ACCESS_TOKEN}` is not set: the server asks its clients for it, and so does the check.")
+    check("--timeout", given.timeout, _fault(lambda text: str(checks.seconds(text, 3600)), given.timeout))
+    known_hosts, private_key = _ssh(environ, problems)
+    if problems:
+        raise InputError(problems)
+    return Settings(
+        command=given.command,
+        image=image,
+        timeout=float(given.timeout),
+        target=target,
+        project=project,
+        compose_files=(COMPOSE_FILE, *(file.resolve() for file in getattr(given, "compose_file", ()))),
+        revision=revision,
+        server=server,
+        docker=docker_environment(environ),
+        known_hosts=known_hosts,
+        private_key=private_key,
+    )
+
+
+def docker_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What Docker's commands see: how to reach the engine and the registries, and nothing of ours."""
+    ours = ("HOME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+    kept = {name: environ[name] for name in environ if name in ours or name.startswith(("DOCKER_", "BUILDX_"))}
+    return {**child_environment(environ), **{name: value for name, value in kept.items() if value}}
+
+
+def _ssh(environ: Mapping[str, str], problems: list[str]) -> tuple[str, SecretStr | None]:
+    """The host keys and our key, if the engine is reached by SSH."""
+    host = environ.get("DOCKER_HOST", "")
+    if not host.startswith(ssh.SCHEME):
+        return "", None
+    if not _SSH_HOST.fullmatch(host):
+        problems.append("`DOCKER_HOST` isn't of the form ssh://USER@HOST:PORT.")
+    hosts = ""
+    try:
+        hosts = ssh.known_hosts(environ.get(KNOWN_HOSTS, ""))
+    except ValueError as error:
+        problems.append(
+            f"`{KNOWN_HOSTS}` {error}. Put there what `ssh-keyscan HOST` prints, after you have compared it with "
+            "`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host itself."
+        )
+    key = environ.get(PRIVATE_KEY, "").strip()
+    try:
+        return hosts, SecretStr(checks.private_key(key)) if key else None
+    except ValueError as error:
+        problems.append(f"`{PRIVATE_KEY}` {error}.")
+        return hosts, None
+
+
+def _unlike(pattern: re.Pattern[str], value: str, form: str) -> str | None:
+    return None if pattern.fullmatch(value) else f"isn't of the form {form}"
+
+
+def _fault(check: Callable[[str], object], value: str) -> str | None:
+    """What a check says against a value; None if it passes."""
+    try:
+        check(value)
+    except ValueError as error:
+        return str(error)
+    return None

@@ -1,0 +1,76 @@
+"""Clients of the deployed server: one call, and one call after the other while something else goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import anyio
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a tool answered."""
+
+    result: CallToolResult
+    tools: tuple[str, ...]
+
+    @property
+    def content(self) -> Any:
+        """The structured answer; of a failed call nothing."""
+        assert not self.result.is_error, self.result.content
+        return self.result.structured_content
+
+
+def ask(url: str, token: str, tool: str, arguments: Mapping[str, object]) -> Answer:
+    """Connect with the SDK's client, list the tools and call one."""
+    return anyio.run(_ask, url, token, tool, dict(arguments))
+
+
+async def _ask(url: str, token: str, tool: str, arguments: dict[str, Any]) -> Answer:
+    http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=30)
+    with anyio.fail_after(60):
+        async with http, Client(streamable_http_client(f"{url}/mcp", http_client=http)) as client:
+            tools = tuple(tool.name for tool in (await client.list_tools()).tools)
+            return Answer(await client.call_tool(tool, arguments), tools)
+
+
+@dataclass
+class Caller:
+    """Calls a tool again and again from a thread of its own, ten times a second at most, and counts."""
+
+    url: str
+    token: str
+    done: int = 0
+    failures: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _called: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def calls(self) -> int:
+        return self.done + len(self.failures)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                ask(self.url, self.token, "whoami", {}).content  # noqa: B018 - fails for an error
+                self.done += 1
+            except BaseException as error:  # noqa: BLE001 - what failed is what is counted
+                self.failures.append(f"{type(error).__name__}: {error}")
+            if self._stop.wait(0.1):
+                return

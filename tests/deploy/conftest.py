@@ -1,0 +1,215 @@
+"""A registry, the built image, and hosts that it can be deployed to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import pytest
+import yaml
+
+from sandbox import Sandbox
+from tests.deploy import program
+from tests.deploy.clients import Answer, ask
+from tests.deploy.gateway import HOST_ENTRY, Gateway, inside
+from tests.deploy.images import Derived, Gate
+from tests.deploy.program import Result
+from tests.support import docker_engine
+from tests.support.docker_engine import ROOT, docker
+
+ENVIRONMENT = "scoobyjava-org/default/sophia-ai-production"
+SERVICE = "sentry-mcp"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Built:
+    """The image out of this tree, and what was said at its making."""
+
+    image: str
+    result: Result
+
+
+@pytest.fixture(scope="session")
+def built() -> Built:
+    """The image, built by the deploy program's own `build`."""
+    docker_engine.provide_base_images()
+    image = "sentry-mcp:test"
+    return Built(image, program.run("build", "--image", image))
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real registry on the loopback, where Docker needs no TLS."""
+    command = shutil.which("docker-registry")
+    if command is None:
+        pytest.skip("there is no docker-registry (Debian's package of that name)")
+    folder = tmp_path_factory.mktemp("registry")
+    address = f"127.0.0.1:{free_port()}"
+    settings = {
+        "version": 0.1,
+        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
+        "http": {"addr": address},
+    }
+    (folder / "config.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([command, "serve", folder / "config.yml"], stdout=log, stderr=log)
+    try:
+        transport = httpx2.HTTPTransport(retries=8)
+        with httpx2.Client(transport=transport, trust_env=False) as http:
+            assert http.get(f"http://{address}/v2/").status_code == 200, (folder / "log").read_text()
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def pushed(built: Built, registry: str) -> Result:
+    """The image in the registry, pushed by the deploy program."""
+    assert built.result.code == 0, built.result.log
+    return program.run("push", "--image", built.image, "--to", f"{registry}/ai-cherry/sentry-mcp:test")
+
+
+@pytest.fixture(scope="session")
+def derive(built: Built, registry: str) -> Derived:
+    assert built.result.code == 0, built.result.log
+    return Derived(built.image, registry)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    with Gate() as made:
+        yield made
+
+
+@dataclass
+class Host:
+    """Where the server is deployed: a Compose project of its own on this engine, and the services that it reaches."""
+
+    box: Sandbox
+    folder: Path
+    project: str = field(default_factory=lambda: f"sentry-mcp-test-{secrets.token_hex(4)}")
+    port: int = field(default_factory=free_port)
+    token: str = field(default_factory=lambda: secrets.token_hex(24))
+
+    def __post_init__(self) -> None:
+        # The shipped file names its container, which one machine can have once; and `localhost` is to lead here.
+        service = {"container_name": self.project, "extra_hosts": [HOST_ENTRY]}
+        self.overlay.write_text(yaml.safe_dump({"services": {SERVICE: service}}), encoding="utf-8")
+
+    @property
+    def overlay(self) -> Path:
+        return self.folder / "overlay.yml"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables of the person, or the job, that deploys."""
+        return {
+            "PULUMI_ACCESS_TOKEN": self.box.esc.token,
+            "PULUMI_BACKEND_URL": inside(self.box.esc.url),
+            "SENTRY_URL": inside(self.box.sentry.url),
+            "SENTRY_MCP_TOKEN": self.token,
+            "SENTRY_MCP_PUBLISHED_PORT": str(self.port),
+        }
+
+    @property
+    def secrets(self) -> list[str]:
+        return [self.box.esc.token, self.box.sentry.token, self.token]
+
+    def store(self, **values: str) -> None:
+        """Write a new revision of the ESC environment, secrets throughout."""
+        lines = [f"  {name}:\n    fn::secret: {value}\n" for name, value in values.items()]
+        self.box.esc.save(ENVIRONMENT, "values:\n" + "".join(lines))
+
+    def store_credentials(self, token: str) -> None:
+        slugs = {"SENTRY_ORGANIZATION_SLUG": self.box.sentry.organization}
+        self.store(SENTRY_API_TOKEN=token, **slugs, SENTRY_PROJECT_SLUG=self.box.sentry.project)
+
+    def deploy(self, image: str, *arguments: str, **environ: str) -> Result:
+        return self.begin(image, *arguments, **environ).finish()
+
+    def begin(self, image: str, *arguments: str, **environ: str) -> program.Process:
+        # The limit is for a machine that has other things to do as well.
+        options = ("--project", self.project, "--compose-file", str(self.overlay), "--timeout", "500")
+        return program.Process(("deploy", "--image", image, *options, *arguments), {**self.environ, **environ})
+
+    def compose(self, *arguments: str, image: str = "none", **environ: str) -> subprocess.CompletedProcess[str]:
+        """Compose itself, with the shipped file."""
+        files = ("--file", str(ROOT / "docker-compose.sentry.yml"), "--file", str(self.overlay))
+        variables = {**self.environ, "SENTRY_MCP_IMAGE": image, **environ}
+        return compose("--project-name", self.project, *files, *arguments, **variables)
+
+    def container(self, template: str) -> str:
+        """What Docker tells of the server's container; empty if there is none."""
+        return docker("container", "inspect", "--format", template, self.project, check=False).stdout.strip()
+
+    @property
+    def image(self) -> str:
+        return self.container("{{.Config.Image}}")
+
+    @property
+    def environment(self) -> list[str]:
+        """The variables of the server's container, those apart that are empty."""
+        variables: list[str] = json.loads(self.container("{{json .Config.Env}}"))
+        return [variable for variable in variables if not variable.endswith("=")]
+
+    def ask(self, tool: str = "whoami", **arguments: object) -> Answer:
+        return ask(self.url, self.token, tool, arguments)
+
+    def leftovers(self) -> list[str]:
+        """The containers of this host besides the server's."""
+        names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name={self.project}").stdout.split()
+        return [name for name in names if name != self.project]
+
+
+def compose(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Compose v5, which the development environment brings."""
+    command = shutil.which("docker-compose", path=str(Path(program.COMMAND[0]).parent))
+    if command is None:
+        pytest.skip("there is no docker-compose in the virtual environment")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "SENTRY_"))}
+    command_line = [command, *arguments]
+    return subprocess.run(
+        command_line, env={**kept, **environ}, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@contextlib.contextmanager
+def new_host() -> Iterator[Host]:
+    """A host with nothing deployed yet, and an ESC environment that holds Sentry's credentials."""
+    with Sandbox() as box, Gateway([box.esc.url, box.sentry.url]), tempfile.TemporaryDirectory() as folder:
+        box.esc.create(ENVIRONMENT)
+        host = Host(box, Path(folder))
+        host.store_credentials(box.sentry.token)
+        try:
+            yield host
+        finally:
+            for name in (*host.leftovers(), host.project):
+                docker("rm", "--force", "--volumes", name, check=False)
+            host.compose("down", "--remove-orphans", "--timeout", "0")
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with new_host() as made:
+        yield made

@@ -1,0 +1,79 @@
+"""The whole chain, once: from GitHub's secrets to an answer of the server.
+
+act runs the sync workflow, which stores the secrets in ESC and dispatches the deploy; the deploy program does with that
+dispatch what the deploy workflow's steps do; a client asks the server.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.conftest import ENVIRONMENT, Host, new_host
+from tests.deploy.program import Result
+from tests.support import docker_act, docker_leaks
+
+pytestmark = pytest.mark.docker
+
+REPOSITORY = "ai-cherry/sentry-esc-sync"
+
+
+@pytest.fixture(scope="module")
+def checkout(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of this tree; that the action's image could be built shows that its base images are there."""
+    folder = tmp_path_factory.mktemp("chain")
+    docker_act.check_out(folder)
+    return folder
+
+
+def sync(host: Host, checkout: Path) -> docker_act.Run:
+    """The sync workflow on schedule, with the secrets that the organisation keeps in GitHub."""
+    box = host.box
+    secrets = {
+        "SENTRY_DSN": box.sentry.dsn,
+        "SENTRY_API_TOKEN": box.sentry.token,
+        "PULUMI_ACCESS_TOKEN": box.esc.token,
+        "GITHUB_TOKEN": box.github.token,
+    }
+    variables = {
+        "SENTRY_ORGANIZATION_SLUG": box.sentry.organization,
+        "SENTRY_PROJECT_SLUG": box.sentry.project,
+        "PULUMI_BACKEND_URL": box.esc.url,
+        "SENTRY_URL": box.sentry.url,
+    }
+    environment = {"GITHUB_API_URL": box.github.url, "GITHUB_REPOSITORY": REPOSITORY}
+    return docker_act.run(
+        checkout,
+        "sync-sentry-secrets.yml",
+        "schedule",
+        secrets=secrets,
+        variables=variables,
+        environment=environment,
+    )
+
+
+def test_from_the_secrets_in_github_to_an_answer_of_the_server(checkout: Path, pushed: Result) -> None:
+    with new_host() as host:
+        host.box.esc.save(ENVIRONMENT, "values: {}\n")
+        host.box.github.add_repository(REPOSITORY)
+        names = ("environment", "revision", "image")
+        host.box.github.add_workflow(REPOSITORY, "deploy-sentry-mcp.yml", inputs=names)
+
+        synced = sync(host, checkout)
+        assert synced.code == 0, synced.text
+        [dispatch] = host.box.github.dispatches
+        revision = str(host.box.esc.revision(ENVIRONMENT))
+        assert dispatch.workflow == "deploy-sentry-mcp.yml"
+        assert dispatch.inputs == {"environment": ENVIRONMENT, "revision": revision}
+
+        asked = [f"--{name}={value}" for name, value in dispatch.inputs.items()]
+        deployed = host.deploy(pushed.outputs["image"], *asked)
+        assert deployed.code == 0, deployed.log
+        assert host.image == pushed.outputs["image"]
+        assert host.container('{{index .Config.Labels "sentry-mcp.esc-revision"}}') == revision
+        assert host.box.sentry.project in str(host.ask("get_project").content)
+        host.box.github.complete(dispatch.run_id)
+
+        told = synced.visible() + deployed.visible()
+        assert docker_leaks.held_by(told, [*host.secrets, host.box.github.token]) == []

@@ -1,0 +1,93 @@
+"""The deploy program's inputs: what is refused before anything is contacted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from deploy import settings
+from sophia_sync.errors import InputError
+
+DIGEST = f"registry.example:5000/ai-cherry/sentry-mcp@sha256:{'0' * 64}"
+HOST_KEY = "host.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPXDtLSg1ubtJ0hC2QcZ1gJt0b2O0bYwUQm2yM0D0w3C"
+ENVIRON = {"SENTRY_MCP_TOKEN": "a-token-of-the-server", "PATH": "/bin"}
+
+
+def problems(*arguments: str, environ: Mapping[str, str] = ENVIRON) -> str:
+    with pytest.raises(InputError) as caught:
+        settings.load(arguments, environ)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["sentry-mcp", "sentry-mcp:latest", DIGEST[:-1], DIGEST.replace("sha256", "md5"), DIGEST.upper(), f"-v{DIGEST} x"],
+)
+def test_deploys_by_digest_only(image: str) -> None:
+    assert "`--image` isn't of the form REGISTRY/NAME@sha256:…" in problems("deploy", f"--image={image}")
+
+
+def test_reads_what_a_deploy_needs() -> None:
+    arguments = ("deploy", "--image", DIGEST, "--environment", "acme/default/production", "--revision", "7")
+    loaded = settings.load(arguments, {**ENVIRON, "PULUMI_ORG": "acme", "SENTRY_DSN": "", "OTHER": "x"})
+    assert loaded.variables(DIGEST) == {
+        "PULUMI_ENVIRONMENT": "acme/default/production",
+        "PULUMI_ORG": "acme",
+        "SENTRY_MCP_ESC_REVISION": "7",
+        "SENTRY_MCP_IMAGE": DIGEST,
+        "SENTRY_MCP_TOKEN": "a-token-of-the-server",
+    }
+
+
+def test_what_a_dispatch_leaves_empty_counts_as_unset() -> None:
+    loaded = settings.load(("deploy", "--image", DIGEST, "--environment", "", "--revision", ""), ENVIRON)
+    assert "PULUMI_ENVIRONMENT" not in loaded.server
+    assert loaded.revision == ""
+
+
+def test_tells_all_problems_at_once() -> None:
+    said = problems("deploy", "--image=x", "--environment=nowhere", "--revision=two", "--timeout=0", environ={})
+    assert all(name in said for name in ("--image", "--environment", "--revision", "--timeout", "SENTRY_MCP_TOKEN"))
+
+
+@pytest.mark.parametrize("image", ["Upper:case", "-v", "a b", "name:tag:tag", "x@sha256:0"])
+def test_refuses_names_that_are_no_images(image: str) -> None:
+    assert "`--image`" in problems("build", f"--image={image}")
+
+
+class TestSsh:
+    environ: Mapping[str, str] = {**ENVIRON, "DOCKER_HOST": "ssh://deploy@host.example:2222"}
+
+    def test_host_keys_must_be_given(self) -> None:
+        said = problems("deploy", "--image", DIGEST, environ=self.environ)
+        assert "`DEPLOY_SSH_KNOWN_HOSTS` holds no host key" in said
+        assert "ssh-keyscan" in said
+
+    @pytest.mark.parametrize("hosts", ["host.example", "* ssh-ed25519 short", f"{HOST_KEY}\nStrictHostKeyChecking no"])
+    def test_they_must_be_host_keys(self, hosts: str) -> None:
+        environ = {**self.environ, "DEPLOY_SSH_KNOWN_HOSTS": hosts}
+        assert "is no host key" in problems("deploy", "--image", DIGEST, environ=environ)
+
+    @pytest.mark.parametrize("host", ["ssh://-oProxyCommand=x", "ssh://host/path", "ssh://user@host name", "ssh://"])
+    def test_the_host_must_be_one(self, host: str) -> None:
+        environ = {**self.environ, "DEPLOY_SSH_KNOWN_HOSTS": HOST_KEY, "DOCKER_HOST": host}
+        assert "`DOCKER_HOST` isn't of the form" in problems("deploy", "--image", DIGEST, environ=environ)
+
+    def test_the_key_must_be_one(self) -> None:
+        environ = {**self.environ, "DEPLOY_SSH_KNOWN_HOSTS": HOST_KEY, "DEPLOY_SSH_PRIVATE_KEY": "not-a-key-at-all"}
+        said = problems("deploy", "--image", DIGEST, environ=environ)
+        assert "`DEPLOY_SSH_PRIVATE_KEY` isn't a private key" in said
+        assert "not-a-key-at-all" not in said
+
+    def test_comments_among_the_host_keys_are_left_out(self) -> None:
+        environ = {**self.environ, "DEPLOY_SSH_KNOWN_HOSTS": f"# of the host\n\n{HOST_KEY}\r\n"}
+        loaded = settings.load(("deploy", "--image", DIGEST), environ)
+        assert (loaded.known_hosts, loaded.docker_host) == (f"{HOST_KEY}\n", self.environ["DOCKER_HOST"])
+
+
+def test_docker_sees_none_of_our_secrets() -> None:
+    environ = {**ENVIRON, "PULUMI_ACCESS_TOKEN": "pul-0", "DOCKER_CONFIG": "/d", "HOME": "/h", "GITHUB_TOKEN": "g"}
+    loaded = settings.load(("deploy", "--image", DIGEST), environ)
+    assert loaded.docker == {"PATH": "/bin", "DOCKER_CONFIG": "/d", "HOME": "/h"}
+    assert "a-token-of-the-server" not in repr(loaded)
