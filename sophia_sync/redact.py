@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
-import yaml
 from pydantic import SecretStr
+
+from sophia_sync.esc.definition import quoted
 
 REPLACEMENT = "***"
 # A shorter word occurs everywhere: hiding it would ruin every text and, by its places, still show it.
@@ -35,14 +36,13 @@ def _forms(piece: str) -> Iterable[str]:
         yield escaped
         yield escaped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     if not any("\ud800" <= character <= "\udfff" for character in piece):
-        yield yaml.dump(piece, Dumper=yaml.CSafeDumper, default_style='"', width=2**31 - 1).strip()[1:-1]
+        yield quoted(piece)[1:-1]
     yield from _base64(piece.encode("utf-8", "surrogatepass"))
 
 
 def _base64(data: bytes) -> Iterable[str]:
-    for shift in range(3):
-        # Characters that also hold bits of what stands before or after are left out: they vary.
-        first = -(-8 * shift // 6)
+    # Characters that also hold bits of what stands before or after are left out: they vary.
+    for shift, first in ((0, 0), (1, 2), (2, 3)):
         last = (shift + len(data)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             yield encode(b"\0" * shift + data).decode()[first:last]

@@ -11,7 +11,8 @@ mapping at the top, no aliases, `fn::secret` takes a string literal).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -72,10 +73,10 @@ class Change:
 
     def flow(self) -> str:
         """The value on one line, in a form that is right in block and in flow style."""
-        return f"{{{self.secret_call()}}}" if self.secret else _quoted(self.value.get_secret_value())
+        return f"{{{self.secret_call()}}}" if self.secret else quoted(self.value.get_secret_value())
 
     def secret_call(self) -> str:
-        return f"{SECRET_FUNCTION}: {_quoted(self.value.get_secret_value())}"
+        return f"{SECRET_FUNCTION}: {quoted(self.value.get_secret_value())}"
 
     def block(self, indent: str, newline: str) -> str:
         """The whole entry in block style, as ESC itself writes it, without a final line break."""
@@ -253,20 +254,18 @@ def parse(text: str) -> Document:
 
 def _refuse_duplicates(pairs: Iterable[_Pair], where: str) -> None:
     seen: set[str] = set()
-    for pair in pairs:
-        if pair.name is not None and pair.name in seen:
+    for name in (pair.name for pair in pairs if pair.name is not None):
+        if name in seen:
             raise DefinitionError(
-                f"A key stands twice in {where}: {pair.name!r}.",
+                f"A key stands twice in {where}: {name!r}.",
                 "Remove one of the two in the environment and run again.",
             )
-        seen.add(pair.name or "")
+        seen.add(name)
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """`value` as a double-quoted scalar on one line, in ASCII, by PyYAML's emitter."""
-    return str(
-        yaml.dump(value, Dumper=yaml.CSafeDumper, default_style='"', width=2**31 - 1, allow_unicode=False)
-    ).rstrip("\n")
+    return str(yaml.dump(value, Dumper=yaml.CSafeDumper, default_style='"', width=2**31 - 1))[:-1]
 
 
 # --- merge ---
@@ -298,38 +297,36 @@ def merge(document: Document, changes: Sequence[Change]) -> str:
         for edit in _replace(document, existing[change.key], change)
     ]
     added = [change for change in changes if change.key not in existing]
-    ways = [_append, _prepend] if added else [None]
-    refusal: DefinitionError | None = None
-    for way in ways:
-        edits = [*replaced, way(document, added)] if way else replaced
-        text = document.bom + _splice(document.text, edits)
-        try:
+    *others, last = (document.bom + _splice(document.text, [*replaced, *way]) for way in _additions(document, added))
+    for text in others:
+        with suppress(DefinitionError):
             prove(document, text, changes)
-        except DefinitionError as error:
-            refusal = refusal or error
-        else:
             return text
-    assert refusal is not None  # noqa: S101 - every way ended in the one or the other
-    raise refusal
+    prove(document, last, changes)
+    return last
 
 
 def _splice(text: str, edits: Iterable[_Edit]) -> str:
-    parts = []
-    at = 0
-    for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
-        parts += [text[at : edit.start], edit.text]
-        at = edit.end
-    return "".join([*parts, text[at:]])
+    """Make the edits, the last first, so that the places of the others stay what they are. Those at the same place
+    keep their order.
+    """
+    for edit in sorted(edits, key=lambda edit: (edit.start, edit.end))[::-1]:
+        text = text[: edit.start] + edit.text + text[edit.end :]
+    return text
 
 
-def _leaf_end(document: Document, first: int, after: int) -> int:
-    """Where the last character of the node [first, after) ends.
+def _insert(at: int, text: str) -> _Edit:
+    return _Edit(at, at, text)
+
+
+def _leaf_end(document: Document, after: int) -> int:
+    """Where the last character of the node that ends before `after` in the event stream ends.
 
     A block collection's own end mark lies after the comments that follow it, so its last leaf counts; a block
     scalar's lies after the blank lines that follow it.
     """
     at = after - 1
-    while at > first and document.start(at) == document.end(at) and _scalar(document.node(at)) is None:
+    while document.start(at) == document.end(at) and _scalar(document.node(at)) is None:
         at -= 1
     event = document.node(at)
     if isinstance(event, ScalarEvent) and event.style in ("|", ">"):
@@ -337,11 +334,8 @@ def _leaf_end(document: Document, first: int, after: int) -> int:
     return document.end(at)
 
 
-def _line_start(text: str, at: int) -> int:
-    return max(text.rfind("\n", 0, at), text.rfind("\r", 0, at)) + 1
-
-
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
+_COLON = re.compile(r"[ \t]*:")  # after a key
 
 
 def _line_end(text: str, at: int) -> int:
@@ -349,34 +343,39 @@ def _line_end(text: str, at: int) -> int:
     return found.start() if found else len(text)
 
 
+def _without_lines(text: str, start: int, end: int) -> _Edit:
+    """Take out the lines from that of `start` to that of `end`, with the line break before them."""
+    line_start = start - len(_LINE_BREAK.split(text[:start])[-1])
+    return _Edit(len(text[:line_start].removesuffix("\n").removesuffix("\r")), _line_end(text, end), "")
+
+
 def _replace(document: Document, pair: _Pair, change: Change) -> list[_Edit]:
     """Exchange the value of an existing key."""
     text = document.text
-    key_end = document.end(pair.key)
-    start, end = document.start(pair.value), _leaf_end(document, pair.value, pair.after)
-    found = re.compile(r"[ \t]*:").match(text, key_end)
-    colon = found.end() if found else None
-    if start == end:  # nothing stands there
-        at, value = (colon, f" {change.flow()}") if colon else (key_end, f": {change.flow()}")
-        return [_Edit(at, at, value)]
-    gap = text[colon:start] if colon else ""
-    in_block = not getattr(document.node(document.values or 0), "flow_style", False)
-    if not in_block or not _LINE_BREAK.search(gap):
+    start, end = document.start(pair.value), _leaf_end(document, pair.after)
+    if start == end:
+        return [_fill(document, pair, change.flow())]
+    found = _COLON.match(text, document.end(pair.key))
+    colon = found.end() if found else start  # a key after a question mark has its colon on another line
+    gap = text[colon:start]
+    if _flow(document, document.values) or not _LINE_BREAK.search(gap):
         return [_Edit(start, end, change.flow())]
     value_node = document.node(pair.value)
     if change.secret and isinstance(value_node, MappingStartEvent) and not value_node.flow_style:
         return [_Edit(start, end, change.secret_call())]
-    assert colon is not None  # noqa: S101 - there is a gap only after a colon
     if not gap.strip():
         return [_Edit(colon, end, f" {change.flow()}")]
     # Comments stand between the key and its value: they stay, the value moves up to its key.
-    line_end = _line_end(text, end)
-    if text[end:line_end].strip():
-        old = _Edit(start, end, "")
-    else:
-        rest = _LINE_BREAK.match(text, line_end)
-        old = _Edit(_line_start(text, start), rest.end() if rest else line_end, "")
-    return [_Edit(colon, colon, f" {change.flow()}"), old]
+    alone = not text[end : _line_end(text, end)].strip()
+    old = _without_lines(text, start, end) if alone else _Edit(start, end, "")
+    return [_insert(colon, f" {change.flow()}"), old]
+
+
+def _fill(document: Document, pair: _Pair, value: str) -> _Edit:
+    """Give a key that holds nothing, perhaps not even a colon, a value."""
+    key_end = document.end(pair.key)
+    found = _COLON.match(document.text, key_end)
+    return _insert(found.end(), f" {value}") if found else _insert(key_end, f": {value}")
 
 
 def _entries(changes: Sequence[Change], indent: str, newline: str) -> str:
@@ -387,12 +386,23 @@ def _flow_entries(changes: Sequence[Change]) -> str:
     return ", ".join(f"{change.key}: {change.flow()}" for change in changes)
 
 
+def _additions(document: Document, changes: Sequence[Change]) -> Iterator[list[_Edit]]:
+    """The ways to add new keys, the best first."""
+    if not changes:
+        yield []
+        return
+    yield [_append(document, changes)]
+    at = document.values if document.value_pairs else document.root
+    if at is not None and not _flow(document, at):
+        yield [_prepend(document, at, changes)]
+
+
 def _append(document: Document, changes: Sequence[Change]) -> _Edit:
     """Add new keys at the end of `values:`, making that where there is none."""
     text, newline = document.text, document.newline
     if document.root is None:
         lead = newline if text and not text.endswith(("\n", "\r")) else ""
-        return _Edit(len(text), len(text), f"{lead}values:{newline}{_entries(changes, '  ', newline)}{newline}")
+        return _insert(len(text), f"{lead}values:{newline}{_entries(changes, '  ', newline)}{newline}")
     if document.values is None:
         if _flow(document, document.root):
             return _into_flow(document, document.root, f"values: {{{_flow_entries(changes)}}}")
@@ -410,24 +420,20 @@ def _append(document: Document, changes: Sequence[Change]) -> _Edit:
     return _into_null(document, changes)
 
 
-def _prepend(document: Document, changes: Sequence[Change]) -> _Edit:
-    """Add new keys before all others, where the end won't do."""
-    newline = document.newline
-    pairs = document.value_pairs or document.root_pairs
-    at = document.values if document.value_pairs else document.root
-    if at is None or not pairs or _flow(document, at):
-        return _append(document, changes)
-    indent = _indent(document, at)
+def _prepend(document: Document, at: int, changes: Sequence[Change]) -> _Edit:
+    """Add new keys before all others in the block mapping `at`, where the end won't do."""
+    newline, indent = document.newline, _indent(document, at)
     if document.value_pairs:
-        block = _entries(changes, indent, newline)
+        pairs, block = document.value_pairs, _entries(changes, indent, newline)
     else:
+        pairs = document.root_pairs
         block = f"{indent}values:{newline}{_entries(changes, indent + '  ', newline)}"
-    start = document.start(pairs[0].key)
-    return _Edit(start, start, block.removeprefix(indent) + newline + indent)
+    return _insert(document.start(pairs[0].key), block.removeprefix(indent) + newline + indent)
 
 
-def _flow(document: Document, at: int) -> bool:
-    event = document.node(at)
+def _flow(document: Document, at: int | None) -> bool:
+    """Whether there is a flow mapping."""
+    event = document.node(at) if at is not None else None
     return isinstance(event, MappingStartEvent) and bool(event.flow_style)
 
 
@@ -441,36 +447,31 @@ def _indent(document: Document, mapping: int) -> str:
 def _into_flow(document: Document, mapping: int, entries: str) -> _Edit:
     at = document.end(mapping)  # the start event of a flow mapping ends after its brace
     more = "" if isinstance(document.node(mapping + 1), MappingEndEvent) else ", "
-    return _Edit(at, at, entries + more)
+    return _insert(at, entries + more)
 
 
 def _below(document: Document, pair: _Pair, block: str) -> _Edit:
     """Put `block` on the lines after the one on which `pair` ends."""
-    text, newline = document.text, document.newline
-    leaf = max(at for at in range(pair.key, pair.after) if isinstance(document.node(at), NodeEvent))
+    newline = document.newline
+    leaf = next(at for at in reversed(range(pair.after)) if isinstance(document.node(at), NodeEvent))
     event = document.node(leaf)
     if isinstance(event, ScalarEvent) and event.style in ("|", ">") and event.value.endswith("\n\n"):
         # The blank lines that end this block scalar belong to its value (`|+`): stay behind them.
-        at = document.end(leaf)
-        if text[:at].endswith(("\n", "\r")):
-            return _Edit(at, at, block + newline)
-        return _Edit(at, at, newline + block)
-    at = _line_end(text, _leaf_end(document, pair.value, pair.after))
-    return _Edit(at, at, newline + block)
+        return _insert(document.end(leaf), block + newline)
+    return _insert(_line_end(document.text, _leaf_end(document, pair.after)), newline + block)
 
 
 def _into_null(document: Document, changes: Sequence[Change]) -> _Edit:
     """Give a `values:` that holds nothing its first keys."""
     pair = next(pair for pair in document.root_pairs if pair.name == "values")
-    start, end = document.start(pair.value), document.end(pair.value)
-    if _scalar(document.node(pair.value)) or _flow(document, document.root or 0):
-        found = re.compile(r"[ \t]*:").match(document.text, document.end(pair.key))
-        if start == end and found:
-            start = end = found.end()
-        return _Edit(start, end, (" " if start == end else "") + f"{{{_flow_entries(changes)}}}")
-    at = _line_end(document.text, end)
+    entries = f"{{{_flow_entries(changes)}}}"
+    end = document.end(pair.value)
+    if _scalar(document.node(pair.value)):  # `null` or `~`
+        return _Edit(document.start(pair.value), end, entries)
+    if _flow(document, document.root):
+        return _fill(document, pair, entries)
     indent = " " * (document.column(pair.key) + 2)
-    return _Edit(at, at, document.newline + _entries(changes, indent, document.newline))
+    return _insert(_line_end(document.text, end), document.newline + _entries(changes, indent, document.newline))
 
 
 # --- restore ---
@@ -499,14 +500,14 @@ def restore(now: Document, before: Document, sent: Document, keys: Sequence[str]
             if pair.name in keys
         ]
         text = now.bom + _splice(now.text, edits)
-    _prove_restored(now, before, text, keys)
+    prove_restored(now, before, text, keys)
     return text
 
 
 def _outside(document: Document, keys: Sequence[str]) -> str:
     """The text without the values of `keys`."""
     edits = [
-        _Edit(document.end(pair.key), _leaf_end(document, pair.value, pair.after), "")
+        _Edit(document.end(pair.key), _leaf_end(document, pair.after), "")
         for pair in document.value_pairs
         if pair.name in keys
     ]
@@ -514,34 +515,40 @@ def _outside(document: Document, keys: Sequence[str]) -> str:
 
 
 def _put_back(now: Document, pair: _Pair, before: Document, was: _Pair) -> _Edit:
-    value = before.text[before.end(was.key) : _leaf_end(before, was.value, was.after)]
-    return _Edit(now.end(pair.key), max(now.end(pair.key), _leaf_end(now, pair.value, pair.after)), value)
+    value = before.text[before.end(was.key) : _leaf_end(before, was.after)]
+    return _Edit(now.end(pair.key), max(now.end(pair.key), _leaf_end(now, pair.after)), value)
 
 
 def _remove(document: Document, pair: _Pair) -> _Edit:
     """Take an entry out: its lines in a block mapping, itself and one comma in a flow mapping."""
     text = document.text
-    start, end = document.start(pair.key), _leaf_end(document, pair.value, pair.after)
-    if not _flow(document, document.values or 0):
-        line_end = _line_end(text, end)
-        line_break = _LINE_BREAK.match(text, line_end)
-        return _Edit(_line_start(text, start), line_break.end() if line_break else line_end, "")
+    start, end = document.start(pair.key), _leaf_end(document, pair.after)
+    if not _flow(document, document.values):
+        return _without_lines(text, start, end)
     comma = re.compile(r"\s*,\s*").match(text, end)
     return _Edit(start, comma.end() if comma else end, "")
 
 
-def _prove_restored(now: Document, before: Document, text: str, keys: Sequence[str]) -> None:
+def prove_restored(now: Document, before: Document, text: str, keys: Sequence[str]) -> None:
+    """Prove that `text` is `now` with exactly `keys` as they are in `before`.
+
+    Raises:
+        DefinitionError: It is not, or it can't be parsed; it must not be sent.
+    """
     ours = set(keys)
-    try:
-        new = parse(text)
-        restored = _foreign(new, ours) == _foreign(now, ours) and _entries_of(new, ours) == _entries_of(before, ours)
-    except DefinitionError:
-        restored = False
-    if not restored:
+    new = _parsed(text)
+    if new is None or _foreign(new, ours) != _foreign(now, ours) or _entries_of(new, ours) != _entries_of(before, ours):
         raise DefinitionError(
             "Our keys can't be set back without changing something else in the definition.",
             "Set them back by hand from the environment's revision history.",
         )
+
+
+def _parsed(text: str) -> Document | None:
+    try:
+        return parse(text)
+    except DefinitionError:
+        return None
 
 
 def _entries_of(document: Document, keys: set[str]) -> dict[str | None, list[tuple[object, ...]]]:
@@ -562,12 +569,8 @@ def prove(old: Document, text: str, changes: Sequence[Change]) -> None:
         DefinitionError: It is not, or it can't be parsed; it must not be sent.
     """
     ours = {change.key for change in changes}
-    try:
-        new = parse(text)
-        rest_is_equal = new.bom == old.bom and _foreign(new, ours) == _foreign(old, ours)
-    except DefinitionError:
-        rest_is_equal = False
-    if not rest_is_equal or _rebound(old, ours):
+    new = _parsed(text)
+    if new is None or new.bom != old.bom or _foreign(new, ours) != _foreign(old, ours) or _rebound(old, ours):
         raise DefinitionError(
             "Our keys can't be changed in this definition without changing something else in it.",
             "Move the keys of this sync to lines of their own directly under `values:`, or remove them there "
@@ -590,7 +593,7 @@ def _is_exactly(document: Document, pair: _Pair, change: Change) -> bool:
         if _scalar(nodes[1]) != SECRET_FUNCTION:
             return False
         nodes = nodes[2:3]
-    if len(nodes) != 1 or not isinstance(nodes[0], ScalarEvent):
+    if not isinstance(nodes[0], ScalarEvent):
         return False
     return nodes[0].style == '"' and nodes[0].tag is None and nodes[0].value == change.value.get_secret_value()
 
@@ -620,7 +623,7 @@ def _foreign(document: Document, ours: set[str]) -> list[tuple[object, ...]]:
             signatures += map(_signature, document.events[pair.key : pair.after])
     others = [pair for pair in document.value_pairs if pair.name not in ours]
     container = document.node(document.values) if document.values is not None else None
-    signatures.append(("values", getattr(container, "anchor", None), getattr(container, "tag", None)))
+    signatures.append((getattr(container, "anchor", None), getattr(container, "tag", None)))
     if others and container is not None:
         signatures.append(_signature(container))
     for pair in others:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from sophia_sync.errors import DefinitionError
-from sophia_sync.esc.definition import Change, HeldKind, merge, parse, prove, restore
+from sophia_sync.esc.definition import Change, HeldKind, merge, parse, prove, prove_restored, restore
 from tests.support.examples import examples
 from tests.support.merges import check_corruption, check_merge, check_restore
 
@@ -19,6 +19,25 @@ DSN = Change("SENTRY_DSN", SecretStr("https://k@h.example/1"), secret=True)
 SLUG = Change("SENTRY_PROJECT_SLUG", SecretStr("0123"), secret=False)
 BLOCK = '  SENTRY_DSN:\n    fn::secret: "https://k@h.example/1"\n  SENTRY_PROJECT_SLUG: "0123"\n'
 FLOW = 'SENTRY_DSN: {fn::secret: "https://k@h.example/1"}, SENTRY_PROJECT_SLUG: "0123"'
+
+
+REPAIR = "Repair it with `pulumi env edit` or in the Pulumi console, then run again."
+NO_MAPPING = (
+    "The environment's definition isn't a mapping. "
+    "A definition has `imports:` and `values:` at its top; repair it and run again."
+)
+NO_VALUES = "`values:` in the environment's definition isn't a mapping. Repair it and run again."
+ONE_OF_TWO = "Remove one of the two in the environment and run again."
+NOT_ALONE = (
+    "Our keys can't be changed in this definition without changing something else in it. "
+    "Move the keys of this sync to lines of their own directly under `values:`, or remove them there once, "
+    "and run again."
+)
+NOT_SET = "SENTRY_DSN can't be set in this definition. Remove SENTRY_DSN from the environment once, and run again."
+NOT_SET_BACK = (
+    "Our keys can't be set back without changing something else in the definition. "
+    "Set them back by hand from the environment's revision history."
+)
 
 
 def merged(text: str, *changes: Change) -> str:
@@ -62,24 +81,36 @@ class TestHeld:
         assert parse(text).held() == {}
 
     @pytest.mark.parametrize(
-        ("text", "words"),
+        ("text", "refusal"),
         [
-            ("a: [", "isn't valid YAML (line "),
-            ("values:\n\ta: 1\n", "isn't valid YAML (line 2"),
-            ("a: \x01", "isn't valid YAML"),
-            ("- a\n", "isn't a mapping"),
-            ("values: [a]\n", "`values:` in the environment's definition isn't a mapping"),
-            ("values: text\n", "`values:` in the environment's definition isn't a mapping"),
-            ("a: 1\n---\nb: 2\n", "more than one YAML document"),
-            ("values: {a: 1, 'a': 2}\n", "A key stands twice in `values:`: 'a'"),
-            ("values: {}\nvalues: {}\n", "A key stands twice in the definition: 'values'"),
+            ("a: [", f"The environment's definition isn't valid YAML (line 2, column 1). {REPAIR}"),
+            ("values:\n  b: 1\n c: 2\n", f"The environment's definition isn't valid YAML (line 3, column 2). {REPAIR}"),
+            ("a: \x01", f"The environment's definition isn't valid YAML. {REPAIR}"),
+            ("- a\n", NO_MAPPING),
+            ("~", NO_MAPPING),
+            ('""', NO_MAPPING),
+            ("values: [a]\n", NO_VALUES),
+            ("values: text\n", NO_VALUES),
+            ("values: !!str\n", NO_VALUES),
+            (
+                "a: 1\n---\nb: 2\n",
+                "The definition holds more than one YAML document; ESC uses only the first. "
+                "Remove what follows the second '---' in the environment and run again.",
+            ),
+            ("values: {a: 1, 'a': 2}\n", f"A key stands twice in `values:`: 'a'. {ONE_OF_TWO}"),
+            ("values: {}\nvalues: {}\n", f"A key stands twice in the definition: 'values'. {ONE_OF_TWO}"),
         ],
     )
-    def test_refused(self, text: str, words: str) -> None:
+    def test_refused(self, text: str, refusal: str) -> None:
         with pytest.raises(DefinitionError) as error:
             parse(text)
-        assert words in error.value.what
-        assert error.value.todo
+        assert str(error.value) == refusal
+
+    def test_keys_that_are_collections_are_nobodys_twin(self) -> None:
+        assert list(parse('values: {[a]: 1, {b: c}: 2, "": 3}\n').held()) == [""]
+
+    def test_a_tab_between_tokens_is_white_space_as_for_esc(self) -> None:
+        assert list(parse("values: {\tA: 1,\n\tB: 2}\n").held()) == ["A", "B"]
 
 
 class TestMerge:
@@ -114,6 +145,15 @@ class TestMerge:
                 "values: !!map\n    A: 1\n" + BLOCK.replace("\n  ", "\n    ").replace("  S", "    S", 1),
             ),
             ("\ufeffvalues:\n", "\ufeffvalues:\n" + BLOCK),
+            ("# head\r", "# head\rvalues:\n" + BLOCK),
+            ("values:\n  A: >+\n    x\n\n\n# end\n", "values:\n  A: >+\n    x\n\n\n" + BLOCK + "# end\n"),
+            ("values:\n  A: |+\n    x\n\n    ", "values:\n  A: |+\n    x\n\n" + BLOCK + "    "),
+            ("values:\n  A: |\n    x\n\n# end\n", "values:\n  A: |\n    x\n" + BLOCK + "\n# end\n"),
+            ("values:\n  ? A\n  : 1\n", "values:\n  ? A\n  : 1\n" + BLOCK),
+            ("values:\n  A:\n    b:\n", "values:\n  A:\n    b:\n" + BLOCK),
+            ("{values, imports: [a]}", f"{{values: {{{FLOW}}}, imports: [a]}}"),
+            ("{values: }", f"{{values: {{{FLOW}}} }}"),
+            ("{? values, imports: [a]}", f"{{? values: {{{FLOW}}}, imports: [a]}}"),
         ],
     )
     def test_new_keys(self, before: str, after: str) -> None:
@@ -138,7 +178,16 @@ class TestMerge:
                 '  SENTRY_DSN: {fn::secret: "V"} # a\n  # b\n  # c\n  A: 1\n',
             ),
             ("  SENTRY_DSN: # a\n  - 1 # b\n", '  SENTRY_DSN: {fn::secret: "V"} # a\n   # b\n'),
-            ("  SENTRY_DSN: # a\n  - 1", '  SENTRY_DSN: {fn::secret: "V"} # a\n'),
+            ("  SENTRY_DSN: # a\r\n  - 1\r\n  A: 1", '  SENTRY_DSN: {fn::secret: "V"} # a\r\n  A: 1'),
+            ("  SENTRY_DSN: # a\r  - 1\r  A: 1", '  SENTRY_DSN: {fn::secret: "V"} # a\r  A: 1'),
+            ("  SENTRY_DSN:\n    a:\n  A: 1\n", '  SENTRY_DSN:\n    fn::secret: "V"\n  A: 1\n'),
+            ("  SENTRY_DSN: >\n    x\n\n\n  A: 1\n", '  SENTRY_DSN: {fn::secret: "V"}\n\n\n  A: 1\n'),
+            ("  SENTRY_DSN: >\n    x\n   \n  A: 1\n", '  SENTRY_DSN: {fn::secret: "V"}\n   \n  A: 1\n'),
+            ("  SENTRY_DSN: !!str\n  A: 1\n", '  SENTRY_DSN: {fn::secret: "V"}\n  A: 1\n'),
+            ("  A: &a 1\n  SENTRY_DSN: x\n  B: *a\n", '  A: &a 1\n  SENTRY_DSN: {fn::secret: "V"}\n  B: *a\n'),
+            ("  A: &a 1\n  SENTRY_DSN: *a\n", '  A: &a 1\n  SENTRY_DSN: {fn::secret: "V"}\n'),
+            ("  SENTRY_DSN: [&a x, *a]\n", '  SENTRY_DSN: {fn::secret: "V"}\n'),
+            ("  SENTRY_DSN: # a\n  - 1", '  SENTRY_DSN: {fn::secret: "V"} # a'),
             ("  SENTRY_DSN:\n  A: 1\n", '  SENTRY_DSN: {fn::secret: "V"}\n  A: 1\n'),
             ("  SENTRY_DSN: # a\n", '  SENTRY_DSN: {fn::secret: "V"} # a\n'),
             ("  SENTRY_DSN: &a x\n", '  SENTRY_DSN: {fn::secret: "V"}\n'),
@@ -167,17 +216,34 @@ class TestMerge:
         before = "values:\n  SENTRY_PROJECT_SLUG:\n    fn::secret:\n      ciphertext: a\n  A: 1\n"
         assert merged(before, SLUG) == 'values:\n  SENTRY_PROJECT_SLUG: "0123"\n  A: 1\n'
 
+    def test_a_key_that_stood_alone_and_new_keys_after_it(self) -> None:
+        assert merged("values:\n  SENTRY_DSN: # a\n  # b\n  - 1\n") == (
+            'values:\n  SENTRY_DSN: {fn::secret: "https://k@h.example/1"} # a\n  # b\n  SENTRY_PROJECT_SLUG: "0123"\n'
+        )
+        assert merged("values:\n  SENTRY_DSN:\n") == (
+            'values:\n  SENTRY_DSN: {fn::secret: "https://k@h.example/1"}\n  SENTRY_PROJECT_SLUG: "0123"\n'
+        )
+
     @pytest.mark.parametrize(
         "text",
         [
             "values:\n  SENTRY_DSN: &a x\n  OTHER: *a\n",  # the anchor would go, the alias would stay
             "values:\n  A: &a y\n  SENTRY_DSN: &a x\n  OTHER: *a\n",  # the alias would mean something else
-            "values: {}\n...\n# a second document would begin here\n" + "---\n",
+            "{values: {SENTRY_DSN: &a x, OTHER: *a}}",
+            "values:\n  # no place is left for a key\n  ? [A]\n  : |+\n   x",
         ],
     )
     def test_refuses_what_would_change_something_else(self, text: str) -> None:
-        with pytest.raises(DefinitionError):
-            merged(text, DSN)
+        with pytest.raises(DefinitionError) as error:
+            merged(text)
+        assert str(error.value) == NOT_ALONE
+
+    @pytest.mark.parametrize("secret", [True, False])
+    def test_a_long_value_stays_on_one_line_in_ascii(self, secret: bool) -> None:
+        words = "ein Wört " * 200 + "\U0001f511"
+        line = "ein W\\xF6rt " * 200 + "\\U0001F511"
+        after = merged("", Change("K", SecretStr(words), secret))
+        assert after == ("values:\n  K:\n    fn::secret: " if secret else "values:\n  K: ") + f'"{line}"\n'
 
     def test_a_thousand_keys(self) -> None:
         text = "values:\n" + "".join(f"  K{n}: {{fn::secret: v{n}}} # c\n" for n in range(1000))
@@ -209,6 +275,9 @@ class TestProof:
             pytest.param("\ufeffimports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {S}\n  B: two\n", id="another mark"),
             pytest.param("imports: [x]\nvalues: &v\n  A: 1\n  SENTRY_DSN: {S}\n  B: two\n", id="an anchor"),
             pytest.param("imports: [x]\nvalues: {A: 1, SENTRY_DSN: {S}, B: two}\n", id="another style"),
+            pytest.param("{imports: [x], values: {A: 1, SENTRY_DSN: {S}, B: two}}\n", id="another style of all"),
+            pytest.param("!!map\nimports: [x]\nvalues:\n  A: 1\n  SENTRY_DSN: {S}\n  B: two\n", id="a tag on all"),
+            pytest.param("imports: {x}\nvalues:\n  A: 1\n  SENTRY_DSN: {S}\n  B: two\n", id="a foreign kind differs"),
             pytest.param("imports: [x\n", id="not YAML"),
         ],
     )
@@ -223,8 +292,38 @@ class TestProof:
         }
         for name, form in forms.items():
             new = new.replace(name, form)
-        with pytest.raises(DefinitionError):
+        with pytest.raises(DefinitionError) as error:
             prove(parse(self.OLD), new, [DSN])
+        assert str(error.value) in (NOT_ALONE, NOT_SET)
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("values: &v {}\n", "values: {{S}}\n"),
+            ("values: !!map {}\n", "values: {{S}}\n"),
+            ("values: {}\n", "values: !!map {{S}}\n"),
+            ("values: &v {}\n", "values: &w {{S}}\n"),
+            ("values: {}\nimports: [a]\n", "{values: {{S}}, imports: [a]}\n"),
+            ("values:\n  A: []\n", "values:\n  A: {}\n  {S}\n"),
+            ("values:\n  A: [[]]\n", "values:\n  A: [{}]\n  {S}\n"),
+            ("values:\n  A: &a x\n  B: *a\n", "values:\n  A: &a x\n  B: x\n  {S}\n"),
+            ("values:\n  A: &a x\n  B: &b x\n  C: *a\n", "values:\n  A: &a x\n  B: &b x\n  C: *b\n  {S}\n"),
+            ("--- # x\nvalues: {}\n", "%YAML 1.1\n---\nvalues: {{S}}\n"),
+            ("--- # x\nvalues: {}\n", "%TAG !e! tag:e,2000:\n---\nvalues: {{S}}\n"),
+            ("\ufeffvalues: {}\n", "values: {{S}}\n"),
+        ],
+    )
+    def test_refuses_another_rest(self, old: str, new: str) -> None:
+        new = new.replace("{S}", 'SENTRY_DSN: {fn::secret: "https://k@h.example/1"}')
+        with pytest.raises(DefinitionError) as error:
+            prove(parse(old), new, [DSN])
+        assert str(error.value) == NOT_ALONE
+
+    @pytest.mark.parametrize("other", ['"https://k@h.example/1"', '{fn::secret: "W"}', "{fn::secret: {a: b}}", "[a]"])
+    def test_names_the_key_that_is_not_as_it_was_asked_for(self, other: str) -> None:
+        with pytest.raises(DefinitionError) as error:
+            prove(parse(""), f"values: {{SENTRY_DSN: {other}}}\n", [DSN])
+        assert str(error.value) == NOT_SET
 
     def test_accepts_what_merge_makes(self) -> None:
         prove(parse(self.OLD), merged(self.OLD, DSN), [DSN])
@@ -306,7 +405,7 @@ class TestRestore:
             ("values: {A: 1}", "values: {A: 2, SENTRY_DSN: {fn::secret: {ciphertext: n}}}", "values: {A: 2, }"),
             ("values: {}", "values: {SENTRY_DSN: {fn::secret: {ciphertext: n}}, A: 2}", "values: {A: 2}"),
             ("", "values:\n  SENTRY_DSN: {fn::secret: {ciphertext: n}}\n  A: 2\n", "values:\n  A: 2\n"),
-            ("", "values:\n  A: 2\n  SENTRY_DSN: {fn::secret: {ciphertext: n}}", "values:\n  A: 2\n"),
+            ("", "values:\n  A: 2\n  SENTRY_DSN: {fn::secret: {ciphertext: n}}", "values:\n  A: 2"),
             (
                 "values:\n  SENTRY_DSN: |+\n    x\n\n  A: 1\n",
                 'values:\n  SENTRY_DSN: {fn::secret: {ciphertext: n}}\n\n  A: "1"\n',
@@ -318,5 +417,28 @@ class TestRestore:
         assert self.restored(before, now, "SENTRY_DSN") == after
 
     def test_refuses_what_it_can_not_prove(self) -> None:
-        with pytest.raises(DefinitionError, match="can't be set back"):
+        with pytest.raises(DefinitionError) as error:
             self.restored(self.BEFORE, "values: {SENTRY_DSN: {fn::secret: {ciphertext: n}}, A: 2}", "SENTRY_DSN")
+        assert str(error.value) == NOT_SET_BACK
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            pytest.param("values:\n  SENTRY_DSN: new\n  A: 2\n", id="ours is not set back"),
+            pytest.param("values:\n  SENTRY_DSN: 'old'\n  A: 2\n", id="ours has another style"),
+            pytest.param("values:\n  SENTRY_DSN: older\n  A: 2\n", id="ours is something else"),
+            pytest.param("values:\n  A: 2\n", id="ours is gone"),
+            pytest.param("values:\n  SENTRY_DSN: old\n  SENTRY_PROJECT_SLUG: a\n  A: 2\n", id="ours is still there"),
+            pytest.param("values:\n  SENTRY_DSN: old\n  A: 1\n", id="another's change is lost"),
+            pytest.param("values:\n  SENTRY_DSN: old\n", id="another's key is lost"),
+            pytest.param("values: [\n", id="not YAML"),
+        ],
+    )
+    def test_the_proof_refuses(self, text: str) -> None:
+        now = parse("values:\n  SENTRY_DSN: new\n  SENTRY_PROJECT_SLUG: a\n  A: 2\n")
+        before = parse("values:\n  SENTRY_DSN: old\n  A: 1\n")
+        keys = ["SENTRY_DSN", "SENTRY_PROJECT_SLUG"]
+        prove_restored(now, before, "values:\n  SENTRY_DSN: old\n  A: 2\n", keys)
+        with pytest.raises(DefinitionError) as error:
+            prove_restored(now, before, text, keys)
+        assert str(error.value) == NOT_SET_BACK
