@@ -13,6 +13,10 @@ from hypothesis import HealthCheck, settings
 from tests.support import docker_engine
 from tools import pulumi_cli
 
+# Machines are busy at times: an example may take as long as it takes.
+settings.register_profile("suite", settings(), deadline=None)
+settings.load_profile("suite")
+
 # For `make mutants`: few examples, the same for every mutant, run again and again in one process.
 settings.register_profile(
     "mutants",
