@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -92,8 +92,6 @@ class Sync:
         try:
             return retrying(self._pulumi.deadline, may_pass)(self._attempt, dry_run=dry_run)
         except EscError as error:
-            if self._written is None:
-                raise
             raise type(error)(f"{error.what} {self.state}", error.todo) from None
 
     def _attempt(self, *, dry_run: bool) -> Synced:
@@ -150,10 +148,10 @@ class Sync:
 
     def _verify(self, sent: _Sent) -> None:
         """Prove by one CLI call that ESC holds every key, with its exact value, encrypted or plain as it should be."""
-        wrong = _differing(self._bundle, read(self._pulumi, self._environment))
+        wrong = _differing(self._bundle, self._read_back())
         if not wrong:
             return
-        ours = read(self._pulumi, self._environment, str(self.revision))
+        ours = self._read_back(str(self.revision))
         wrong_in_ours = _differing(self._bundle, ours)
         if not wrong_in_ours:
             raise VerificationError(
@@ -175,6 +173,12 @@ class Sync:
             "Nothing was deployed. See the environment's history, and run again.",
         )
 
+    def _read_back(self, version: str = "") -> dict[str, Held]:
+        held = read(self._pulumi, self._environment, version)
+        if not held:  # there are our keys at least: the CLI shows nothing of what can't be evaluated any more
+            raise TransientError("ESC can't evaluate this environment any more.", _CAN_NOT_EVALUATE)
+        return held
+
     def _roll_back(self, sent: _Sent, ours: Mapping[str, Held]) -> str:
         """Set our keys back to exactly what they were, safe against other writers; tells how that went."""
 
@@ -183,24 +187,30 @@ class Sync:
                 definition.parse(stored), definition.parse(sent.before), definition.parse(sent.text), sent.keys
             )
 
-        def attempt() -> int:
+        def attempt() -> int | None:
             now = read(self._pulumi, self._environment)
-            if any(not _equal(now.get(key), ours.get(key)) for key in sent.keys):
-                raise EscError("somebody else has changed them since", "")
+            if _same_entries(now, sent.held, sent.keys):
+                return None  # by an attempt whose answer was lost
+            if not _same_entries(now, ours, sent.keys):
+                raise EscError("somebody else has changed them since.", "")
             return self._pulumi.edit(self._environment, change)
 
         def may_pass(error: BaseException) -> bool:
             return isinstance(error, ConflictError | TransientError)
 
+        self.state = f"Revision {self.revision} was saved and is wrong; whether our keys were set back isn't known."
         try:
             revision = retrying(self._pulumi.deadline, may_pass)(attempt)
             now = read(self._pulumi, self._environment)
         except EscError as error:
             self.state = f"Revision {self.revision} was saved, is wrong, and could not be set back."
             return f"Our keys could not be set back to revision {(self.revision or 1) - 1}: {error}".strip()
-        restored = all(_equal(now.get(key), sent.held.get(key)) for key in sent.keys)
-        self.state = f"Our keys were set back to what they were, in revision {revision}."
-        return self.state if restored else f"Our keys were set back in revision {revision}, and still differ."
+        where = "" if revision is None else f", in revision {revision}"
+        if not _same_entries(now, sent.held, sent.keys):
+            self.state = f"Our keys were set back{where}, and still differ."
+        else:
+            self.state = f"Our keys were set back to what they were{where}."
+        return self.state
 
 
 @dataclass
@@ -221,16 +231,17 @@ def _as_planned(stored: str, held: Mapping[str, Held], bundle: Bundle) -> defini
         # Either somebody filled an empty environment just now, or the CLI shows nothing of it for ever.
         raise ConflictError(
             "ESC can't evaluate this environment, so what it holds can't be compared.",
-            "Nothing was changed. `pulumi env open` shows what is wrong with its definition (an import that is "
-            "gone, a reference to nothing, a secret with `${` in it); repair that and run again.",
+            _CAN_NOT_EVALUATE,
         )
     if any(not _agree(held.get(key), now.get(key)) for key in bundle.keys):
-        raise ConflictError(
-            "The environment was changed between our read and our write.", "Nothing was changed; run again."
-        )
+        raise ConflictError("The environment was changed between our read and our write.", "Run again.")
     return document
 
 
+_CAN_NOT_EVALUATE = (
+    "`pulumi env open` shows what is wrong with its definition (an import that is gone, a reference to nothing, a "
+    "secret with `${` in it); repair that and run again."
+)
 _ABSENT = Held(HeldKind.ABSENT)
 
 
@@ -242,6 +253,10 @@ def _agree(read: Held | None, stored: Held | None) -> bool:
     if read.value is not None and not read.value.get_secret_value() and stored.kind is HeldKind.OTHER:
         return True  # the CLI shows a key without a value in flow style as ''
     return _equal(read, stored)
+
+
+def _same_entries(left: Mapping[str, Held], right: Mapping[str, Held], keys: Iterable[str]) -> bool:
+    return all(_equal(left.get(key), right.get(key)) for key in keys)
 
 
 def _equal(left: Held | None, right: Held | None) -> bool:

@@ -172,7 +172,7 @@ class Pulumi:
             if editor_would_cut(new):
                 raise DefinitionError(
                     "The definition has a line '---', at which the Pulumi CLI's editor would cut it off.",
-                    "Nothing was changed. YAML doesn't need that line at the top of a definition: remove it in the "
+                    "YAML doesn't need that line at the top of a definition: remove it in the "
                     "Pulumi console and run again.",
                 )
             data = new.encode()
@@ -187,7 +187,7 @@ class Pulumi:
         if finished.code == 0:
             raise DefinitionError(
                 f"ESC refused the new definition of {environment}: {self._last_line(finished.stderr)}",
-                "Nothing was changed. Check the environment with `pulumi env get`: its definition must be free of "
+                "Check the environment with `pulumi env get`: its definition must be free of "
                 "errors before and after the sync.",
             )
         raise self._failure(f"write {environment}", finished)
