@@ -137,9 +137,12 @@ class Place:
         box: Local services that were started.
         folder: An empty folder.
         inputs: Inputs besides those of a complete sync with a deploy; an empty value takes one away.
+        is_new: Whether the environment and the repository are still to be made.
     """
 
-    def __init__(self, box: Sandbox, folder: Path, inputs: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, box: Sandbox, folder: Path, inputs: Mapping[str, str] | None = None, *, is_new: bool = True
+    ) -> None:
         self.box = box
         self.folder = folder
         self.canaries = {
@@ -156,7 +159,8 @@ class Place:
         self._inputs = self._complete() | dict(inputs or {})
         for name in ("home", "tmp"):
             (folder / name).mkdir(parents=True)
-        self._prepare()
+        if is_new:
+            self._prepare()
         self.before = box.esc.definition(ENVIRONMENT)
 
     def _complete(self) -> dict[str, str]:
