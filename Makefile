@@ -16,7 +16,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cli run test faults lint format lock image clean
+.PHONY: help setup cli run test faults fuzz mutants lint format lock image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,18 @@ test: setup ## the whole suite (REQUIRE_ALL=1: nothing may be skipped; COV=1: wi
 faults: setup ## every request of a sync with every fault: shows what each leads to, and writes docs/faults.md
 	@$(PY) -m tests.faults
 
+# The tests under tests/fuzz with many more cases than the suite gives them; make fuzz CASES=10000
+CASES ?= 1000000
+fuzz: $(VENV)/.complete ## a million random merges, and arbitrary inputs (CASES=… for another number)
+	@CASES=$(CASES) $(PY) -m pytest --capture=no tests/fuzz $(ARGS)
+
+mutants: $(VENV)/.mutmut ## mutation tests of plan, merge, proof and redactor: the score, and what survives
+	@$(PY) -m tools.mutants
+
+$(VENV)/.mutmut: $(VENV)/.complete requirements/mutants.txt
+	@$(PY) -m tools.packages requirements/mutants.txt
+	@touch $@
+
 lint: $(VENV)/.complete ## all linters and the type checker
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -63,10 +75,11 @@ lock: $(VENV)/.complete ## write requirements/*.txt anew from pyproject.toml (UP
 	$(UV_COMPILE) pyproject.toml --extra backend --extra mcp --extra sandbox --extra dev \
 		--constraints requirements/mcp.txt --output-file requirements/dev.txt
 	$(UV_COMPILE) requirements/go.in --output-file requirements/go.txt
+	$(UV_COMPILE) requirements/mutants.in --constraints requirements/dev.txt --output-file requirements/mutants.txt
 	$(UV_COMPILE) requirements/bugsink.in --output-file requirements/bugsink.txt
 
 image: ## build the image (IMAGE=name:tag)
 	docker build --tag $(IMAGE) .
 
 clean: ## remove what was made, downloads and the virtual environment included
-	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build mutants *.egg-info
