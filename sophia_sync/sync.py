@@ -92,7 +92,23 @@ class Sync:
         try:
             return retrying(self._pulumi.deadline, may_pass)(self._attempt, dry_run=dry_run)
         except EscError as error:
+            found = self._find_lost_write()
+            if found is not None:
+                return found
             raise type(error)(f"{error.what} {self.state}", error.todo) from None
+
+    def _find_lost_write(self) -> Synced | None:
+        """After the last try: find out by reading whether a write whose answer was lost went through."""
+        if self._written is None or self.revision is not None:
+            return None
+        try:
+            plan = make_plan(self._bundle, read(self._pulumi, self._environment))
+        except EscError:
+            return None
+        if not plan.changed_keys:
+            return self._settled(plan)
+        self.state = "Nothing was saved, as a read after the last try shows."
+        return None
 
     def _attempt(self, *, dry_run: bool) -> Synced:
         held = read(self._pulumi, self._environment)

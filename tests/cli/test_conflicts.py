@@ -143,3 +143,24 @@ class TestReadBack:
         assert "somebody else" in ran.annotations[0]
         assert action.values["SENTRY_PROJECT_SLUG"] == "theirs"
         assert box.github.requests == []
+
+
+class TestAWriteWhoseAnswersAreLost:
+    def test_to_the_last_one_which_went_through(self, action: Action, box: Sandbox, definition_request: str) -> None:
+        action.create("values:\n  A: 1\n")
+        box.esc.fail(f"PATCH {definition_request}", status=503, times=4)
+        box.esc.fail(f"PATCH {definition_request}", status=503, times=None, after=True)
+        ran = action.run()
+        assert (ran.code, ran.annotations) == (0, [])
+        assert action.values == {"A": 1, **RIGHT}
+
+    def test_and_none_went_through(self, action: Action, box: Sandbox, definition_request: str) -> None:
+        action.create("values:\n  A: 1\n")
+        before = action.stored
+        box.esc.fail(f"PATCH {definition_request}", status=503, times=None)
+        ran = action.run()
+        assert ran.code == 4
+        assert len(ran.annotations) == 1
+        assert "[503]" in ran.annotations[0]
+        assert "Nothing was saved, as a read after the last try shows." in ran.annotations[0]
+        assert action.stored == before

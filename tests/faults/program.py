@@ -338,7 +338,7 @@ def untruths(errors: Iterable[str], state: str, revisions: int) -> Iterable[str]
         revisions: How many of ours are new.
     """
     for error in errors:
-        says_nothing = re.search(r"[Nn]othing was (written|changed)", error)
+        says_nothing = re.search(r"[Nn]othing was (written|changed|saved)", error)
         says_saved = re.search(r"[Rr]evision (\d+ )?was saved(?! isn't known)", error)
         if (says_nothing and state != "old") or (says_saved and state != "new"):
             yield f"ESC holds {state}, and the annotation says: {error}"
