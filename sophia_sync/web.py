@@ -159,11 +159,11 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _headers_of(error: BaseException) -> Mapping[str, str]:
-    return error.response.headers if isinstance(error, HTTPError) else {}
+    return error.response.headers if isinstance(error, HTTPError) and error.response is not None else {}
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, HTTPError):
+    if isinstance(error, HTTPError) and error.response is not None:
         return f"answers HTTP {error.response.status_code}"
     reasons = {
         Timeout: "gives no answer in time",

@@ -27,6 +27,7 @@ from sandbox.sentry import Issue, Sentry
 from tests.mcp.support import Values, call, refused, tools
 
 TOKEN = "mcp-0123456789abcdef"
+JSON = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -71,8 +72,8 @@ async def connected(url: str, token: str | None = None, **options: Any) -> Async
 
 def initialize(url: str, **options: Any) -> requests.Response:
     """What a client says first, by hand."""
-    headers = {"Accept": "application/json, text/event-stream", **options.pop("headers", {})}
-    return requests.post(f"{url}/mcp", json=INITIALIZE, headers=headers, timeout=9, **options)
+    headers = JSON | options.pop("headers", {})
+    return requests.post(f"{url}/mcp", data=json.dumps(INITIALIZE), headers=headers, timeout=9, **options)
 
 
 @pytest.mark.anyio
@@ -94,8 +95,8 @@ async def test_a_restart_loses_no_client(settings: Settings, values: Values, sen
         answer = initialize(first)
         assert "mcp-session-id" not in answer.headers
         ask = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
-        headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-06-18"}
-        listed = requests.post(f"{second}/mcp", json=ask, headers=headers, timeout=9)
+        headers = JSON | {"MCP-Protocol-Version": "2025-06-18"}
+        listed = requests.post(f"{second}/mcp", data=json.dumps(ask), headers=headers, timeout=9)
         assert len(listed.json()["result"]["tools"]) == 16
 
 
