@@ -10,17 +10,17 @@ from typing import TypeVar
 from tools import pulumi_cli
 
 WORKERS = 14
-"""Each is a program, three services and now and then a CLI."""
+"""For runs that mostly wait. Each is a program, three services and now and then a CLI."""
 
 T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")
 
 
 @contextlib.contextmanager
-def begun(run: Callable[[T], R], cases: Iterable[T]) -> Iterator[dict[T, Future[R]]]:
-    """Run all the cases, in their order, as many at a time as the machine bears."""
+def begun(run: Callable[[T], R], cases: Iterable[T], workers: int = WORKERS) -> Iterator[dict[T, Future[R]]]:
+    """Run all the cases, in their order, so many at a time."""
     pulumi_cli.ensure()
-    with ThreadPoolExecutor(WORKERS, "case") as pool:
+    with ThreadPoolExecutor(workers, "case") as pool:
         try:
             yield {case: pool.submit(run, case) for case in cases}
         finally:

@@ -21,6 +21,9 @@ from tests.support.docker_step import Job
 
 pytestmark = pytest.mark.pulumi
 
+# None of these runs waits: more at a time would only make each of them slower, and they have 5 seconds to end.
+WORKERS = 5
+
 Case = tuple[Moment, signal.Signals]
 SIGTERMS = [(moment, signal.SIGTERM) for moment in (*MOMENTS, *SILENCES)]
 SIGINTS = [(moment, signal.SIGINT) for moment in MOMENTS[::9]]
@@ -36,7 +39,9 @@ def killed(request: pytest.FixtureRequest, pulumi: Path) -> Iterator[Mapping[Cas
     """The runs that were selected, all begun."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     cases = [item.callspec.params["killed_at"] for item in items if "killed_at" in getattr(item, "fixturenames", ())]
-    with begun(lambda case: moments.end(*case), [case for case in cases if isinstance(case, tuple)]) as futures:
+    with begun(
+        lambda case: moments.end(*case), [case for case in cases if isinstance(case, tuple)], WORKERS
+    ) as futures:
         yield futures
 
 

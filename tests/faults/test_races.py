@@ -112,7 +112,7 @@ class TestManyAtOnce:
                 )
 
         def sometimes() -> None:
-            if next(requests) % 7 == 0:
+            if next(requests) % 4 == 0:
                 change()
 
         before = box.esc.definition(ENVIRONMENT)
