@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 import anyio
 import httpx2
-from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
-from mcp_types import TextContent
 from pydantic import SecretStr
 
 from sophia_sync.process import Deadline
@@ -79,6 +76,10 @@ def ask(url: str, token: SecretStr, deadline: Deadline) -> Answers:
 
 
 async def _ask(url: str, token: SecretStr, seconds: float) -> Answers:
+    from mcp import Client  # noqa: PLC0415 - a second and more, which only a deploy has to spend
+    from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
+    from mcp_types import TextContent  # noqa: PLC0415
+
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
     http = httpx2.AsyncClient(headers=headers, trust_env=False, timeout=seconds)
     with anyio.fail_after(seconds):

@@ -86,6 +86,13 @@ class Docker:
         if self.attempt("image", "inspect", image) is None:
             self.run("pull", "--quiet", image)
 
+    def forget(self, name: str, keep: Sequence[str | None]) -> None:
+        """Drop the images of a registry's repository from the engine's machine, except some, and those in use."""
+        form = "{{.Repository}}@{{.Digest}}"
+        listed = self.attempt("image", "ls", "--digests", "--format", form, name) or ""
+        for image in {*listed.split()} - {*keep, f"{name}@<none>"}:
+            self.attempt("image", "rm", image)
+
     def inspect(self, container: str) -> Container | None:
         """A container by name or id; None if there is none."""
         answer = self.attempt("container", "inspect", container)

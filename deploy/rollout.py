@@ -69,7 +69,10 @@ class Rollout:
             for name in SECRET_VARIABLES:
                 self.docker.redact.add(SecretStr(former.environment.get(name, "") if former else ""))
             self.try_beside()
-            return self.replace(former)
+            deployed = self.replace(former)
+            # Every deploy leaves an image there; the last two are enough, and the registry has them all.
+            self.docker.forget(image.partition("@")[0], keep=(deployed.image, deployed.former))
+            return deployed
 
     def try_beside(self) -> None:
         """See that a container with everything as it will be works, under another port."""
@@ -95,7 +98,9 @@ class Rollout:
         except (CheckError, SyncError) as error:
             raise self.back(former, str(error)) from None
         except Interrupted as by:
-            self.back(former, f"{by} ended the deploy.")
+            outcome = self.back(former, f"{by} ended the deploy.")
+            if isinstance(outcome, DownError):
+                raise outcome from None
             raise
         changed = former is None or former.id != container.id
         return Deployed(container.image, former.image if former else None, changed, answers)

@@ -121,7 +121,8 @@ def main(arguments: Sequence[str] | None = None, stream: TextIO | None = None) -
         except SyncError as error:
             return _fail(runner, error)
         except Interrupted as by:
-            ended = EndedBySignalError(f"{by} ended the run.", "What ran before runs again.", by.signal_number)
+            todo = "What ran before was left alone or brought back: see the lines above. Run again."
+            ended = EndedBySignalError(f"{by} ended the run.", todo, by.signal_number)
             return _fail(runner, ended)
         except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
             runner.line(traceback.format_exc())

@@ -22,7 +22,7 @@ from sandbox import Sandbox
 from tests.deploy import program
 from tests.deploy.clients import Answer, ask
 from tests.deploy.gateway import HOST_ENTRY, Gateway, inside
-from tests.deploy.images import Derived, Gate
+from tests.deploy.images import Derived, Gate, drop_images
 from tests.deploy.program import Result
 from tests.support import docker_engine
 from tests.support.docker_engine import ROOT, docker
@@ -77,6 +77,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+        drop_images(address)
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,7 @@ def test_a_registry_that_is_not_there_is_told(built: Built, registry: str) -> No
     assert result.code == 4
     assert re.search("`docker push .*` failed", result.error)
     assert result.outputs == {}
+    docker("image", "rm", "127.0.0.1:1/ai-cherry/sentry-mcp:test")
 
 
 def test_an_image_that_is_not_there_is_told(registry: str) -> None:

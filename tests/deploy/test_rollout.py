@@ -11,7 +11,7 @@ import pytest
 from tests.deploy import program
 from tests.deploy.clients import Caller
 from tests.deploy.conftest import ENVIRONMENT, Host, new_host
-from tests.deploy.images import Derived, Gate
+from tests.deploy.images import Derived, Gate, by_digest
 from tests.deploy.program import Result
 from tests.support import docker_leaks
 from tests.support.docker_engine import docker
@@ -127,6 +127,7 @@ def test_a_new_version_takes_the_place(host: Host, good: str, derive: Derived, r
         during = caller.calls, len(caller.failures)
     assert result.code == 0, result.log
     assert (host.image, result.outputs["former-image"]) == (new, good)
+    assert by_digest(new.partition("@")[0]) == {new, good}, "the machine keeps no others"
     tell(record_property, "a deploy of a new version", during)
     assert host.ask().content
 
