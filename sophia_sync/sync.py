@@ -76,6 +76,7 @@ class Sync:
         self._bundle = bundle
         self._before_write = before_write
         self._written: Plan | None = None  # sent to ESC, perhaps saved, not yet verified
+        self._held: Mapping[str, Held] = {}  # what the environment held when that was sent
         self._complete = False  # write every key, also those that seem unchanged
 
     def run(self, *, dry_run: bool) -> Synced:
@@ -102,12 +103,14 @@ class Sync:
         if self._written is None or self.revision is not None:
             return None
         try:
-            plan = make_plan(self._bundle, read(self._pulumi, self._environment))
+            held = read(self._pulumi, self._environment)
         except EscError:
             return None
+        plan = make_plan(self._bundle, held)
         if not plan.changed_keys:
             return self._settled(plan)
-        self.state = "Nothing was saved, as a read after the last try shows."
+        if _same_entries(held, self._held, self._bundle.keys):
+            self.state = "Nothing was saved, as a read after the last try shows."
         return None
 
     def _attempt(self, *, dry_run: bool) -> Synced:
@@ -145,7 +148,7 @@ class Sync:
             sent.before = stored
             sent.text = definition.merge(_as_planned(stored, held, self._bundle), changes)
             # From here on the CLI may save it, whatever becomes of us.
-            self._written, self.revision = plan, None
+            self._written, self._held, self.revision = plan, held, None
             self.state = "Whether the new revision was saved isn't known; the next run finds out."
             return sent.text
 

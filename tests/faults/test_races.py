@@ -192,6 +192,21 @@ class TestLostAnswers:
         assert without_ours(box.esc.definition(ENVIRONMENT)) == f"{without_ours(place.before)}  theirs: 1\n"
         assert [revision.author for revision in box.esc.revisions(ENVIRONMENT)][-2:] == ["sandbox", "somebody-else"]
 
+    def test_writes_that_went_through_and_were_superseded_are_not_denied(self, place: Place, box: Sandbox) -> None:
+        numbers = itertools.count()
+        box.esc.fail(WRITE, kind="close", after=True, times=None)
+        box.esc.after(
+            WRITE,
+            lambda: saved(box, entry("SENTRY_API_TOKEN", f"theirs-{next(numbers)}", secret=True)),
+            times=None,
+        )
+        ended = place.run()
+        assert ended.code == 4, ended.told
+        assert "Whether the new revision was saved isn't known" in ended.errors[0]
+        assert ours(box) == place.wanted | {"SENTRY_API_TOKEN": f"theirs-{next(numbers) - 1}"}
+        assert without_ours(box.esc.definition(ENVIRONMENT)) == without_ours(place.before)
+        assert box.github.requests == []
+
 
 DIAGNOSED = {"code": 400, "message": "Bad Request", "diagnostics": [{"summary": "unknown import"}]}
 CORRUPTIONS = {
