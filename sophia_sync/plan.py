@@ -43,7 +43,7 @@ class Plan:
 
 def same(left: str, right: str) -> bool:
     """Compare two values in time that doesn't depend on where they differ."""
-    return hmac.compare_digest(left.encode("utf-8", "surrogatepass"), right.encode("utf-8", "surrogatepass"))
+    return hmac.compare_digest(left.encode(errors="surrogatepass"), right.encode(errors="surrogatepass"))
 
 
 def _action(entry: Entry, held: Held) -> Action:

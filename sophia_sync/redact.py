@@ -37,7 +37,7 @@ def _forms(piece: str) -> Iterable[str]:
         yield escaped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     if not any("\ud800" <= character <= "\udfff" for character in piece):
         yield quoted(piece)[1:-1]
-    yield from _base64(piece.encode("utf-8", "surrogatepass"))
+    yield from _base64(piece.encode(errors="surrogatepass"))
 
 
 def _base64(data: bytes) -> Iterable[str]:

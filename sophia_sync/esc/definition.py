@@ -587,15 +587,16 @@ def prove(old: Document, text: str, changes: Sequence[Change]) -> None:
 
 def _is_exactly(document: Document, pair: _Pair, change: Change) -> bool:
     nodes = document.events[pair.value : pair.after]
+    node = nodes[0]
     if change.secret:
         if len(nodes) != 4 or not isinstance(nodes[0], MappingStartEvent) or nodes[0].tag is not None:
             return False
         if _scalar(nodes[1]) != SECRET_FUNCTION:
             return False
-        nodes = nodes[2:3]
-    if not isinstance(nodes[0], ScalarEvent):
+        node = nodes[2]
+    if not isinstance(node, ScalarEvent) or node.style != '"' or node.tag is not None:
         return False
-    return nodes[0].style == '"' and nodes[0].tag is None and nodes[0].value == change.value.get_secret_value()
+    return node.value == change.value.get_secret_value()
 
 
 def _signature(event: Event) -> tuple[object, ...]:

@@ -95,6 +95,12 @@ class TestEveryFormIsGone:
         certain = encoded[-(-len(before) * 8 // 6) : (len(before) + len(data)) * 8 // 6]
         assert certain not in redacted(f"token: {encoded}.", secret)
 
+    @pytest.mark.parametrize(("before", "left"), [(b"", ""), (b"a", "YX"), (b"ab", "YWJ"), (b"abc", "YWJj")])
+    def test_of_base64_to_its_first_character(self, before: bytes, left: str) -> None:
+        encoded = base64.b64encode(before + b"token-17").decode()
+        certain = (len(before) + len(b"token-17")) * 8 // 6
+        assert redacted(encoded, "token-17") == f"{left}***{encoded[certain:]}"
+
     @settings(max_examples=examples(200), deadline=None)
     @given(lines=st.lists(SECRETS, min_size=2, max_size=4), newline=st.sampled_from(["\n", "\r\n"]), before=TEXTS)
     def test_of_each_line_of_a_secret(self, lines: list[str], newline: str, before: str) -> None:
@@ -116,6 +122,8 @@ class TestEveryFormIsGone:
     def test_of_secrets_that_overlap_in_a_text(self) -> None:
         assert redacted("<abcdefgh>", "abcdef", "defgh") == "<***>"
         assert redacted("<ababab>", "abab") == "<***>"
+        assert redacted("<aaaaa>", "aaaa") == "<***>"
+        assert redacted("<token-17token-17>", "token-17") == "<******>"
 
     def test_of_a_secret_that_holds_another(self) -> None:
         dsn = "https://0a1b2c3d@sentry.example/1"
