@@ -10,4 +10,7 @@ for _number in (signal.SIGINT, signal.SIGTERM):
 from sophia_sync.app import main  # noqa: E402 - imports take a while
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    for _number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(_number, signal.SIG_IGN)  # it is over, and its outcome reported: let it end with that
+    sys.exit(code)

@@ -152,7 +152,7 @@ class Run:
             self.runner.warning(f"{error} The sync itself is complete.")
 
     def deploy(self, settings: Settings, synced: Synced, pulumi: Pulumi) -> None:
-        """Dispatch the deploy, wait for it if asked to, and mark in ESC what it deployed (for `deploy: changed`)."""
+        """Dispatch the deploy, mark in ESC what it deploys (for `deploy: changed`), and wait for it if asked to."""
         target = deploy.target_of(settings)
         revision = synced.revision
         if revision is None and deploy.needs_revision(settings.deploy_inputs):
@@ -166,17 +166,16 @@ class Run:
             self.outcome = replace(self.outcome, deployed=deployed)
             where = deployed.run_url or f"{target.repository} on {deployed.ref}"
             self.runner.line(f"Deploy dispatched: {target.workflow}, {where}")
+            if settings.deploy is DeployWhen.CHANGED:
+                self.mark(synced, pulumi, target.mark)
             if settings.deploy_wait:
                 interrupts.limit(0)
                 with self.runner.group("Wait for the deploy"):
                     deployed = dispatcher.wait(deployed, Deadline(settings.deploy_timeout), self.runner.line)
                 self.outcome = replace(self.outcome, deployed=deployed)
                 deploy.check_conclusion(deployed.conclusion, deployed.run_url)
-                pulumi = replace(pulumi, deadline=Deadline(settings.timeout))  # the wait is not part of it
         finally:
             dispatcher.close()
-        if settings.deploy is DeployWhen.CHANGED:  # a deploy that is known to have failed is none: it runs again
-            self.mark(synced, pulumi, target.mark)
 
     def mark(self, synced: Synced, pulumi: Pulumi, name: str) -> None:
         try:

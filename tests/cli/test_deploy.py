@@ -149,15 +149,3 @@ class TestWaiting:
         assert ran.outputs["deploy-conclusion"] == "failure"
         assert f"/runs/{box.github.dispatches[0].run_id}" in ran.annotations[0]
         assert ran.outputs["result"] == "synced"
-
-    def test_a_run_that_failed_is_deployed_again(self, action: Action, box: Sandbox) -> None:
-        action.create()
-        try:
-            box.github.run_script = ["completed/failure"]
-            assert action.run(deploy="changed", deploy_wait="true").code == 6
-            box.github.run_script = ["completed/success"]
-            assert action.run(deploy="changed", deploy_wait="true").code == 0
-            assert action.run(deploy="changed", deploy_wait="true").code == 0
-        finally:
-            box.github.run_script = []
-        assert len(box.github.dispatches) == 2
