@@ -6,16 +6,17 @@ import argparse
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from sophia_sync import __version__, deploy, interrupts, report
+from sophia_sync import __version__, deploy, environments, interrupts, report
 from sophia_sync.bundle import Bundle, make_bundle
 from sophia_sync.commands import Runner
 from sophia_sync.dispatch import Dispatcher
+from sophia_sync.environments import Ended, Environment, side_by_side
 from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SyncError
 from sophia_sync.esc.cli import Pulumi, private_folder
 from sophia_sync.inputs import (
@@ -32,7 +33,7 @@ from sophia_sync.interrupts import Interrupted
 from sophia_sync.process import Beside, Deadline
 from sophia_sync.redact import Redactor
 from sophia_sync.report import Outcome
-from sophia_sync.sync import Sync, Synced, set_tag
+from sophia_sync.sync import Result
 
 if TYPE_CHECKING:
     from sophia_sync import preflight
@@ -46,7 +47,7 @@ class Run:
         self.redact = redact
         self.context = context
         self.outcome = Outcome()
-        self.sync: Sync | None = None
+        self.environments: list[Environment] = []
         self.deploy_state = ""  # for a person, as `Sync.state`
 
     def failure(self) -> SyncError | None:
@@ -69,22 +70,21 @@ class Run:
             self.runner.hide(secret)
         for warning in warnings:
             self.runner.warning(warning)
-        self.outcome = replace(self.outcome, environment=settings.esc_environment)
+        self.outcome = Outcome(tuple(Ended(name) for name in settings.esc_environment))
         bundle = make_bundle(settings)
         deadline = Deadline(settings.timeout)
         interrupts.limit(settings.timeout + 1)  # what has its own limit ends before and tells more
-        check_credentials = self.preflight(settings, deadline)
+        heed_preflight = self.preflight(settings, deadline)
         with private_folder() as home:
-            pulumi = self.sign_in(settings, home, deadline)
-            synced = self.synchronise(settings, bundle, pulumi, check_credentials)
-            self.tag(settings, synced, pulumi)
-            if deploy.is_due(settings, synced, bundle, pulumi, self.runner.line):
-                self.deploy(settings, synced, pulumi)
+            signed_in = self.sign_in(settings, home, deadline)
+            self.synchronise(settings, bundle, signed_in, heed_preflight)
+            if deploy.is_due(settings, self.outcome.synced, self.environments, bundle, self.runner.line):
+                self.deploy(settings, deadline)
 
-    def preflight(self, settings: Settings, deadline: Deadline) -> Callable[[], None]:
+    def preflight(self, settings: Settings, deadline: Deadline) -> Callable[[], list[str]]:
         """Ask Sentry about the new credentials while ESC is read; what is returned waits for the answer, heeds it."""
         if settings.preflight is PreflightMode.OFF:
-            return lambda: None
+            return list
 
         def ask() -> preflight.Verdict:
             from sophia_sync import preflight  # noqa: PLC0415 - it brings `requests`: 0.2 s that pass beside the CLI
@@ -100,65 +100,84 @@ class Run:
 
         verdict = Beside(ask)
 
-        @cache
-        def check_credentials() -> None:
+        def heed() -> list[str]:
+            try:
+                found = verdict.result(deadline, grace=deadline.seconds)
+            except TimeoutError:
+                raise EscError("The run was ended before Sentry answered.", "Run again.") from None
             from sophia_sync import preflight  # noqa: PLC0415
 
-            for warning in preflight.heed(verdict.result(), settings.preflight):
-                self.runner.warning(warning)
+            return preflight.heed(found, settings.preflight)
 
-        return check_credentials
+        return heed
 
-    def sign_in(self, settings: Settings, home: Path, deadline: Deadline) -> Pulumi:
-        """The Pulumi CLI, signed in for this run alone."""
-        access_token = settings.pulumi_access_token
-        if access_token is None:
-            from sophia_sync import signin  # noqa: PLC0415 - it brings `requests`, which costs 0.2 s
+    def sign_in(self, settings: Settings, home: Path, deadline: Deadline) -> dict[str, Pulumi]:
+        """The Pulumi CLI, signed in for this run alone, for each organisation."""
+        signed_in = {}
+        for organization in dict.fromkeys(name.partition("/")[0] for name in settings.esc_environment):
+            access_token = settings.pulumi_access_token
+            if access_token is None:
+                from sophia_sync import signin  # noqa: PLC0415 - it brings `requests`, which costs 0.2 s
 
-            access_token = signin.access_token(settings, self.context, deadline, self.runner.hide)
-        pulumi = Pulumi(
-            home=home,
-            cloud_url=settings.pulumi_cloud_url,
-            access_token=access_token,
-            environ=child_environment(),
-            deadline=deadline,
-            redact=self.redact,
-        )
-        pulumi.prepare(settings.esc_environment.partition("/")[0])
-        return pulumi
+                access_token = signin.access_token(settings, organization, self.context, deadline, self.runner.hide)
+            folder = home / organization
+            folder.mkdir(mode=0o700)
+            signed_in[organization] = Pulumi(
+                home=folder,
+                cloud_url=settings.pulumi_cloud_url,
+                access_token=access_token,
+                environ=child_environment(),
+                deadline=deadline,
+                redact=self.redact,
+            )
+            signed_in[organization].prepare(organization)
+        return signed_in
 
     def synchronise(
-        self, settings: Settings, bundle: Bundle, pulumi: Pulumi, check_credentials: Callable[[], None]
-    ) -> Synced:
-        """Read, plan, write, read back."""
-        self.sync = Sync(pulumi, settings.esc_environment, bundle, check_credentials)
-        with self.runner.group(f"Sync {settings.esc_environment}"):
-            synced = self.sync.run(dry_run=settings.dry_run)
-            check_credentials()  # also where nothing was to be written: a credential that is broken should be known
-            self.outcome = replace(self.outcome, synced=synced)
-            for line in report.plan_lines(synced.plan, dry_run=settings.dry_run):
-                self.runner.line(line)
-        self.runner.line(report.headline(synced))
-        return synced
+        self,
+        settings: Settings,
+        bundle: Bundle,
+        signed_in: Mapping[str, Pulumi],
+        heed_preflight: Callable[[], list[str]],
+    ) -> None:
+        """Read, plan, write, read back, in each environment."""
+        tag = self.context.tag if settings.tag_revision else None
+        self.environments = [
+            Environment(signed_in[name.partition("/")[0]], name, bundle, heed_preflight, tag)
+            for name in settings.esc_environment
+        ]
+        deadline = self.environments[0].pulumi.deadline
+        work = [partial(environment.run, dry_run=settings.dry_run) for environment in self.environments]
+        side_by_side(deadline, work, self.tell)
+        error = environments.failure(self.outcome.environments)
+        if error is not None:
+            raise error
+        for warning in heed_preflight():  # also where nothing was written: a credential that is broken should be known
+            self.runner.warning(warning)
 
-    def tag(self, settings: Settings, synced: Synced, pulumi: Pulumi) -> None:
-        """Tag a new revision with this run; a sync that is verified doesn't fail for its tag."""
-        if not settings.tag_revision or synced.revision is None or self.context.run_id is None:
-            return
-        name = f"github-run-{self.context.run_id}-{self.context.run_attempt or 1}"
-        try:
-            set_tag(pulumi, synced.environment, name, synced.revision)
-        except EscError as error:
-            self.runner.warning(f"{error} The sync itself is complete.")
+    def tell(self, ended: Ended) -> None:
+        """Keep how the sync of an environment ended, and print it."""
+        self.outcome = self.outcome.with_end(ended)
+        if ended.synced is not None:
+            with self.runner.group(f"Sync {ended.environment}"):
+                for line in report.plan_lines(ended.synced.plan, dry_run=ended.synced.result is Result.PLANNED):
+                    self.runner.line(line)
+            self.runner.line(report.headline(ended.synced))
+        elif len(self.environments) > 1:
+            self.runner.line(f"{ended.environment}: {ended.error}")
+        for warning in ended.warnings:
+            self.runner.warning(warning)
 
-    def deploy(self, settings: Settings, synced: Synced, pulumi: Pulumi) -> None:
+    def deploy(self, settings: Settings, deadline: Deadline) -> None:
         """Dispatch the deploy, mark in ESC what it deploys (for `deploy: changed`), and wait for it if asked to."""
         target = deploy.target_of(settings)
-        revision = synced.revision
+        first = self.outcome.synced[0]
+        revision = first.revision
         if revision is None and deploy.needs_revision(settings.deploy_inputs):
-            revision = pulumi.latest_revision(synced.environment)
-        inputs = deploy.fill(settings.deploy_inputs, revision, synced.environment, self.context.run_url)
-        dispatcher = Dispatcher(settings, target, self.context.api_url, pulumi.deadline)
+            revision = self.environments[0].pulumi.latest_revision(first.environment)
+        names = ",".join(settings.esc_environment)
+        inputs = deploy.fill(settings.deploy_inputs, revision, names, self.context.run_url)
+        dispatcher = Dispatcher(settings, target, self.context.api_url, deadline)
         self.deploy_state = "Whether the deploy was dispatched isn't known."
         try:
             deployed = dispatcher.dispatch(inputs)
@@ -167,7 +186,8 @@ class Run:
             where = deployed.run_url or f"{target.repository} on {deployed.ref}"
             self.runner.line(f"Deploy dispatched: {target.workflow}, {where}")
             if settings.deploy is DeployWhen.CHANGED:
-                self.mark(synced, pulumi, target.mark)
+                for failed in deploy.mark(self.outcome.synced, self.environments, target):
+                    self.runner.warning(f"{failed} The next sync will deploy once more, to be sure.")
             if settings.deploy_wait:
                 interrupts.limit(0)
                 with self.runner.group("Wait for the deploy"):
@@ -177,25 +197,28 @@ class Run:
         finally:
             dispatcher.close()
 
-    def mark(self, synced: Synced, pulumi: Pulumi, name: str) -> None:
-        try:
-            set_tag(pulumi, synced.environment, name, synced.revision)
-        except EscError as error:
-            self.runner.warning(f"{error} The next sync will deploy once more, to be sure.")
-
     def interrupted(self, by: Interrupted) -> SyncError:
         """A signal or the time limit, as an error that says what was done by then."""
-        done = " ".join(filter(None, (self.sync.state if self.sync else "Nothing was written.", self.deploy_state)))
+        done = " ".join(filter(None, (self.state, self.deploy_state)))
         if by.signal_number == signal.SIGALRM:
-            kind = DeployError if self.outcome.synced else EscError
+            kind = DeployError if self.outcome.is_synced else EscError
             return kind(f"The run was not done within `timeout`. {done}", "Run again, or give a larger `timeout`.")
         return EndedBySignalError(f"{by} ended the run. {done}", "Run again.", by.signal_number)
+
+    @property
+    def state(self) -> str:
+        """What has been done to ESC, for a person."""
+        states = [(environment.name, environment.sync.state) for environment in self.environments]
+        if len({state for _, state in states}) == 1:
+            return states[0][1]
+        return " ".join(f"{name}: {state}" for name, state in states) or "Nothing was written."
 
     def report(self, error: SyncError | None) -> int:
         """Report how the run ended, with everything that is known of it; returns the exit code."""
         if error is not None:
-            revision = self.sync.revision if self.sync else None
-            self.outcome = replace(self.outcome, error=error, unverified_revision=revision)
+            for environment in self.environments:  # those that were ended by the run's own end
+                self.outcome = self.outcome.with_revision(environment.name, environment.sync.revision)
+            self.outcome = replace(self.outcome, error=error)
             self.runner.error(str(error), error.title)
         self.write_report()
         return error.exit_code if error else 0

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from sophia_sync.esc.definition import Exported, Name
 from sophia_sync.inputs import Settings
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One key at the top of `values:`; `secret` says whether ESC stores its value encrypted."""
+    """One entry that ESC should hold; `secret` says whether its value is stored encrypted."""
 
-    key: str
+    name: Name
     value: SecretStr
     secret: bool
 
@@ -25,8 +26,8 @@ class Bundle:
     entries: tuple[Entry, ...]
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        return tuple(entry.key for entry in self.entries)
+    def names(self) -> tuple[Name, ...]:
+        return tuple(entry.name for entry in self.entries)
 
 
 def make_bundle(settings: Settings) -> Bundle:
@@ -39,4 +40,9 @@ def make_bundle(settings: Settings) -> Bundle:
     ]
     if settings.sentry_client_secret is not None:
         entries.append(Entry("SENTRY_CLIENT_SECRET", settings.sentry_client_secret, secret=True))
+    entries += [Entry(key, value, secret=True) for key, value in settings.extra_secrets.items()]
+    entries += [Entry(key, SecretStr(value), secret=False) for key, value in settings.extra_variables.items()]
+    if settings.export_environment_variables:
+        exported = [Exported(str(entry.name)) for entry in entries]
+        entries += [Entry(name, SecretStr(name.reference), secret=False) for name in exported]
     return Bundle(tuple(entries))

@@ -147,6 +147,24 @@ def dsn(value: str) -> str:
     return value
 
 
+def _filled_in(value: str) -> str:
+    if not value:
+        raise ValueError("is empty (a missing secret arrives as an empty string)")
+    return value
+
+
+def extra_secret(value: str) -> str:
+    """A further value of any form that ESC can store as a secret."""
+    return _literal(given(_filled_in(value)))
+
+
+def extra_variable(value: str) -> str:
+    """A further value that ESC can store in plain text and hand on as it is."""
+    if "${" in value or "$$" in value:
+        raise ValueError("holds `${` or `$$`, in which ESC sees more than text")
+    return text(_filled_in(value))
+
+
 def slug(value: str) -> str:
     given(value, *(kind for kind, _ in _KINDS))
     if not _SLUG.fullmatch(value):
@@ -165,6 +183,25 @@ def environment(value: str) -> str:
     if len(parts) != 3 or not all(_ENVIRONMENT_PART.fullmatch(part) for part in parts):
         raise ValueError("isn't a path like organisation/project/environment")
     return value
+
+
+def environments(value: str) -> tuple[str, ...]:
+    """One environment a line."""
+    lines = [line for line in value.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError("holds nothing but white space")
+    if len(lines) == 1:
+        return (environment(lines[0]),)
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(environment(line))
+        except ValueError as error:
+            raise ValueError(f"has a line {number} that {error}") from None
+    twice = sorted({one for one in found if found.count(one) > 1})
+    if twice:
+        raise ValueError(f"has {', '.join(twice)} twice")
+    return tuple(found)
 
 
 def url(value: str) -> str:

@@ -8,16 +8,17 @@ be read or set, the deploy runs once too often rather than once too few.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sophia_sync.bundle import Bundle
+from sophia_sync.environments import Environment, side_by_side
 from sophia_sync.errors import DeployError, EscError
-from sophia_sync.esc.cli import Pulumi
 from sophia_sync.inputs import DeployWhen, Settings
 from sophia_sync.plan import make_plan
-from sophia_sync.sync import Result, Synced, read
+from sophia_sync.sync import Result, Synced, read, set_tag
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,52 @@ def target_of(settings: Settings) -> Target:
     return Target(settings.deploy_repository, settings.deploy_workflow, settings.deploy_ref)
 
 
-def is_due(settings: Settings, synced: Synced, bundle: Bundle, pulumi: Pulumi, warn: Callable[[str], None]) -> bool:
-    """Whether a verified sync is to be followed by a deploy."""
-    if synced.result is Result.PLANNED or settings.deploy is DeployWhen.NEVER:
+def is_due(
+    settings: Settings,
+    synced: Sequence[Synced],
+    environments: Sequence[Environment],
+    bundle: Bundle,
+    tell: Callable[[str], None],
+) -> bool:
+    """Whether verified syncs of all environments are to be followed by a deploy.
+
+    Args:
+        settings: The inputs.
+        synced: What was done to the environments.
+        environments: The same environments.
+        bundle: What they hold now.
+        tell: Told why a deploy runs of which it isn't known whether it must.
+    """
+    if settings.dry_run or settings.deploy is DeployWhen.NEVER:
         return False
-    if settings.deploy is DeployWhen.ALWAYS or synced.result is Result.SYNCED:
+    if settings.deploy is DeployWhen.ALWAYS or any(one.result is Result.SYNCED for one in synced):
         return True
-    try:
-        deployed = read(pulumi, synced.environment, target_of(settings).mark)
-    except EscError as error:
-        warn(f"What was last deployed isn't known, so the deploy runs: {error.what}")
-        return True
-    return bool(make_plan(bundle, deployed).changed_keys)
+    mark = target_of(settings).mark
+
+    def differs(environment: Environment) -> bool:
+        try:
+            deployed = read(environment.pulumi, environment.name, bundle.names, mark)
+        except EscError as error:
+            tell(f"What was last deployed isn't known, so the deploy runs: {error.what}")
+            return True
+        return bool(make_plan(bundle, deployed.entries).changed)
+
+    work = [partial(differs, environment) for environment in environments]
+    return any(side_by_side(environments[0].pulumi.deadline, work))
+
+
+def mark(synced: Sequence[Synced], environments: Sequence[Environment], target: Target) -> list[EscError]:
+    """Mark in each environment what the workflow deploys; returns what failed."""
+
+    def set_mark(one: Synced, environment: Environment) -> EscError | None:
+        try:
+            set_tag(environment.pulumi, one.environment, target.mark, one.revision)
+        except EscError as error:
+            return error
+        return None
+
+    work = [partial(set_mark, *pair) for pair in zip(synced, environments, strict=True)]
+    return [error for error in side_by_side(environments[0].pulumi.deadline, work) if error is not None]
 
 
 def needs_revision(inputs: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ A low-level error whose text could hold a secret's value is never chained: it is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -79,6 +80,25 @@ class VerificationError(SyncError):
 
     exit_code = 5
     title = "Read-back differs"
+
+
+class SeveralError(SyncError):
+    """Some of several environments could not be synced; each is as its own error says, the others are synced.
+
+    Args:
+        failed: The environments and their errors.
+        total: How many environments there are.
+    """
+
+    title = "Environments"
+
+    def __init__(self, failed: Sequence[tuple[str, SyncError]], total: int) -> None:
+        lines = "\n".join(f"- {environment}: {error}" for environment, error in failed)
+        super().__init__(
+            f"{len(failed)} of {total} environments could not be synced:\n{lines}",
+            "The others are in order. Nothing was deployed.",
+        )
+        self.exit_code = max(error.exit_code for _, error in failed)
 
 
 class DeployError(SyncError):

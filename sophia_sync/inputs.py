@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from sophia_sync import checks
+from sophia_sync import checks, extras
 from sophia_sync.errors import InputError
 
 
@@ -103,7 +103,10 @@ _REMEDIES = {
     "sentry-project-slug": "It stands in Sentry → Project Settings → General; pass "
     "`sentry-project-slug: ${{ vars.SENTRY_PROJECT_SLUG }}`.",
     "sentry-client-secret": "Copy it from Sentry → Settings → Custom Integrations, or leave the input out.",
-    "esc-environment": "Give it as `organisation/project/environment`.",
+    "extra-secrets": "Give one KEY=value a line; single quotes around a value keep all of it as it is: "
+    "KEY='${{ secrets.KEY }}'.",
+    "extra-variables": "Give one KEY=value a line; single quotes around a value keep all of it as it is.",
+    "esc-environment": "Give it as `organisation/project/environment`, several one a line.",
     "pulumi-access-token": "Create one in Pulumi Cloud → Access Tokens, keep it as the organisation secret "
     "PULUMI_ACCESS_TOKEN, and pass `pulumi-access-token: ${{ secrets.PULUMI_ACCESS_TOKEN }}`.",
     "pulumi-token-scope": "Give team:NAME or user:NAME, or leave it out for a token of the organisation.",
@@ -117,6 +120,7 @@ _REMEDIES = {
     "deploy-inputs": 'Give a JSON object of the workflow\'s inputs, such as {"revision": "{revision}"}.',
     "deploy": "Choose always, changed or never.",
     "dry-run": "Choose true or false.",
+    "export-environment-variables": "Choose true or false.",
     "tag-revision": "Choose true or false.",
     "deploy-wait": "Choose true or false.",
     "deploy-timeout": "Give a number of seconds from 1 to 21600.",
@@ -183,8 +187,14 @@ class Settings(BaseSettings):
     sentry_client_secret: Annotated[SecretStr | None, BeforeValidator(checks.pasted(checks.secret, required=False))] = (
         Field(None, validation_alias=_from("sentry_client_secret"))
     )
-    esc_environment: Annotated[str, BeforeValidator(checks.environment)] = Field(
-        "scoobyjava-org/default/sophia-ai-production", validation_alias=_from("esc_environment")
+    extra_secrets: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(extras.secrets)] = Field(
+        {}, validation_alias=_from("extra_secrets")
+    )
+    extra_variables: Annotated[dict[str, str], NoDecode, BeforeValidator(extras.variables)] = Field(
+        {}, validation_alias=_from("extra_variables")
+    )
+    esc_environment: Annotated[tuple[str, ...], NoDecode, BeforeValidator(checks.environments)] = Field(
+        ("scoobyjava-org/default/sophia-ai-production",), validation_alias=_from("esc_environment")
     )
     pulumi_access_token: Annotated[
         SecretStr | None, BeforeValidator(checks.pasted(checks.pulumi_token, required=False))
@@ -202,6 +212,9 @@ class Settings(BaseSettings):
         PreflightMode.ENFORCE, validation_alias=_from("preflight")
     )
     dry_run: Annotated[bool, BeforeValidator(checks.boolean)] = Field(False, validation_alias=_from("dry_run"))
+    export_environment_variables: Annotated[bool, BeforeValidator(checks.boolean)] = Field(
+        False, validation_alias=_from("export_environment_variables")
+    )
     tag_revision: Annotated[bool, BeforeValidator(checks.boolean)] = Field(True, validation_alias=_from("tag_revision"))
     deploy: Annotated[DeployWhen, BeforeValidator(_deploy_when)] = Field(
         DeployWhen.ALWAYS, validation_alias=_from("deploy")
@@ -235,7 +248,7 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[SecretStr, ...]:
         """Every secret among the settings: what must be hidden wherever it turns up."""
         values = (getattr(self, name) for name in type(self).model_fields)
-        return tuple(value for value in values if isinstance(value, SecretStr))
+        return (*(value for value in values if isinstance(value, SecretStr)), *self.extra_secrets.values())
 
 
 def raw_secrets() -> tuple[SecretStr, ...]:
@@ -245,6 +258,8 @@ def raw_secrets() -> tuple[SecretStr, ...]:
         value = _given(field)
         if value is not None and "SecretStr" in str(info.annotation):
             found.append(SecretStr(value))
+        if value is not None and field == "extra_secrets":
+            found += extras.values(value)
     return tuple(found)
 
 
@@ -267,6 +282,11 @@ def load() -> tuple[Settings, list[str]]:
         for detail in error.errors(include_url=False, include_input=False, include_context=False):
             problems.append(_problem(str(detail["loc"][0]), str(detail["type"]), str(detail["msg"])))
     problems += _missing_for_deploy() + _same_twice()
+    both = sorted(settings.extra_secrets.keys() & settings.extra_variables.keys()) if settings else []
+    if both:
+        problems.append(
+            f"`extra-variables` has {', '.join(both)}, and so has `extra-secrets`. {_REMEDIES['extra-variables']}"
+        )
     if settings is None or problems:
         raise InputError(problems)
     warnings = [
@@ -340,6 +360,11 @@ class RunContext:
     run_attempt: str | None
     run_url: str | None
     oidc: OidcRequest | None = None
+
+    @property
+    def tag(self) -> str | None:
+        """The name of the revision tag of this run."""
+        return None if self.run_id is None else f"github-run-{self.run_id}-{self.run_attempt or 1}"
 
 
 def run_context() -> RunContext:

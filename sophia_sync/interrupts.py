@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 
 # How long a write that is under way may go on after a signal, so that its outcome is known. We end within 5 seconds.
 GRACE = 3.0
+# How soon a signal comes again whose exception was lost.
+_AGAIN = 0.005
 
 
 class Interrupted(BaseException):  # like KeyboardInterrupt: no `except Exception` may swallow it
@@ -26,6 +30,7 @@ class _State:
     def __init__(self) -> None:
         self.hurry: Callable[[float], None] | None = None
         self.pending: int | None = None
+        self.lost: int | None = None
 
 
 _STATE = _State()
@@ -43,6 +48,21 @@ def _handle(signal_number: int, frame: FrameType | None) -> None:
     raise Interrupted(signal_number)
 
 
+def _raise_again(hook: Callable[[sys.UnraisableHookArgs], object], unraisable: sys.UnraisableHookArgs) -> None:
+    """Where Python runs a finaliser or a weak reference's callback it drops what is raised there: raise it again."""
+    if not isinstance(unraisable.exc_value, Interrupted):
+        hook(unraisable)
+        return
+    _STATE.lost = unraisable.exc_value.signal_number
+    signal.signal(signal.SIGALRM, _handle_lost)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+
+
+def _handle_lost(_: int, frame: FrameType | None) -> None:
+    if _STATE.lost is not None:
+        _handle(_STATE.lost, frame)
+
+
 def ignore() -> None:
     """Let no signal cut what follows, until `raised` is left: it must be short."""
     for each in _SIGNALS:
@@ -53,11 +73,14 @@ def ignore() -> None:
 def raised() -> Iterator[None]:
     """Raise `Interrupted` for signals while this is entered; main thread only."""
     before = {each: signal.signal(each, _handle) for each in _SIGNALS}
-    _STATE.pending = None
+    hook = sys.unraisablehook
+    sys.unraisablehook = partial(_raise_again, hook)
+    _STATE.pending = _STATE.lost = None
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
         for each, handler in before.items():
             signal.signal(each, handler)
 

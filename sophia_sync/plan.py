@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sophia_sync.bundle import Bundle, Entry
-from sophia_sync.esc.definition import Held, HeldKind
+from sophia_sync.esc.definition import Held, HeldKind, Name
 
 
 class Action(StrEnum):
@@ -23,22 +23,27 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One key's part of a plan; holds no value, so that reports can be made of it."""
+    """One entry's part of a plan; holds no value, so that reports can be made of it."""
 
-    key: str
+    name: Name
     action: Action
     secret: bool
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One step for every key that ESC should hold, in the bundle's order."""
+    """One step for every entry that ESC should hold, in the bundle's order."""
 
     steps: tuple[Step, ...]
 
     @property
+    def changed(self) -> tuple[Name, ...]:
+        return tuple(step.name for step in self.steps if step.action is not Action.UNCHANGED)
+
+    @property
     def changed_keys(self) -> tuple[str, ...]:
-        return tuple(step.key for step in self.steps if step.action is not Action.UNCHANGED)
+        """The same as words."""
+        return tuple(map(str, self.changed))
 
 
 def same(left: str, right: str) -> bool:
@@ -56,9 +61,9 @@ def _action(entry: Entry, held: Held) -> Action:
     return Action.ENCRYPT if entry.secret else Action.DECRYPT
 
 
-def make_plan(bundle: Bundle, held: Mapping[str, Held]) -> Plan:
-    """Plan the change of every key in `bundle`, given what ESC holds for it (a missing key is absent)."""
+def make_plan(bundle: Bundle, held: Mapping[Name, Held]) -> Plan:
+    """Plan the change of every entry in `bundle`, given what ESC holds for it (a missing one is absent)."""
     absent = Held(HeldKind.ABSENT)
     return Plan(
-        tuple(Step(entry.key, _action(entry, held.get(entry.key, absent)), entry.secret) for entry in bundle.entries)
+        tuple(Step(entry.name, _action(entry, held.get(entry.name, absent)), entry.secret) for entry in bundle.entries)
     )

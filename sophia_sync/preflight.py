@@ -12,8 +12,7 @@ and SENTRY_SCOPE_HIERARCHY_MAPPING in `src/sentry/conf/server.py`.
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -23,7 +22,7 @@ from requests import Response
 
 from sophia_sync.errors import PreflightError
 from sophia_sync.inputs import PreflightMode
-from sophia_sync.process import Deadline
+from sophia_sync.process import Beside, Deadline
 from sophia_sync.redact import Redactor
 from sophia_sync.web import Client, UnansweredError, json_of, one_line
 
@@ -89,35 +88,16 @@ def check(url: str, token: SecretStr, dsn: SecretStr, organization: str, project
     if not token.get_secret_value().isascii() or not token.get_secret_value().isprintable():
         examination.refuse("The new token was not shown to Sentry: it holds characters that no token has.", _REPLACE_IT)
         return examination.verdict
-    limit = Deadline(min(LONGEST, deadline.remaining()))
+    limit = deadline.part(LONGEST)
+    # In a thread, which is left behind when the time is up. Nothing else ends every wait: a look-up of a name has no
+    # time limit, and an answer that comes byte by byte none that requests knows.
     try:
-        _within(limit, lambda: examination.run(limit))
+        Beside(lambda: examination.run(limit)).result(limit, _GRACE)
+    except TimeoutError:
+        examination.leave_open("takes too long")
     except UnansweredError as error:
         examination.leave_open(str(error))
     return examination.verdict
-
-
-def _within(limit: Deadline, work: Callable[[], None]) -> None:
-    """Do `work` in a thread, which is left behind when the time is up.
-
-    Nothing else ends every wait: a look-up of a name has no time limit, and an answer that comes byte by byte none
-    that requests knows.
-    """
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised below, where it is seen
-            failures.append(error)
-
-    thread = threading.Thread(target=run, name="preflight", daemon=True)
-    thread.start()
-    thread.join(limit.remaining() + _GRACE)
-    if thread.is_alive():
-        raise UnansweredError("takes too long")
-    if failures:
-        raise failures[0]
 
 
 class _RefusedError(Exception):

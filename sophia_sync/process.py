@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Deadline:
-    """A moment by which everything must be done.
+    """A moment by which everything must be done; it can be brought forward to now, from any thread.
 
     Args:
         seconds: Time allowed from now.
@@ -27,10 +27,55 @@ class Deadline:
         self.seconds = seconds
         self._clock = clock
         self._end = clock() + seconds
+        self._cut = _Cut()
 
     def remaining(self) -> float:
         """Seconds left, never below zero."""
-        return max(0.0, self._end - self._clock())
+        return 0.0 if self.is_cut else max(0.0, self._end - self._clock())
+
+    def part(self, seconds: float) -> Deadline:
+        """An earlier deadline for a part of the work, which is cut with this one."""
+        part = Deadline(min(seconds, self.remaining()), self._clock)
+        part._cut = self._cut
+        return part
+
+    @property
+    def is_cut(self) -> bool:
+        return self._cut.event.is_set()
+
+    def cut(self, grace: float) -> None:
+        """Let all that has this deadline end now; what must not be torn apart within `grace` seconds."""
+        with self._cut.lock:
+            self._cut.event.set()
+            waiting = list(self._cut.calls)
+        for call in waiting:
+            call(grace)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not on after a cut."""
+        self._cut.event.wait(seconds)
+
+    @contextlib.contextmanager
+    def on_cut(self, call: Callable[[float], None]) -> Iterator[None]:
+        """While this is entered: `call` is told of a cut, with its seconds of grace; at once if it has been."""
+        with self._cut.lock:
+            self._cut.calls.append(call)
+        try:
+            if self.is_cut:
+                call(0)
+            yield
+        finally:
+            with self._cut.lock:
+                self._cut.calls.remove(call)
+
+
+class _Cut:
+    """What the parts of a deadline share."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.lock = threading.Lock()
+        self.calls: list[Callable[[float], None]] = []
 
 
 @dataclass(frozen=True)
@@ -55,6 +100,7 @@ class Child:
         self._popen = popen
         self._errors = bytearray()
         self._timed_out = False
+        self._shielded = False
         stderr = popen.stderr
         self._collector = threading.Thread(target=lambda: self._errors.extend(stderr.read()), daemon=True)
         self._collector.start()
@@ -90,6 +136,19 @@ class Child:
         self._watchdog.daemon = True
         self._watchdog.start()
 
+    @contextlib.contextmanager
+    def shielded(self) -> Iterator[None]:
+        """A section that a cut of the deadline doesn't tear apart, but hurries."""
+        self._shielded = True
+        try:
+            yield
+        finally:
+            self._shielded = False
+
+    def cut(self, grace: float) -> None:
+        """End now, or in a shielded section within `grace` seconds."""
+        self.hurry(grace) if self._shielded else self._expire()
+
     def kill(self) -> None:
         """End the process and all that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -124,7 +183,8 @@ def start(argv: Sequence[str], environ: Mapping[str, str], deadline: Deadline) -
     )
     child = Child(popen, deadline)
     try:
-        yield child
+        with deadline.on_cut(child.cut):
+            yield child
     finally:
         child.close()
 
@@ -136,23 +196,38 @@ def run(argv: Sequence[str], environ: Mapping[str, str], deadline: Deadline) -> 
 
 
 class Beside(Generic[T]):
-    """Work that goes on beside the main thread; it doesn't keep the program from ending."""
+    """Work that goes on beside the thread that began it; it doesn't keep the program from ending."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._result: T | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
-        self._thread.start()
+        self._is_done = False
+        self._woken = threading.Event()  # it is done, or nobody shall wait any more
+        threading.Thread(target=self._run, args=(work,), daemon=True).start()
 
     def _run(self, work: Callable[[], T]) -> None:
         try:
             self._result = work()
         except BaseException as error:  # noqa: BLE001 - raised in `result`, where it is seen
             self._error = error
+        finally:
+            self._is_done = True
+            self._woken.set()
 
-    def result(self) -> T:
-        """Wait for the work, and return what it returned or raise what it raised."""
-        self._thread.join()
+    def result(self, deadline: Deadline, grace: float = 0) -> T:
+        """Wait for the work, and return what it returned or raise what it raised.
+
+        Args:
+            deadline: How long is waited; a cut ends the wait.
+            grace: Seconds beyond that, for work that heeds the same deadline by itself.
+
+        Raises:
+            TimeoutError: It isn't done. The work is left behind.
+        """
+        with deadline.on_cut(lambda _: self._woken.set()):
+            self._woken.wait(deadline.remaining() + grace)
+        if not self._is_done:
+            raise TimeoutError
         if self._error is not None:
             raise self._error
         return cast(T, self._result)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sophia_sync.dispatch import Deployed
+from sophia_sync.environments import Ended
 from sophia_sync.errors import SyncError
 from sophia_sync.plan import Action, Plan
 from sophia_sync.sync import Result, Synced
@@ -13,13 +14,33 @@ from sophia_sync.sync import Result, Synced
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that a run knows at its end, however far it came."""
+    """Everything that a run knows at its end, however far it came; the environments in the order of the input."""
 
-    environment: str | None = None
-    synced: Synced | None = None
+    environments: tuple[Ended, ...] = ()
     deployed: Deployed | None = None
     error: SyncError | None = None
-    unverified_revision: int | None = None  # saved, but the run failed before it was verified
+
+    @property
+    def synced(self) -> tuple[Synced, ...]:
+        """What was done to the environments whose syncs are verified."""
+        return tuple(ended.synced for ended in self.environments if ended.synced is not None)
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether all of them are."""
+        return bool(self.environments) and len(self.synced) == len(self.environments)
+
+    def with_end(self, end: Ended) -> Outcome:
+        ends = (end if ended.environment == end.environment else ended for ended in self.environments)
+        return replace(self, environments=tuple(ends))
+
+    def with_revision(self, environment: str, revision: int | None) -> Outcome:
+        """Note what was saved where the run ended before the sync did."""
+        ends = (
+            replace(ended, revision=revision) if ended.environment == environment else ended
+            for ended in self.environments
+        )
+        return replace(self, environments=tuple(ends))
 
 
 _WORDS = {
@@ -33,6 +54,12 @@ _HEADINGS = {
     Result.SYNCED: "✅ Sentry credentials synced to Pulumi ESC",
     Result.UNCHANGED: "✅ Sentry credentials in Pulumi ESC are up to date",
     Result.PLANNED: "🔎 Dry run: what a sync would change in Pulumi ESC",
+}
+_ALL = "Sentry credentials in Pulumi ESC"
+_RESULTS = {
+    Result.SYNCED: ("✅", "synced"),
+    Result.UNCHANGED: ("✅", "up to date"),
+    Result.PLANNED: ("🔎", "dry run"),
 }
 
 
@@ -57,9 +84,9 @@ def _revisions(synced: Synced, revision: str) -> str:
 
 def plan_lines(plan: Plan, *, dry_run: bool) -> list[str]:
     """The plan for the log: one line a key."""
-    width = max((len(step.key) for step in plan.steps), default=0)
+    width = max((len(str(step.name)) for step in plan.steps), default=0)
     word = 2 if dry_run else 1
-    return [f"  {_WORDS[step.action][0]} {step.key:<{width}}  {_WORDS[step.action][word]}" for step in plan.steps]
+    return [f"  {_WORDS[step.action][0]} {step.name!s:<{width}}  {_WORDS[step.action][word]}" for step in plan.steps]
 
 
 def summary(outcome: Outcome) -> str:
@@ -67,14 +94,33 @@ def summary(outcome: Outcome) -> str:
     parts = []
     if outcome.error is not None:
         parts.append(f"## ❌ {outcome.error.title}\n\n{outcome.error.what}\n\n**What to do:** {outcome.error.todo}\n")
-    if outcome.synced is not None:
-        parts.append(_environment(outcome.synced, failed=outcome.error is not None))
+    if len(outcome.environments) > 1:
+        parts.append(_overview(outcome))
+    parts += [
+        _environment(synced, heading=outcome.error is None and len(outcome.environments) == 1)
+        for synced in outcome.synced
+        if len(outcome.environments) == 1 or synced.result is not Result.UNCHANGED
+    ]
     parts.append(_deploy(outcome))
     return "\n".join(part for part in parts if part)
 
 
-def _environment(synced: Synced, *, failed: bool) -> str:
-    heading = f"### {_HEADINGS[synced.result]}" if failed else f"## {_HEADINGS[synced.result]}"
+def _overview(outcome: Outcome) -> str:
+    """One line an environment; what changed in each follows."""
+    rows = []
+    for ended in outcome.environments:
+        if ended.synced is None:
+            how = "❌ failed" if ended.error else "not done"
+            rows.append(f"| `{ended.environment}` | {how} | {_number(ended.revision)} |")
+        else:
+            icon, how = _RESULTS[ended.synced.result]
+            rows.append(f"| `{ended.environment}` | {icon} {how} | {_number(ended.synced.revision)} |")
+    heading = "" if outcome.error else f"## {_ALL}\n\n"
+    return heading + "\n".join(["| Environment | Result | Revision |", "| --- | --- | --- |", *rows]) + "\n"
+
+
+def _environment(synced: Synced, *, heading: bool) -> str:
+    level = "##" if heading else "###"
     facts = [f"`{synced.environment}`"]
     if synced.revision is not None:
         facts.append(f"revision {_revisions(synced, f'**{synced.revision}**')}")
@@ -82,12 +128,12 @@ def _environment(synced: Synced, *, failed: bool) -> str:
         facts.append("verified by reading back" if synced.result is Result.SYNCED else "nothing was written")
     word = 2 if synced.result is Result.PLANNED else 1
     rows = [
-        f"| `{step.key}` | {_WORDS[step.action][0]} {_WORDS[step.action][word]} "
+        f"| `{step.name}` | {_WORDS[step.action][0]} {_WORDS[step.action][word]} "
         f"| {'🔒 encrypted' if step.secret else 'plain text'} |"
         for step in synced.plan.steps
     ]
     table = ["| Key | What happened | In ESC |", "| --- | --- | --- |", *rows]
-    return f"{heading}\n\n{' · '.join(facts)}\n\n" + "\n".join(table) + "\n"
+    return f"{level} {_HEADINGS[synced.result]}\n\n{' · '.join(facts)}\n\n" + "\n".join(table) + "\n"
 
 
 def _deploy(outcome: Outcome) -> str:
@@ -97,7 +143,7 @@ def _deploy(outcome: Outcome) -> str:
         ended = outcome.deployed.conclusion
         how = f", ended with **{ended}**" if ended else ""
         return f"🚀 **Deploy** dispatched: {name} on `{outcome.deployed.ref}`{link}{how}\n"
-    if outcome.synced is None or outcome.error is not None or outcome.synced.result is Result.PLANNED:
+    if not outcome.is_synced or outcome.error is not None or outcome.synced[0].result is Result.PLANNED:
         return ""
     return "Deploy: not due.\n"
 
@@ -105,28 +151,44 @@ def _deploy(outcome: Outcome) -> str:
 def outputs(outcome: Outcome) -> dict[str, str]:
     """The step's outputs, as far as they are known."""
     values: dict[str, str] = {}
-    environment: dict[str, object] = {"environment": outcome.environment, "result": None, "changed_keys": []}
-    synced, deployed = outcome.synced, outcome.deployed
-    if synced is not None:
-        changed = list(synced.plan.changed_keys)
-        values["result"] = synced.result.value
-        values["changed-keys"] = json.dumps(changed)
-        values["previous-revision"] = _number(synced.previous_revision)
-        environment |= {"result": synced.result.value, "changed_keys": changed}
-    revision = synced.revision if synced else outcome.unverified_revision
-    if synced is not None or revision is not None:
-        values["revision"] = _number(revision)
-    environment["revision"] = revision
-    environment["previous_revision"] = synced.previous_revision if synced else None
-    environment["error"] = outcome.error.what if outcome.error and synced is None else None
-    if outcome.environment is not None:
-        values["environments"] = json.dumps([environment])
+    ends, deployed = outcome.environments, outcome.deployed
+    if outcome.is_synced:
+        values["result"] = _result(outcome).value
+    if outcome.synced:
+        changed = (key for synced in outcome.synced for key in synced.plan.changed_keys)
+        values["changed-keys"] = json.dumps(list(dict.fromkeys(changed)))
+    if ends and ends[0].synced is not None:
+        values["previous-revision"] = _number(ends[0].synced.previous_revision)
+    if ends and (ends[0].synced is not None or ends[0].revision is not None):
+        values["revision"] = _number(ends[0].synced.revision if ends[0].synced else ends[0].revision)
+    if ends:
+        values["environments"] = json.dumps([_of_environment(ended, outcome.error) for ended in ends])
     if deployed is not None:
         values["deploy-run-id"] = _number(deployed.run_id)
         values["deploy-run-url"] = deployed.run_url or ""
         if deployed.conclusion is not None:
             values["deploy-conclusion"] = deployed.conclusion
     return values
+
+
+def _result(outcome: Outcome) -> Result:
+    """`synced` where anything was written."""
+    results = [synced.result for synced in outcome.synced]
+    return Result.SYNCED if Result.SYNCED in results else results[0]
+
+
+def _of_environment(ended: Ended, error: SyncError | None) -> dict[str, object]:
+    """One object of the output `environments`; where a sync has no end of its own, that of the run is its."""
+    synced = ended.synced
+    own = ended.error or error
+    return {
+        "environment": ended.environment,
+        "result": synced.result.value if synced else None,
+        "changed_keys": list(synced.plan.changed_keys) if synced else [],
+        "revision": synced.revision if synced else ended.revision,
+        "previous_revision": synced.previous_revision if synced else None,
+        "error": own.what if own and synced is None else None,
+    }
 
 
 def _number(number: int | None) -> str:

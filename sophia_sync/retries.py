@@ -73,4 +73,4 @@ def retrying(
     def stop(state: RetryCallState) -> bool:
         return stop_after_attempt(attempts)(state) or state.upcoming_sleep >= deadline.remaining()
 
-    return Retrying(retry=retry_if_exception(is_transient), wait=wait, stop=stop, reraise=True)
+    return Retrying(retry=retry_if_exception(is_transient), wait=wait, stop=stop, sleep=deadline.sleep, reraise=True)

@@ -38,8 +38,10 @@ _STORED_TOKEN = "Or keep a Pulumi access token as a secret and pass it as `pulum
 _Hide = Callable[[SecretStr], None]
 
 
-def access_token(settings: Settings, context: RunContext, deadline: Deadline, hide: _Hide) -> SecretStr:
-    """The access token to use ESC with: the stored one if there is one, else one that is exchanged for this run.
+def access_token(
+    settings: Settings, organization: str, context: RunContext, deadline: Deadline, hide: _Hide
+) -> SecretStr:
+    """The access token to use an organisation's ESC with: the stored one, else one that is exchanged for this run.
 
     Raises:
         SignInError: There is none to be had.
@@ -52,7 +54,6 @@ def access_token(settings: Settings, context: RunContext, deadline: Deadline, hi
             "token of GitHub's to exchange for one, because the job lacks the permission `id-token: write`.",
             f"{_PERMISSION}\n\n{_STORED_TOKEN}",
         )
-    organization = settings.esc_environment.partition("/")[0]
     return exchange(settings.pulumi_cloud_url, organization, settings.pulumi_token_scope, context.oidc, deadline, hide)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,9 +11,8 @@ from sophia_sync.bundle import Bundle
 from sophia_sync.errors import ConflictError, EscError, TransientError, VerificationError
 from sophia_sync.esc import definition
 from sophia_sync.esc.cli import Pulumi
-from sophia_sync.esc.definition import Change, Held, HeldKind
+from sophia_sync.esc.definition import Change, Held, HeldKind, Name
 from sophia_sync.plan import Action, Plan, make_plan, same
-from sophia_sync.process import Deadline
 from sophia_sync.retries import retrying
 
 
@@ -36,9 +35,18 @@ class Synced:
     previous_revision: int | None = None
 
 
-def read(pulumi: Pulumi, environment: str, version: str = "") -> dict[str, Held]:
-    """What an environment (or a version of it) holds, by key: one CLI call."""
-    return definition.parse(pulumi.read(environment, version)).held()
+@dataclass(frozen=True)
+class Holding:
+    """What an environment holds of the entries that were asked for; `is_empty` if it has no keys at all."""
+
+    entries: Mapping[Name, Held]
+    is_empty: bool
+
+
+def read(pulumi: Pulumi, environment: str, names: Collection[Name], version: str = "") -> Holding:
+    """What an environment (or a version of it) holds of `names`: one CLI call."""
+    document = definition.parse(pulumi.read(environment, version))
+    return Holding(document.held(names), not document.value_pairs)
 
 
 def set_tag(pulumi: Pulumi, environment: str, name: str, revision: int | None) -> None:
@@ -48,7 +56,7 @@ def set_tag(pulumi: Pulumi, environment: str, name: str, revision: int | None) -
         EscError: It could not be set.
     """
     # No more than a quarter of the time: a tag that can't be set shall not cost the deploy.
-    deadline = Deadline(min(pulumi.deadline.seconds / 4, pulumi.deadline.remaining()))
+    deadline = pulumi.deadline.part(pulumi.deadline.seconds / 4)
     retrying(deadline, lambda error: isinstance(error, TransientError))(pulumi.tag, environment, name, revision)
 
 
@@ -60,6 +68,7 @@ class Sync:
         environment: `organisation/project/environment`.
         bundle: What ESC should hold.
         before_write: Called before anything is written; what it raises stops the sync.
+        on_saved: Told the number of each revision that was saved, at once.
     """
 
     def __init__(
@@ -67,7 +76,8 @@ class Sync:
         pulumi: Pulumi,
         environment: str,
         bundle: Bundle,
-        before_write: Callable[[], None] = lambda: None,
+        before_write: Callable[[], object] = lambda: None,
+        on_saved: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.state = "Nothing was written."
         self.revision: int | None = None
@@ -75,8 +85,9 @@ class Sync:
         self._environment = environment
         self._bundle = bundle
         self._before_write = before_write
+        self._on_saved = on_saved
         self._written: Plan | None = None  # sent to ESC, perhaps saved, not yet verified
-        self._held: Mapping[str, Held] = {}  # what the environment held when that was sent
+        self._held: Mapping[Name, Held] = {}  # what the environment held when that was sent
         self._complete = False  # write every key, also those that seem unchanged
 
     def run(self, *, dry_run: bool) -> Synced:
@@ -103,27 +114,30 @@ class Sync:
         if self._written is None or self.revision is not None:
             return None
         try:
-            held = read(self._pulumi, self._environment)
+            held = self._read().entries
         except EscError:
             return None
         plan = make_plan(self._bundle, held)
-        if not plan.changed_keys:
+        if not plan.changed:
             return self._settled(plan)
-        if _same_entries(held, self._held, self._bundle.keys):
+        if _same_entries(held, self._held, self._bundle.names):
             self.state = "Nothing was saved, as a read after the last try shows."
         return None
 
     def _attempt(self, *, dry_run: bool) -> Synced:
-        held = read(self._pulumi, self._environment)
-        plan = make_plan(self._bundle, held)
+        found = self._read()
+        plan = make_plan(self._bundle, found.entries)
         if dry_run:
             return Synced(self._environment, Result.PLANNED, plan)
-        if not plan.changed_keys:
+        if not plan.changed:
             return self._settled(plan)
         self._before_write()
-        sent = self._write(held, plan)
+        sent = self._write(found, plan)
         self._verify(sent)
         return self._settled(plan)
+
+    def _read(self, version: str = "") -> Holding:
+        return read(self._pulumi, self._environment, self._bundle.names, version)
 
     def _settled(self, plan: Plan) -> Synced:
         """ESC holds the bundle: because it did from the start, or because of a write of ours."""
@@ -138,17 +152,18 @@ class Sync:
         # The write was conditional on the revision that it was made from, and ESC counts them one by one.
         return Synced(self._environment, Result.SYNCED, self._written, self.revision, self.revision - 1)
 
-    def _write(self, held: Mapping[str, Held], plan: Plan) -> _Sent:
-        keys = self._bundle.keys if self._complete else plan.changed_keys
-        changes = [Change(entry.key, entry.value, entry.secret) for entry in self._bundle.entries if entry.key in keys]
-        sent = _Sent(keys, held)
+    def _write(self, found: Holding, plan: Plan) -> _Sent:
+        names = self._bundle.names if self._complete else plan.changed
+        entries = [entry for entry in self._bundle.entries if entry.name in names]
+        changes = [Change(entry.name, entry.value, entry.secret) for entry in entries]
+        sent = _Sent(names, found.entries)
         earlier = self._written, self.revision, self.state
 
         def change(stored: str) -> str:
             sent.before = stored
-            sent.text = definition.merge(_as_planned(stored, held, self._bundle), changes)
+            sent.text = definition.merge(_as_planned(stored, found, self._bundle), changes)
             # From here on the CLI may save it, whatever becomes of us.
-            self._written, self._held, self.revision = plan, held, None
+            self._written, self._held, self.revision = plan, found.entries, None
             self.state = "Whether the new revision was saved isn't known; the next run finds out."
             return sent.text
 
@@ -164,6 +179,7 @@ class Sync:
     def _saved(self, revision: int) -> None:
         self.revision = revision
         self.state = f"Revision {revision} was saved whole; it was not verified yet."
+        self._on_saved(revision)
 
     def _verify(self, sent: _Sent) -> None:
         """Prove by one CLI call that ESC holds every key, with its exact value, encrypted or plain as it should be."""
@@ -179,7 +195,7 @@ class Sync:
                 "Nothing was deployed, and their change was left alone. See the environment's history for who writes "
                 "these keys, and run again.",
             )
-        if not wrong_in_ours.keys() & set(sent.keys):
+        if not wrong_in_ours.keys() & set(sent.names):
             # A key that we left alone was changed between our read and our write: write all of them together.
             self._complete = True
             raise ConflictError(
@@ -192,25 +208,25 @@ class Sync:
             "Nothing was deployed. See the environment's history, and run again.",
         )
 
-    def _read_back(self, version: str = "") -> dict[str, Held]:
-        held = read(self._pulumi, self._environment, version)
-        if not held:  # there are our keys at least: the CLI shows nothing of what can't be evaluated any more
+    def _read_back(self, version: str = "") -> Mapping[Name, Held]:
+        found = self._read(version)
+        if found.is_empty:  # there are our keys at least: the CLI shows nothing of what can't be evaluated any more
             raise TransientError("ESC can't evaluate this environment any more.", _CAN_NOT_EVALUATE)
-        return held
+        return found.entries
 
-    def _roll_back(self, sent: _Sent, ours: Mapping[str, Held]) -> str:
+    def _roll_back(self, sent: _Sent, ours: Mapping[Name, Held]) -> str:
         """Set our keys back to exactly what they were, safe against other writers; tells how that went."""
 
         def change(stored: str) -> str:
             return definition.restore(
-                definition.parse(stored), definition.parse(sent.before), definition.parse(sent.text), sent.keys
+                definition.parse(stored), definition.parse(sent.before), definition.parse(sent.text), sent.names
             )
 
         def attempt() -> int | None:
-            now = read(self._pulumi, self._environment)
-            if _same_entries(now, sent.held, sent.keys):
+            now = self._read().entries
+            if _same_entries(now, sent.held, sent.names):
                 return None  # by an attempt whose answer was lost
-            if not _same_entries(now, ours, sent.keys):
+            if not _same_entries(now, ours, sent.names):
                 raise EscError("somebody else has changed them since.", "")
             return self._pulumi.edit(self._environment, change)
 
@@ -220,12 +236,12 @@ class Sync:
         self.state = f"Revision {self.revision} was saved and is wrong; whether our keys were set back isn't known."
         try:
             revision = retrying(self._pulumi.deadline, may_pass)(attempt)
-            now = read(self._pulumi, self._environment)
+            now = self._read().entries
         except EscError as error:
             self.state = f"Revision {self.revision} was saved, is wrong, and could not be set back."
             return f"Our keys could not be set back to revision {(self.revision or 1) - 1}: {error}".strip()
         where = "" if revision is None else f", in revision {revision}"
-        if not _same_entries(now, sent.held, sent.keys):
+        if not _same_entries(now, sent.held, sent.names):
             self.state = f"Our keys were set back{where}, and still differ."
         else:
             self.state = f"Our keys were set back to what they were{where}."
@@ -234,25 +250,25 @@ class Sync:
 
 @dataclass
 class _Sent:
-    """One write: the keys that it changed, what they held, and the stored text before and after our change."""
+    """One write: the entries that it changed, what they held, and the stored text before and after our change."""
 
-    keys: tuple[str, ...]
-    held: Mapping[str, Held]
+    names: tuple[Name, ...]
+    held: Mapping[Name, Held]
     before: str = ""
     text: str = ""
 
 
-def _as_planned(stored: str, held: Mapping[str, Held], bundle: Bundle) -> definition.Document:
+def _as_planned(stored: str, found: Holding, bundle: Bundle) -> definition.Document:
     """Parse the stored text (secrets as ciphertext), and refuse it if our keys are not as the plan saw them."""
     document = definition.parse(stored)
-    now = document.held()
-    if not held and now:
+    now = document.held(bundle.names)
+    if found.is_empty and document.value_pairs:
         # Either somebody filled an empty environment just now, or the CLI shows nothing of it for ever.
         raise ConflictError(
             "ESC can't evaluate this environment, so what it holds can't be compared.",
             _CAN_NOT_EVALUATE,
         )
-    if any(not _agree(held.get(key), now.get(key)) for key in bundle.keys):
+    if any(not _agree(found.entries.get(name), now.get(name)) for name in bundle.names):
         raise ConflictError("The environment was changed between our read and our write.", "Run again.")
     return document
 
@@ -274,8 +290,8 @@ def _agree(read: Held | None, stored: Held | None) -> bool:
     return _equal(read, stored)
 
 
-def _same_entries(left: Mapping[str, Held], right: Mapping[str, Held], keys: Iterable[str]) -> bool:
-    return all(_equal(left.get(key), right.get(key)) for key in keys)
+def _same_entries(left: Mapping[Name, Held], right: Mapping[Name, Held], names: Iterable[Name]) -> bool:
+    return all(_equal(left.get(name), right.get(name)) for name in names)
 
 
 def _equal(left: Held | None, right: Held | None) -> bool:
@@ -293,10 +309,10 @@ _WRONG = {
 }
 
 
-def _differing(bundle: Bundle, held: Mapping[str, Held]) -> dict[str, str]:
-    """The keys that don't hold what they should, and how they differ, without any value."""
-    return {step.key: _WRONG[step.action] for step in make_plan(bundle, held).steps if step.action in _WRONG}
+def _differing(bundle: Bundle, held: Mapping[Name, Held]) -> dict[Name, str]:
+    """The entries that don't hold what they should, and how they differ, without any value."""
+    return {step.name: _WRONG[step.action] for step in make_plan(bundle, held).steps if step.action in _WRONG}
 
 
-def _listed(wrong: Mapping[str, str]) -> str:
-    return ", ".join(f"{key} ({how})" for key, how in wrong.items())
+def _listed(wrong: Mapping[Name, str]) -> str:
+    return ", ".join(f"{name} ({how})" for name, how in wrong.items())

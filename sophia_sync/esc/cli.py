@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from sophia_sync import interrupts, process
+from sophia_sync import process
 from sophia_sync.errors import ConflictError, DefinitionError, EscError, TransientError
 from sophia_sync.esc import opened
 from sophia_sync.esc.opened import Opened
@@ -176,7 +176,7 @@ class Pulumi:
                     "Pulumi console and run again.",
                 )
             data = new.encode()
-            with interrupts.shielded(child.hurry):
+            with child.shielded():
                 child.send(b"%d\n" % len(data) + data)
                 finished = child.finish()
                 saved = _SAVED.search(finished.stdout)
@@ -244,7 +244,9 @@ class Pulumi:
                 "Use the action's container image, which has it, or install it from pulumi.com.",
             )
         argv = [executable, *arguments, "--non-interactive", "--color", "never"]
-        return process.start(argv, environ, Deadline(min(self._longest_call, self.deadline.remaining())))
+        if self.deadline.is_cut:
+            raise EscError("The Pulumi CLI was not started: the run is being ended.", "Run again.")
+        return process.start(argv, environ, self.deadline.part(self._longest_call))
 
     @property
     def _longest_call(self) -> float:

@@ -11,7 +11,7 @@ mapping at the top, no aliases, `fn::secret` takes a string literal).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,6 +35,8 @@ from yaml.resolver import Resolver
 from sophia_sync.errors import DefinitionError
 
 SECRET_FUNCTION = "fn::secret"  # noqa: S105 - the name of ESC's function
+VALUES = "values"
+ENVIRONMENT_VARIABLES = "environmentVariables"  # under `values:`
 _BOM = "\ufeff"
 _STRING_TAG = "tag:yaml.org,2002:str"
 _NULL_TAG = "tag:yaml.org,2002:null"
@@ -48,12 +50,13 @@ class HeldKind(StrEnum):
     PLAIN = "plain"  # a string in plain text
     SECRET = "secret"  # noqa: S105 - fn::secret with its value, as in a decrypted definition
     CIPHERTEXT = "ciphertext"  # fn::secret with ciphertext, as in a definition that was not decrypted
+    REFERENCES = "references"  # a string in plain text in which ESC exchanges `${…}`
     OTHER = "other"  # a number, an expression, a list, … : anything that isn't the exact string
 
 
 @dataclass(frozen=True)
 class Held:
-    """What a definition holds for one key; `value` is known for PLAIN and SECRET only."""
+    """What a definition holds for one key; `value` is known for PLAIN, SECRET and REFERENCES only."""
 
     kind: HeldKind
     value: SecretStr | None = None
@@ -64,12 +67,36 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Change:
-    """A key that shall hold exactly `value`, as `fn::secret` or as a plain string."""
+class Exported:
+    """The entry of a key under `environmentVariables:`, as which `pulumi env run` passes it on."""
 
     key: str
+
+    def __str__(self) -> str:
+        return f"{ENVIRONMENT_VARIABLES}.{self.key}"
+
+    @property
+    def reference(self) -> str:
+        """What it holds: a reference to the key itself."""
+        return f"${{{self.key}}}"
+
+
+Name = str | Exported
+"""An entry: a key at the top of `values:`, or one that is exported."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """An entry that shall hold exactly `value`, as `fn::secret` or as a plain string."""
+
+    name: Name
     value: SecretStr
     secret: bool
+
+    @property
+    def key(self) -> str:
+        """Its key in the mapping that it stands in."""
+        return self.name if isinstance(self.name, str) else self.name.key
 
     def flow(self) -> str:
         """The value on one line, in a form that is right in block and in flow style."""
@@ -97,13 +124,23 @@ class _Pair:
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed definition. Make one with `parse`."""
+    """A parsed definition, seen from one of its mappings. Make one with `parse`.
 
-    text: str  # without a byte order mark
+    Attributes:
+        text: Without a byte order mark.
+        section: The name of the mapping: `values`, or `environmentVariables` in it.
+        root: The node of the mapping that the section is in; None: there is no document, or an empty one.
+        values: The section's node.
+        root_pairs: The pairs of `root`.
+        value_pairs: The pairs of `values`.
+    """
+
+    text: str
     bom: str
     events: tuple[Event, ...]
-    root: int | None  # None: no document, or an empty one
-    values: int | None  # the node under `values`
+    section: str
+    root: int | None
+    values: int | None
     root_pairs: tuple[_Pair, ...]
     value_pairs: tuple[_Pair, ...]
 
@@ -124,9 +161,34 @@ class Document:
         mark: Any = self.events[at].start_mark
         return int(mark.column)
 
-    def held(self) -> dict[str, Held]:
-        """What every key at the top of `values:` holds."""
-        return {pair.name: self._held(pair) for pair in self.value_pairs if pair.name is not None}
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the section."""
+        return tuple(pair.name for pair in self.value_pairs if pair.name is not None)
+
+    def held(self, names: Collection[Name]) -> dict[Name, Held]:
+        """What those of `names` hold that there are."""
+        return {name: view._held(pair) for name, view, pair in self.entries(names)}
+
+    def of(self, section: str) -> Document:
+        """The same text, seen from another section.
+
+        Raises:
+            DefinitionError: It isn't a mapping, or has a key twice.
+        """
+        return self if section == self.section else _document(self.text, self.bom, self.events, section)
+
+    def entries(self, names: Collection[Name]) -> Iterator[tuple[Name, Document, _Pair]]:
+        """Those of `names` that there are, each with the view that it is found in."""
+        for pair in self.of(VALUES).value_pairs:
+            if pair.name is not None and pair.name in names:
+                yield pair.name, self.of(VALUES), pair
+        if not any(isinstance(name, Exported) for name in names):
+            return
+        exported = self.of(ENVIRONMENT_VARIABLES)
+        for pair in exported.value_pairs:
+            if pair.name is not None and Exported(pair.name) in names:
+                yield Exported(pair.name), exported, pair
 
     def _held(self, pair: _Pair) -> Held:
         nodes = self.events[pair.value : pair.after]
@@ -134,7 +196,7 @@ class Document:
         if text is not None:
             # `${a}` is a reference and `$$` an escape: consumers see something else than this text.
             plain = "${" not in text and "$$" not in text
-            return Held(HeldKind.PLAIN, SecretStr(text)) if plain else Held(HeldKind.OTHER)
+            return Held(HeldKind.PLAIN if plain else HeldKind.REFERENCES, SecretStr(text))
         if not isinstance(nodes[0], MappingStartEvent) or _scalar(nodes[1]) != SECRET_FUNCTION:
             return Held(HeldKind.OTHER)
         secret = _string(nodes[2])
@@ -213,8 +275,8 @@ def _root(events: Sequence[Event]) -> int | None:
     return root
 
 
-def parse(text: str) -> Document:
-    """Parse a definition.
+def parse(text: str, section: str = VALUES) -> Document:
+    """Parse a definition, to be seen from one of its sections.
 
     Raises:
         DefinitionError: It isn't YAML, isn't one mapping, or has one of its keys twice.
@@ -229,27 +291,39 @@ def parse(text: str) -> Document:
             f"The environment's definition isn't valid YAML{where}.",
             "Repair it with `pulumi env edit` or in the Pulumi console, then run again.",
         ) from None
+    return _document(text, bom, events, section)
+
+
+def _document(text: str, bom: str, events: tuple[Event, ...], section: str) -> Document:
     root = _root(events)
     if root is None:
-        return Document(text, bom, events, None, None, (), ())
+        return Document(text, bom, events, section, None, None, (), ())
     if not isinstance(events[root], MappingStartEvent):
         raise DefinitionError(
             "The environment's definition isn't a mapping.",
             "A definition has `imports:` and `values:` at its top; repair it and run again.",
         )
     root_pairs = _pairs(events, root)
-    found = [pair for pair in root_pairs if pair.name == "values"]
     _refuse_duplicates(root_pairs, "the definition")
-    if not found:
-        return Document(text, bom, events, root, None, root_pairs, ())
-    values = found[0].value
-    value_pairs: tuple[_Pair, ...] = ()
-    if isinstance(events[values], MappingStartEvent):
-        value_pairs = _pairs(events, values)
-        _refuse_duplicates(value_pairs, "`values:`")
-    elif not _is_null(events[values]):
-        raise DefinitionError("`values:` in the environment's definition isn't a mapping.", "Repair it and run again.")
-    return Document(text, bom, events, root, values, root_pairs, value_pairs)
+    values, value_pairs = _section(events, root_pairs, VALUES)
+    if section == VALUES:
+        return Document(text, bom, events, section, root, values, root_pairs, value_pairs)
+    if values is None or not isinstance(events[values], MappingStartEvent):
+        return Document(text, bom, events, section, None, None, (), ())
+    exported, exported_pairs = _section(events, value_pairs, section)
+    return Document(text, bom, events, section, values, exported, value_pairs, exported_pairs)
+
+
+def _section(events: Sequence[Event], pairs: Iterable[_Pair], name: str) -> tuple[int | None, tuple[_Pair, ...]]:
+    """The place of the node under `name`, and the pairs of its mapping."""
+    at = next((pair.value for pair in pairs if pair.name == name), None)
+    if at is None or _is_null(events[at]):
+        return at, ()
+    if not isinstance(events[at], MappingStartEvent):
+        raise DefinitionError(f"`{name}:` in the environment's definition isn't a mapping.", "Repair it and run again.")
+    found = _pairs(events, at)
+    _refuse_duplicates(found, f"`{name}:`")
+    return at, found
 
 
 def _refuse_duplicates(pairs: Iterable[_Pair], where: str) -> None:
@@ -283,12 +357,18 @@ class _Edit:
 def merge(document: Document, changes: Sequence[Change]) -> str:
     """The definition's text with `changes` made, and proven by `prove`. All other bytes stay.
 
-    New keys go to the end of `values:`. Where that would change what stands before them (a block scalar that
+    New keys go to the end of their mapping. Where that would change what stands before them (a block scalar that
     ends the text without a line break), they go to its start.
 
     Raises:
         DefinitionError: There is no way to make these changes without touching what isn't ours.
     """
+    exported = [change for change in changes if isinstance(change.name, Exported)]
+    text = _merge_section(document, [change for change in changes if change not in exported])
+    return _merge_section(parse(text, ENVIRONMENT_VARIABLES), exported) if exported else text
+
+
+def _merge_section(document: Document, changes: Sequence[Change]) -> str:
     existing = {pair.name: pair for pair in document.value_pairs}
     replaced = [
         edit
@@ -398,16 +478,16 @@ def _additions(document: Document, changes: Sequence[Change]) -> Iterator[list[_
 
 
 def _append(document: Document, changes: Sequence[Change]) -> _Edit:
-    """Add new keys at the end of `values:`, making that where there is none."""
+    """Add new keys at the end of the section, making that where there is none."""
     text, newline = document.text, document.newline
     if document.root is None:
         lead = newline if text and not text.endswith(("\n", "\r")) else ""
-        return _insert(len(text), f"{lead}values:{newline}{_entries(changes, '  ', newline)}{newline}")
+        return _insert(len(text), f"{lead}{document.section}:{newline}{_entries(changes, '  ', newline)}{newline}")
     if document.values is None:
         if _flow(document, document.root):
-            return _into_flow(document, document.root, f"values: {{{_flow_entries(changes)}}}")
+            return _into_flow(document, document.root, f"{document.section}: {{{_flow_entries(changes)}}}")
         indent = _indent(document, document.root)
-        block = f"{indent}values:{newline}{_entries(changes, indent + '  ', newline)}"
+        block = f"{indent}{document.section}:{newline}{_entries(changes, indent + '  ', newline)}"
         return _below(document, document.root_pairs[-1], block)
     if _flow(document, document.values):
         return _into_flow(document, document.values, _flow_entries(changes))
@@ -427,7 +507,7 @@ def _prepend(document: Document, at: int, changes: Sequence[Change]) -> _Edit:
         pairs, block = document.value_pairs, _entries(changes, indent, newline)
     else:
         pairs = document.root_pairs
-        block = f"{indent}values:{newline}{_entries(changes, indent + '  ', newline)}"
+        block = f"{indent}{document.section}:{newline}{_entries(changes, indent + '  ', newline)}"
     return _insert(document.start(pairs[0].key), block.removeprefix(indent) + newline + indent)
 
 
@@ -462,8 +542,8 @@ def _below(document: Document, pair: _Pair, block: str) -> _Edit:
 
 
 def _into_null(document: Document, changes: Sequence[Change]) -> _Edit:
-    """Give a `values:` that holds nothing its first keys."""
-    pair = next(pair for pair in document.root_pairs if pair.name == "values")
+    """Give a section that holds nothing its first keys."""
+    pair = next(pair for pair in document.root_pairs if pair.name == document.section)
     entries = f"{{{_flow_entries(changes)}}}"
     end = document.end(pair.value)
     if _scalar(document.node(pair.value)):  # `null` or `~`
@@ -477,39 +557,36 @@ def _into_null(document: Document, changes: Sequence[Change]) -> _Edit:
 # --- restore ---
 
 
-def restore(now: Document, before: Document, sent: Document, keys: Sequence[str]) -> str:
-    """The text `now` with `keys` set back to what they were in `before`, and proven; all that others did stays.
+def restore(now: Document, before: Document, sent: Document, names: Collection[Name]) -> str:
+    """The text `now` with `names` set back to what they were in `before`, and proven; all that others did stays.
 
     Args:
         now: The definition as it is stored.
         before: As it was stored before our change.
         sent: As we sent it. Where ESC kept all of it but our values, and nobody else changed anything since, the
             outcome is `before` to the byte.
-        keys: The keys that we changed.
+        names: The entries that we changed.
 
     Raises:
         DefinitionError: They can't be set back without touching what isn't ours.
     """
-    if _outside(now, keys) == _outside(sent, keys):
+    if _outside(now, names) == _outside(sent, names):
         text = before.bom + before.text
     else:
-        was = {pair.name: pair for pair in before.value_pairs}
+        was = {name: (view, pair) for name, view, pair in before.entries(names)}
         edits = [
-            _put_back(now, pair, before, was[pair.name]) if pair.name in was else _remove(now, pair)
-            for pair in now.value_pairs
-            if pair.name in keys
+            _put_back(now, pair, *was[name]) if name in was else _remove(view, pair)
+            for name, view, pair in now.entries(names)
         ]
         text = now.bom + _splice(now.text, edits)
-    prove_restored(now, before, text, keys)
+    prove_restored(now, before, text, names)
     return text
 
 
-def _outside(document: Document, keys: Sequence[str]) -> str:
-    """The text without the values of `keys`."""
+def _outside(document: Document, names: Collection[Name]) -> str:
+    """The text without the values of `names`."""
     edits = [
-        _Edit(document.end(pair.key), _leaf_end(document, pair.after), "")
-        for pair in document.value_pairs
-        if pair.name in keys
+        _Edit(document.end(pair.key), _leaf_end(document, pair.after), "") for _, _, pair in document.entries(names)
     ]
     return document.bom + _splice(document.text, edits)
 
@@ -529,15 +606,18 @@ def _remove(document: Document, pair: _Pair) -> _Edit:
     return _Edit(start, comma.end() if comma else end, "")
 
 
-def prove_restored(now: Document, before: Document, text: str, keys: Sequence[str]) -> None:
-    """Prove that `text` is `now` with exactly `keys` as they are in `before`.
+def prove_restored(now: Document, before: Document, text: str, names: Collection[Name]) -> None:
+    """Prove that `text` is `now` with exactly `names` as they are in `before`.
 
     Raises:
         DefinitionError: It is not, or it can't be parsed; it must not be sent.
     """
-    ours = set(keys)
     new = _parsed(text)
-    if new is None or _foreign(new, ours) != _foreign(now, ours) or _entries_of(new, ours) != _entries_of(before, ours):
+    if (
+        new is None
+        or _foreign(new, names) != _foreign(now, names)
+        or _entries_of(new, names) != _entries_of(before, names)
+    ):
         raise DefinitionError(
             "Our keys can't be set back without changing something else in the definition.",
             "Set them back by hand from the environment's revision history.",
@@ -551,11 +631,10 @@ def _parsed(text: str) -> Document | None:
         return None
 
 
-def _entries_of(document: Document, keys: set[str]) -> dict[str | None, list[tuple[object, ...]]]:
+def _entries_of(document: Document, names: Collection[Name]) -> dict[Name, list[tuple[object, ...]]]:
     return {
-        pair.name: [_signature(event) for event in document.events[pair.value : pair.after]]
-        for pair in document.value_pairs
-        if pair.name in keys
+        name: [_signature(event) for event in document.events[pair.value : pair.after]]
+        for name, _, pair in document.entries(names)
     }
 
 
@@ -568,7 +647,7 @@ def prove(old: Document, text: str, changes: Sequence[Change]) -> None:
     Raises:
         DefinitionError: It is not, or it can't be parsed; it must not be sent.
     """
-    ours = {change.key for change in changes}
+    ours = {change.name for change in changes}
     new = _parsed(text)
     if new is None or new.bom != old.bom or _foreign(new, ours) != _foreign(old, ours) or _rebound(old, ours):
         raise DefinitionError(
@@ -576,12 +655,12 @@ def prove(old: Document, text: str, changes: Sequence[Change]) -> None:
             "Move the keys of this sync to lines of their own directly under `values:`, or remove them there "
             "once, and run again.",
         )
-    pairs = {pair.name: pair for pair in new.value_pairs}
+    pairs = {name: pair for name, _, pair in new.entries(ours)}
     for change in changes:
-        if change.key not in pairs or not _is_exactly(new, pairs[change.key], change):
+        if change.name not in pairs or not _is_exactly(new, pairs[change.name], change):
             raise DefinitionError(
-                f"{change.key} can't be set in this definition.",
-                f"Remove {change.key} from the environment once, and run again.",
+                f"{change.name} can't be set in this definition.",
+                f"Remove {change.name} from the environment once, and run again.",
             )
 
 
@@ -613,18 +692,27 @@ def _signature(event: Event) -> tuple[object, ...]:
     return (kind,)
 
 
-def _foreign(document: Document, ours: set[str]) -> list[tuple[object, ...]]:
-    """Everything in a document that isn't ours: its head, the other entries of the root and of `values`."""
-    head = [event for event in document.events if isinstance(event, DocumentStartEvent)]
+def _foreign(document: Document, ours: Collection[Name]) -> list[tuple[object, ...]]:
+    """Everything in a document that isn't ours: its head, the other entries of each mapping that ours stand in."""
+    top = document.of(VALUES)
+    head = [event for event in top.events if isinstance(event, DocumentStartEvent)]
     signatures = [_signature(event) for event in head if event.explicit]
-    if document.root is not None and any(pair.name != "values" for pair in document.root_pairs):
-        signatures.append(_signature(document.node(document.root)))
-    for pair in document.root_pairs:
-        if pair.name != "values":
-            signatures += map(_signature, document.events[pair.key : pair.after])
-    others = [pair for pair in document.value_pairs if pair.name not in ours]
+    if top.root is not None and any(pair.name != VALUES for pair in top.root_pairs):
+        signatures.append(_signature(top.node(top.root)))
+    for pair in top.root_pairs:
+        if pair.name != VALUES:
+            signatures += map(_signature, top.events[pair.key : pair.after])
+    exported = {name.key for name in ours if isinstance(name, Exported)}
+    if not exported:
+        return signatures + _others(top, ours)
+    return signatures + _others(top, {*ours, ENVIRONMENT_VARIABLES}) + _others(top.of(ENVIRONMENT_VARIABLES), exported)
+
+
+def _others(document: Document, keys: Collection[object]) -> list[tuple[object, ...]]:
+    """The entries of the section that are none of `keys`, and the section's mapping itself where it has any."""
+    others = [pair for pair in document.value_pairs if pair.name not in keys]
     container = document.node(document.values) if document.values is not None else None
-    signatures.append((getattr(container, "anchor", None), getattr(container, "tag", None)))
+    signatures: list[tuple[object, ...]] = [(getattr(container, "anchor", None), getattr(container, "tag", None))]
     if others and container is not None:
         signatures.append(_signature(container))
     for pair in others:
@@ -632,9 +720,9 @@ def _foreign(document: Document, ours: set[str]) -> list[tuple[object, ...]]:
     return signatures
 
 
-def _rebound(old: Document, ours: set[str]) -> bool:
+def _rebound(old: Document, ours: Collection[Name]) -> bool:
     """Whether something that isn't ours refers to an anchor inside a value that is about to go."""
-    mine = {at for pair in old.value_pairs if pair.name in ours for at in range(pair.value, pair.after)}
+    mine = {at for _, _, pair in old.entries(ours) for at in range(pair.value, pair.after)}
     going = {event.anchor for at in mine if isinstance(event := old.events[at], NodeEvent) and event.anchor}
     return any(
         isinstance(event, AliasEvent) and event.anchor in going and at not in mine

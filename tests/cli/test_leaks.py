@@ -213,12 +213,13 @@ def test_the_file_that_the_cli_edits_is_ours_alone_and_in_memory(action: Action,
 
     ((folder, mode),) = seen
     assert stat.S_IMODE(mode) == 0o700
-    assert folder.parent == (MEMORY if MEMORY.is_dir() else action.temporary)
+    private = folder.parent  # it holds one for each organisation
+    assert private.parent == (MEMORY if MEMORY.is_dir() else action.temporary)
     file, file_mode, folder_mode = _noted(log)
     assert file.parent == folder
     assert (stat.S_IMODE(file_mode), stat.S_IMODE(folder_mode)) == (0o600, 0o700)
     assert private_folders(ran) == {folder}
-    assert not folder.exists()
+    assert not private.exists()
 
 
 def _noted(log: Path) -> tuple[Path, int, int]:

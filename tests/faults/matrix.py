@@ -128,7 +128,7 @@ REQUESTS = (
         until=_DISPATCH,
         scenario="answer lost",
     ),
-    Request("tag moved", Stage.TAG, *_TAG_SET, (_WRITE, _READ, ("esc", _CHECK))),
+    Request("tag moved", Stage.TAG, *_TAG_SET, (_WRITE,)),
     Request(
         "tag made",
         Stage.TAG,

@@ -155,6 +155,7 @@ class Place:
             "github": box.github.token,
         }
         self._marker = folder / f"marker-{secrets.token_hex(8)}"
+        self._began = time.time()
         self._job: dict[str, str] = {}
         self._inputs = self._complete() | dict(inputs or {})
         for name in ("home", "tmp"):
@@ -303,11 +304,15 @@ class Place:
         return [str(path) for path in [*left, *self._private_folders()]]
 
     def _private_folders(self) -> Iterator[Path]:
-        """Those in memory that were made for our services: by the address that stands in the CLI's files."""
+        """Those in memory that were made for our services: by the address that stands in the CLI's files.
+
+        An older one is of another place, whose services had the same address.
+        """
         url = self.box.esc.url.encode()
         for folder in MEMORY.glob("sentry-esc-sync-*"):
             with contextlib.suppress(OSError):
-                if any(path.is_file() and url in path.read_bytes() for path in folder.rglob("*")):
+                files = [path for path in folder.rglob("*") if path.is_file()]
+                if any(file.stat().st_mtime >= self._began and url in file.read_bytes() for file in files):
                     yield folder
 
     def clean(self) -> None:

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from sophia_sync import report
 from sophia_sync.deploy import Target
 from sophia_sync.dispatch import Deployed
+from sophia_sync.environments import Ended
 from sophia_sync.errors import EscError
 from sophia_sync.inputs import PLAIN_VARIABLES, Settings
 from sophia_sync.plan import Action, Plan, Step
@@ -59,6 +60,8 @@ def default_of(name: str) -> str | None:
     default = FIELDS[name].default
     if isinstance(default, Enum):
         return str(default.value)
+    if isinstance(default, tuple):
+        return "\n".join(default)
     if isinstance(default, bool):
         return str(default).lower()
     text = "" if default in (PydanticUndefined, None, {}) else str(default)
@@ -96,20 +99,20 @@ class TestInputs:
 
 
 STEP = Step("SENTRY_DSN", Action.ADD, secret=True)
-SYNCED = Synced("a/b/c", Result.SYNCED, Plan((STEP,)), 8, 7)
+ENDED = (Ended("a/b/c", Synced("a/b/c", Result.SYNCED, Plan((STEP,)), 8, 7)),)
 DEPLOYED = Deployed(Target("a/b", "c.yml", None), "main", 1, "https://github.example/1", "success")
 
 
 class TestOutputs:
     def test_action_yml_has_what_is_set(self) -> None:
-        assert set(report.outputs(Outcome("a/b/c", SYNCED, DEPLOYED))) == set(ACTION["outputs"])
+        assert set(report.outputs(Outcome(ENDED, DEPLOYED))) == set(ACTION["outputs"])
 
     def test_whatever_happens_no_other_is_set(self) -> None:
         for outcome in (
             Outcome(),
-            Outcome("a/b/c", error=EscError("It failed.", "Run again.")),
-            Outcome("a/b/c", Synced("a/b/c", Result.PLANNED, Plan((STEP,)))),
-            Outcome("a/b/c", SYNCED, replace(DEPLOYED, run_id=None, run_url=None, conclusion=None)),
+            Outcome((Ended("a/b/c"),), error=EscError("It failed.", "Run again.")),
+            Outcome((Ended("a/b/c", Synced("a/b/c", Result.PLANNED, Plan((STEP,)))),)),
+            Outcome(ENDED, replace(DEPLOYED, run_id=None, run_url=None, conclusion=None)),
         ):
             assert set(report.outputs(outcome)) <= set(ACTION["outputs"])
 

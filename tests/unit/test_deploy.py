@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from sophia_sync import deploy, inputs
 from sophia_sync.bundle import Bundle, Entry
 from sophia_sync.deploy import Target, fill, is_due, needs_revision
+from sophia_sync.environments import Environment
 from sophia_sync.errors import DeployError
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.inputs import Settings
@@ -28,9 +29,9 @@ def settings_of(**changes: str) -> Settings:
 
 
 @pytest.fixture
-def no_cli(tmp_path: Path) -> Pulumi:
-    """A machine without the Pulumi CLI: whatever is asked of ESC can't be known."""
-    return Pulumi(
+def no_cli(tmp_path: Path) -> list[Environment]:
+    """One on a machine without the Pulumi CLI: whatever is asked of ESC can't be known."""
+    pulumi = Pulumi(
         home=tmp_path,
         cloud_url="http://127.0.0.1:1",
         access_token=SecretStr("pul-x"),
@@ -38,6 +39,7 @@ def no_cli(tmp_path: Path) -> Pulumi:
         deadline=Deadline(60),
         redact=Redactor(),
     )
+    return [Environment(pulumi, "a/b/c", BUNDLE, lambda: None, None)]
 
 
 class TestWhetherADeployIsDue:
@@ -53,18 +55,28 @@ class TestWhetherADeployIsDue:
             ("never", Result.UNCHANGED, False),
         ],
     )
-    def test_after_a_sync(self, no_cli: Pulumi, when: str, result: Result, due: bool) -> None:
+    def test_after_a_sync(self, no_cli: list[Environment], when: str, result: Result, due: bool) -> None:
         told: list[str] = []
-        synced = Synced("a/b/c", result, Plan(()))
-        assert is_due(settings_of(deploy=when), synced, BUNDLE, no_cli, told.append) == due
+        settings = settings_of(deploy=when, dry_run=str(result is Result.PLANNED))
+        assert is_due(settings, [Synced("a/b/c", result, Plan(()))], no_cli, BUNDLE, told.append) == due
         assert told == []
 
-    def test_it_is_where_what_was_last_deployed_is_not_known(self, no_cli: Pulumi) -> None:
+    def test_it_is_where_what_was_last_deployed_is_not_known(self, no_cli: list[Environment]) -> None:
         told: list[str] = []
-        synced = Synced("a/b/c", Result.UNCHANGED, Plan(()))
-        assert is_due(settings_of(deploy="changed"), synced, BUNDLE, no_cli, told.append)
+        synced = [Synced("a/b/c", Result.UNCHANGED, Plan(()))]
+        assert is_due(settings_of(deploy="changed"), synced, no_cli, BUNDLE, told.append)
         assert len(told) == 1
         assert "isn't known, so the deploy runs" in told[0]
+
+    def test_one_environment_that_was_written_is_enough(self, no_cli: list[Environment]) -> None:
+        told: list[str] = []
+        synced = [Synced("a/b/c", Result.UNCHANGED, Plan(())), Synced("a/b/d", Result.SYNCED, Plan(()))]
+        assert is_due(settings_of(deploy="changed"), synced, no_cli * 2, BUNDLE, told.append)
+        assert told == []
+
+    def test_a_mark_that_can_not_be_set_is_told(self, no_cli: list[Environment]) -> None:
+        failed = deploy.mark([Synced("a/b/c", Result.SYNCED, Plan(()))], no_cli, Target("a/b", "deploy.yml", None))
+        assert ["no `pulumi` on PATH" in str(error) for error in failed] == [True]
 
 
 class TestMark:

@@ -66,6 +66,8 @@ def refusal(**changes: str | None) -> InputError:
 def value_of(loaded: Settings, name: str) -> object:
     """The value of an input among the settings, a secret's in the clear."""
     value = getattr(loaded, name.replace("-", "_"))
+    if isinstance(value, tuple):
+        return "\n".join(value)
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
@@ -115,7 +117,7 @@ class TestWhereAnInputIsReadFrom:
         empty, _ = load_inputs(VALID | dict.fromkeys([*optional, "esc-environment"], ""))
         absent, _ = load(esc_environment=None)
         assert empty == absent
-        assert empty.esc_environment == "scoobyjava-org/default/sophia-ai-production"
+        assert empty.esc_environment == ("scoobyjava-org/default/sophia-ai-production",)
 
     def test_defaults(self) -> None:
         loaded, warnings = load()
@@ -151,7 +153,11 @@ class TestWhatIsAccepted:
 
     @pytest.mark.parametrize(("given", "path"), [("a/b/c", "a/b/c"), (" A-1/b_2/c.3 ", "A-1/b_2/c.3")])
     def test_environment(self, given: str, path: str) -> None:
-        assert load(esc_environment=given)[0].esc_environment == path
+        assert load(esc_environment=given)[0].esc_environment == (path,)
+
+    def test_several_environments_one_a_line(self) -> None:
+        loaded, _ = load(esc_environment="\n  a/b/two\n\n a/b/one \r\nc/d/e\n")
+        assert loaded.esc_environment == ("a/b/two", "a/b/one", "c/d/e")
 
     @pytest.mark.parametrize(
         ("given", "url"),
@@ -280,6 +286,9 @@ REFUSED = [
     ("esc-environment", f"a/../{CANARY}", "nothing but dots"),
     ("esc-environment", f"a/b/{CANARY} c", "isn't a path"),
     ("esc-environment", f"a/b/{CANARY}@3", "names a version"),
+    ("esc-environment", "   \n", "nothing but white space"),
+    ("esc-environment", f"a/b/c\n\na/b/{CANARY}@3\n", "has a line 2 that names a version"),
+    ("esc-environment", "a/b/c\nx/y/z\na/b/c\n", "has a/b/c twice"),
     ("pulumi-access-token", f"{CANARY} {CANARY}", "white space or a line break within it"),
     ("pulumi-access-token", f"{CANARY}\x7f", "characters that no token has"),
     ("pulumi-access-token", f"{CANARY}é", "characters that no token has"),

@@ -29,6 +29,57 @@ def test_no_handler_of_ordinary_errors_swallows_it() -> None:
     assert not issubclass(Interrupted, Exception)
 
 
+class _Finalised:
+    """Gets a signal while it is finalised, where Python drops every exception."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_that_python_drops_comes_again(times: int) -> None:
+    def run() -> None:
+        with raised():
+            for _ in range(times):
+                _Finalised()
+            time.sleep(10)
+
+    with pytest.raises(Interrupted) as by:
+        run()
+    assert by.value.signal_number == signal.SIGTERM
+
+
+def test_a_signal_that_python_drops_comes_again_after_a_section_that_it_must_not_cut() -> None:
+    hurried: list[float] = []
+    done = False
+
+    def run() -> None:
+        nonlocal done
+        with raised():
+            _Finalised()
+            with shielded(hurried.append):
+                time.sleep(0.1)
+                done = True
+
+    with pytest.raises(Interrupted):
+        run()
+    assert done
+    assert hurried == [interrupts.GRACE]
+
+
+def test_other_exceptions_that_python_drops_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[type[BaseException] | None] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda unraisable: told.append(unraisable.exc_type))
+
+    class Defective:
+        def __del__(self) -> None:
+            raise ValueError
+
+    with raised():
+        Defective()
+    assert told == [ValueError]
+
+
 def test_what_ends_the_run_is_not_ended_itself() -> None:
     with raised():
         try:

@@ -32,7 +32,7 @@ def held(kind: HeldKind, value: str | None = None) -> Held:
 def test_what_is_done_about_a_key(now: Held, for_a_secret: Action, for_plain_text: Action) -> None:
     for secret, action in ((True, for_a_secret), (False, for_plain_text)):
         plan = make_plan(Bundle((Entry("KEY", SecretStr("value"), secret),)), {"KEY": now, "OTHER": now})
-        assert [(step.key, step.action, step.secret) for step in plan.steps] == [("KEY", action, secret)]
+        assert [(step.name, step.action, step.secret) for step in plan.steps] == [("KEY", action, secret)]
         assert plan.changed_keys == (() if action is Action.UNCHANGED else ("KEY",))
 
 
@@ -45,7 +45,7 @@ def test_steps_are_in_the_order_of_the_bundle() -> None:
     keys = ("C", "A", "B")
     bundle = Bundle(tuple(Entry(key, SecretStr("value"), secret=False) for key in keys))
     plan = make_plan(bundle, {"A": held(HeldKind.PLAIN, "value"), "B": held(HeldKind.PLAIN, "value")})
-    assert tuple(step.key for step in plan.steps) == keys
+    assert tuple(step.name for step in plan.steps) == keys
     assert plan.changed_keys == ("C",)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from sophia_sync import report
+from sophia_sync import environments, report
 from sophia_sync.deploy import Target
 from sophia_sync.dispatch import Deployed
-from sophia_sync.errors import DeployError, EscError
+from sophia_sync.environments import Ended
+from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SyncError
 from sophia_sync.plan import Action, Plan, Step
 from sophia_sync.report import Outcome
 from sophia_sync.sync import Result, Synced
@@ -24,12 +26,22 @@ PLAN = Plan(
         Step("SENTRY_CLIENT_SECRET", Action.UNCHANGED, secret=True),
     )
 )
-NOTHING = Plan(tuple(Step(step.key, Action.UNCHANGED, step.secret) for step in PLAN.steps))
+NOTHING = Plan(tuple(Step(step.name, Action.UNCHANGED, step.secret) for step in PLAN.steps))
 SYNCED = Synced(ENVIRONMENT, Result.SYNCED, PLAN, revision=8, previous_revision=7)
 UNCHANGED = Synced(ENVIRONMENT, Result.UNCHANGED, NOTHING)
 PLANNED = Synced(ENVIRONMENT, Result.PLANNED, PLAN)
 RUN_URL = "https://github.example/acme/sophia/actions/runs/17"
 DEPLOYED = Deployed(Target("acme/sophia", "deploy.yml", None), "main", 17, RUN_URL)
+
+
+def outcome(
+    synced: Synced | None = None,
+    deployed: Deployed | None = None,
+    error: SyncError | None = None,
+    revision: int | None = None,
+) -> Outcome:
+    """That of a run with one environment."""
+    return Outcome((Ended(ENVIRONMENT, synced, revision=revision),), deployed, error)
 
 
 def rows(summary: str) -> dict[str, str]:
@@ -40,7 +52,7 @@ def rows(summary: str) -> dict[str, str]:
 
 class TestSummary:
     def test_of_a_sync_is_a_table_of_keys(self) -> None:
-        text = report.summary(Outcome(ENVIRONMENT, SYNCED))
+        text = report.summary(outcome(SYNCED))
         assert text.startswith("## ✅ Sentry credentials synced")
         assert "`acme/default/production`" in text
         assert "revision 7 → **8**" in text
@@ -54,14 +66,14 @@ class TestSummary:
         }
 
     def test_of_an_unchanged_environment(self) -> None:
-        text = report.summary(Outcome(ENVIRONMENT, UNCHANGED))
+        text = report.summary(outcome(UNCHANGED))
         assert "up to date" in text
         assert "nothing was written" in text
         assert "revision" not in text
         assert "Deploy: not due." in text
 
     def test_of_a_dry_run_says_what_would_be(self) -> None:
-        text = report.summary(Outcome(ENVIRONMENT, PLANNED))
+        text = report.summary(outcome(PLANNED))
         assert text.startswith("## 🔎 Dry run")
         assert rows(text)["SENTRY_DSN"].startswith("🔄 would be changed")
         assert rows(text)["SENTRY_PROJECT_SLUG"].startswith("🔓 would be in plain text")
@@ -69,33 +81,33 @@ class TestSummary:
         assert "verified" not in text
 
     def test_links_the_deploy_run(self) -> None:
-        text = report.summary(Outcome(ENVIRONMENT, SYNCED, DEPLOYED))
+        text = report.summary(outcome(SYNCED, DEPLOYED))
         assert f"`deploy.yml` in `acme/sophia` on `main`: [run 17]({RUN_URL})" in text
 
     def test_of_a_deploy_whose_run_is_not_known_has_no_link(self) -> None:
         deployed = Deployed(DEPLOYED.target, "main", None, None)
-        text = report.summary(Outcome(ENVIRONMENT, SYNCED, deployed))
+        text = report.summary(outcome(SYNCED, deployed))
         assert "`deploy.yml` in `acme/sophia` on `main`" in text
         assert "None" not in text
         assert "](" not in text
 
     def test_tells_how_the_deploy_ended(self) -> None:
         deployed = Deployed(DEPLOYED.target, "main", 17, RUN_URL, "success")
-        assert "**success**" in report.summary(Outcome(ENVIRONMENT, SYNCED, deployed))
+        assert "**success**" in report.summary(outcome(SYNCED, deployed))
 
     def test_of_a_failure_says_what_to_do(self) -> None:
-        text = report.summary(Outcome(ENVIRONMENT, error=EscError("It failed.", "Run again.")))
+        text = report.summary(outcome(error=EscError("It failed.", "Run again.")))
         assert text == "## ❌ Pulumi ESC\n\nIt failed.\n\n**What to do:** Run again.\n"
 
     def test_of_a_failed_deploy_still_tells_of_the_sync(self) -> None:
-        text = report.summary(Outcome(ENVIRONMENT, SYNCED, error=DeployError("It failed.", "Run again.")))
+        text = report.summary(outcome(SYNCED, error=DeployError("It failed.", "Run again.")))
         assert text.index("## ❌ Deploy") < text.index("### ✅ Sentry credentials synced")
-        assert rows(text).keys() == {step.key for step in PLAN.steps}
+        assert rows(text).keys() == {step.name for step in PLAN.steps}
         assert "not due" not in text
 
     def test_knows_no_revision_that_nobody_told(self) -> None:
         lost = Synced(ENVIRONMENT, Result.SYNCED, PLAN, revision=8)
-        text = report.summary(Outcome(ENVIRONMENT, lost)) + report.headline(lost)
+        text = report.summary(outcome(lost)) + report.headline(lost)
         assert "**8**" in text
         assert "None" not in text
 
@@ -115,7 +127,7 @@ class TestLog:
     @pytest.mark.parametrize(("dry_run", "word"), [(False, "  changed"), (True, "  would be changed")])
     def test_plan_has_one_line_a_key(self, dry_run: bool, word: str) -> None:
         lines = report.plan_lines(PLAN, dry_run=dry_run)
-        assert [line.split()[1] for line in lines] == [step.key for step in PLAN.steps]
+        assert [line.split()[1] for line in lines] == [str(step.name) for step in PLAN.steps]
         assert lines[0].endswith(word)
 
     def test_a_plan_of_nothing_is_no_line(self) -> None:
@@ -124,7 +136,7 @@ class TestLog:
 
 class TestOutputs:
     def test_of_a_sync_with_its_deploy(self) -> None:
-        outputs = report.outputs(Outcome(ENVIRONMENT, SYNCED, DEPLOYED))
+        outputs = report.outputs(outcome(SYNCED, DEPLOYED))
         changed = ["SENTRY_DSN", "SENTRY_API_TOKEN", "SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG"]
         assert outputs["result"] == "synced"
         assert json.loads(outputs["changed-keys"]) == changed
@@ -142,13 +154,13 @@ class TestOutputs:
         assert (outputs["deploy-run-id"], outputs["deploy-run-url"]) == ("17", RUN_URL)
 
     def test_of_an_unchanged_environment(self) -> None:
-        outputs = report.outputs(Outcome(ENVIRONMENT, UNCHANGED))
+        outputs = report.outputs(outcome(UNCHANGED))
         assert (outputs["result"], outputs["changed-keys"]) == ("unchanged", "[]")
         assert (outputs["revision"], outputs["previous-revision"]) == ("", "")
         assert "deploy-run-id" not in outputs
 
     def test_of_a_dry_run(self) -> None:
-        outputs = report.outputs(Outcome(ENVIRONMENT, PLANNED))
+        outputs = report.outputs(outcome(PLANNED))
         assert outputs["result"] == "planned"
         assert len(json.loads(outputs["changed-keys"])) == 4
 
@@ -156,32 +168,80 @@ class TestOutputs:
         assert report.outputs(Outcome(error=EscError("It failed.", "Run again."))) == {}
 
     def test_of_a_failure_name_the_environment_and_the_error(self) -> None:
-        outputs = report.outputs(Outcome(ENVIRONMENT, error=EscError("It failed.", "Run again.")))
+        outputs = report.outputs(outcome(error=EscError("It failed.", "Run again.")))
         (environment,) = json.loads(outputs["environments"])
         assert environment["environment"] == ENVIRONMENT
         assert environment["result"] is None
         assert environment["error"] == "It failed."
 
     def test_of_a_failed_deploy_say_that_the_environment_is_right(self) -> None:
-        outputs = report.outputs(Outcome(ENVIRONMENT, SYNCED, error=DeployError("It failed.", "Run again.")))
+        outputs = report.outputs(outcome(SYNCED, error=DeployError("It failed.", "Run again.")))
         (environment,) = json.loads(outputs["environments"])
         assert outputs["result"] == environment["result"] == "synced"
         assert environment["error"] is None
 
     def test_of_a_deploy_whose_run_is_not_known_are_empty(self) -> None:
         deployed = Deployed(DEPLOYED.target, "main", None, None)
-        outputs = report.outputs(Outcome(ENVIRONMENT, SYNCED, deployed))
+        outputs = report.outputs(outcome(SYNCED, deployed))
         assert (outputs["deploy-run-id"], outputs["deploy-run-url"]) == ("", "")
         assert "deploy-conclusion" not in outputs
 
     def test_tell_how_the_deploy_ended(self) -> None:
         deployed = Deployed(DEPLOYED.target, "main", 17, RUN_URL, "failure")
-        assert report.outputs(Outcome(ENVIRONMENT, SYNCED, deployed))["deploy-conclusion"] == "failure"
+        assert report.outputs(outcome(SYNCED, deployed))["deploy-conclusion"] == "failure"
 
     def test_of_a_failure_after_the_write_tell_its_revision(self) -> None:
-        outputs = report.outputs(
-            Outcome(ENVIRONMENT, error=EscError("It failed.", "Run again."), unverified_revision=8)
-        )
+        outputs = report.outputs(outcome(error=EscError("It failed.", "Run again."), revision=8))
         assert outputs["revision"] == "8"
         assert json.loads(outputs["environments"])[0]["revision"] == 8
         assert "result" not in outputs
+
+
+class TestSeveralEnvironments:
+    ENDS = (
+        Ended("acme/default/one", replace(SYNCED, environment="acme/default/one"), revision=8),
+        Ended("acme/default/two", replace(UNCHANGED, environment="acme/default/two")),
+    )
+    BROKEN = Ended("acme/default/three", error=EscError("It failed.", "Run again."), revision=5)
+
+    def test_the_summary_names_all_and_shows_what_changed(self) -> None:
+        text = report.summary(Outcome(self.ENDS))
+        assert text.startswith("## Sentry credentials in Pulumi ESC")
+        assert rows(text)["acme/default/one"] == "✅ synced | 8"
+        assert rows(text)["acme/default/two"] == "✅ up to date | "
+        assert text.count("| Key |") == 1
+        assert "revision 7 → **8**" in text
+
+    def test_the_summary_of_a_failure_names_it_first(self) -> None:
+        ends = (*self.ENDS, self.BROKEN)
+        error = environments.failure(ends)
+        text = report.summary(Outcome(ends, error=error))
+        assert text.startswith(
+            "## ❌ Environments\n\n1 of 3 environments could not be synced:\n- acme/default/three: It"
+        )
+        assert rows(text)["acme/default/three"] == "❌ failed | 5"
+        assert "Deploy" not in text
+
+    def test_the_outputs_are_of_all_and_the_revisions_of_the_first(self) -> None:
+        outputs = report.outputs(Outcome(self.ENDS))
+        assert (outputs["result"], outputs["revision"], outputs["previous-revision"]) == ("synced", "8", "7")
+        assert json.loads(outputs["changed-keys"]) == list(PLAN.changed_keys)
+        found = json.loads(outputs["environments"])
+        assert [each["environment"] for each in found] == ["acme/default/one", "acme/default/two"]
+        assert [each["result"] for each in found] == ["synced", "unchanged"]
+
+    def test_the_result_of_all_is_unchanged_only_if_nothing_was_written(self) -> None:
+        assert report.outputs(Outcome((self.ENDS[1], self.ENDS[1])))["result"] == "unchanged"
+
+    def test_there_is_no_result_of_all_where_one_failed(self) -> None:
+        ends = (*self.ENDS, self.BROKEN)
+        outputs = report.outputs(Outcome(ends, error=environments.failure(ends)))
+        assert "result" not in outputs
+        found = json.loads(outputs["environments"])
+        assert [each["error"] for each in found] == [None, None, "It failed."]
+        assert found[2]["revision"] == 5
+
+    def test_those_that_a_signal_ended_have_its_error(self) -> None:
+        error = EndedBySignalError("SIGTERM ended the run.", "Run again.", 15)
+        outputs = report.outputs(Outcome((self.ENDS[0], Ended("acme/default/two")), error=error))
+        assert [each["error"] for each in json.loads(outputs["environments"])] == [None, "SIGTERM ended the run."]

@@ -11,7 +11,8 @@ from sophia_sync import sync
 from sophia_sync.bundle import Bundle, Entry
 from sophia_sync.errors import ConflictError, DefinitionError
 from sophia_sync.esc import definition
-from sophia_sync.esc.definition import Held
+from sophia_sync.esc.definition import Name
+from sophia_sync.sync import Holding
 
 BUNDLE = Bundle(
     (
@@ -21,8 +22,9 @@ BUNDLE = Bundle(
 )
 
 
-def held(text: str) -> dict[str, Held]:
-    return definition.parse(text).held()
+def holding(text: str) -> Holding:
+    document = definition.parse(text)
+    return Holding(document.held(BUNDLE.names), not document.keys)
 
 
 class TestMayBeChangedAsPlanned:
@@ -44,7 +46,7 @@ class TestMayBeChangedAsPlanned:
         ],
     )
     def test_our_keys_are_as_they_were_read(self, read: str, stored: str) -> None:
-        document = sync._as_planned(stored, held(read), BUNDLE)
+        document = sync._as_planned(stored, holding(read), BUNDLE)
         assert document.text == stored
 
     @pytest.mark.parametrize(
@@ -61,25 +63,25 @@ class TestMayBeChangedAsPlanned:
     )
     def test_somebody_else_changed_one(self, read: str, stored: str) -> None:
         with pytest.raises(ConflictError, match="between our read and our write"):
-            sync._as_planned(stored, held(read), BUNDLE)
+            sync._as_planned(stored, holding(read), BUNDLE)
 
     def test_an_environment_that_the_cli_shows_nothing_of(self) -> None:
         with pytest.raises(ConflictError, match="can't evaluate") as error:
-            sync._as_planned("values:\n  A: ${missing}\n", {}, BUNDLE)
+            sync._as_planned("values:\n  A: ${missing}\n", holding(""), BUNDLE)
         assert "`pulumi env open`" in error.value.todo
 
     def test_a_text_that_is_no_definition(self) -> None:
         with pytest.raises(DefinitionError):
-            sync._as_planned("values: [", {}, BUNDLE)
+            sync._as_planned("values: [", holding(""), BUNDLE)
 
 
 RIGHT = {"SENTRY_DSN": '{fn::secret: "canary-dsn"}', "SENTRY_PROJECT_SLUG": "web"}
 
 
 class TestWhatEscHoldsIsWhatWasSent:
-    def differing(self, changes: Mapping[str, str | None]) -> dict[str, str]:
+    def differing(self, changes: Mapping[str, str | None]) -> dict[Name, str]:
         entries = [f"{key}: {value}" for key, value in {**RIGHT, **changes}.items() if value is not None]
-        return sync._differing(BUNDLE, held(f"values: {{{', '.join(entries)}}}\n"))
+        return sync._differing(BUNDLE, holding(f"values: {{{', '.join(entries)}}}\n").entries)
 
     def test_every_key_is_right(self) -> None:
         assert self.differing({}) == {}
@@ -102,5 +104,6 @@ class TestWhatEscHoldsIsWhatWasSent:
     def test_a_key_that_is_not_is_named_without_its_value(
         self, changes: dict[str, str | None], wrong: dict[str, str]
     ) -> None:
-        assert self.differing(changes) == wrong
-        assert "canary" not in sync._listed(wrong)
+        found = self.differing(changes)
+        assert found == wrong
+        assert "canary" not in sync._listed(found)
