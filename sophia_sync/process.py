@@ -202,7 +202,7 @@ class Beside(Generic[T]):
         self._result: T | None = None
         self._error: BaseException | None = None
         self._is_done = False
-        self._woken = threading.Event()  # it is done, or nobody shall wait any more
+        self._changed = threading.Condition()
         threading.Thread(target=self._run, args=(work,), daemon=True).start()
 
     def _run(self, work: Callable[[], T]) -> None:
@@ -211,8 +211,9 @@ class Beside(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - raised in `result`, where it is seen
             self._error = error
         finally:
-            self._is_done = True
-            self._woken.set()
+            with self._changed:
+                self._is_done = True
+                self._changed.notify_all()
 
     def result(self, deadline: Deadline, grace: float = 0) -> T:
         """Wait for the work, and return what it returned or raise what it raised.
@@ -224,8 +225,13 @@ class Beside(Generic[T]):
         Raises:
             TimeoutError: It isn't done. The work is left behind.
         """
-        with deadline.on_cut(lambda _: self._woken.set()):
-            self._woken.wait(deadline.remaining() + grace)
+
+        def wake(_: float) -> None:
+            with self._changed:
+                self._changed.notify_all()
+
+        with deadline.on_cut(wake), self._changed:
+            self._changed.wait_for(lambda: self._is_done or deadline.is_cut, deadline.remaining() + grace)
         if not self._is_done:
             raise TimeoutError
         if self._error is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sophia_sync.process import Deadline, run, start
+from sophia_sync.process import Beside, Deadline, run, start
 
 LONG = 3600
 SHELL = "/bin/sh"
@@ -59,6 +59,78 @@ class TestDeadline:
         assert deadline.remaining() == 2
         clock.now += 3
         assert deadline.remaining() == 0
+
+    def test_a_part_ends_no_later_than_the_whole(self) -> None:
+        clock = Clock()
+        whole = Deadline(5, clock)
+        clock.now += 3
+        assert (whole.part(1).remaining(), whole.part(4).remaining()) == (1, 2)
+
+    def test_a_cut_ends_it_and_its_parts(self) -> None:
+        whole = Deadline(LONG)
+        part, other = whole.part(LONG), Deadline(LONG)
+        told: list[float] = []
+        with part.on_cut(told.append):
+            whole.cut(3)
+        assert told == [3]
+        assert (whole.remaining(), part.remaining(), part.is_cut) == (0, 0, True)
+        assert other.remaining() > 0
+
+    def test_who_comes_after_a_cut_is_told_at_once_and_who_has_left_is_not(self) -> None:
+        deadline = Deadline(LONG)
+        told: list[float] = []
+        with deadline.on_cut(told.append):
+            pass
+        deadline.cut(3)
+        assert told == []
+        with deadline.on_cut(told.append):
+            assert told == [0]
+
+    def test_a_cut_wakes_who_sleeps(self) -> None:
+        deadline = Deadline(LONG)
+        sleeper = threading.Thread(target=deadline.sleep, args=(LONG,), daemon=True)
+        sleeper.start()
+        deadline.cut(0)
+        sleeper.join(10)
+        assert not sleeper.is_alive()
+
+    def test_a_cut_ends_a_child(self) -> None:
+        deadline = Deadline(LONG)
+        with start([SHELL, "-c", "exec sleep 3600"], {"PATH": os.defpath}, deadline) as child:
+            deadline.cut(3)
+            assert child.finish().code == -signal.SIGKILL
+
+    def test_a_cut_gives_a_shielded_child_its_grace(self) -> None:
+        deadline = Deadline(LONG)
+        with start(["/bin/cat"], {}, deadline) as child, child.shielded():
+            deadline.cut(30)
+            child.send(b"done")
+            finished = child.finish()
+        assert (finished.code, finished.stdout) == (0, b"done")
+
+
+class TestBeside:
+    def test_returns_what_the_work_returns(self) -> None:
+        assert Beside(lambda: 17).result(Deadline(LONG)) == 17
+
+    def test_raises_what_the_work_raises(self) -> None:
+        def fail() -> None:
+            raise LookupError("why")
+
+        with pytest.raises(LookupError, match="why"):
+            Beside(fail).result(Deadline(LONG))
+
+    @pytest.mark.parametrize("is_cut", [True, False])
+    def test_leaves_behind_what_is_not_done_in_time(self, *, is_cut: bool) -> None:
+        done = threading.Event()
+        deadline = Deadline(LONG if is_cut else 0.01)
+        work = Beside(done.wait)
+        if is_cut:
+            deadline.cut(0)
+        with pytest.raises(TimeoutError):
+            work.result(deadline)
+        done.set()
+        assert work.result(Deadline(LONG)) is True
 
 
 class TestRun:
