@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
+from sophia_sync.environments import AT_ONCE
 from tests.faults import moments
 from tests.faults.matrix import REQUESTS
 from tests.faults.moments import LIMIT, MOMENTS, SILENCES, Killed, Moment
@@ -72,6 +74,35 @@ def test_killed(killed_at: Case, killed: Mapping[Case, Future[Killed]]) -> None:
     assert result.problems == (), result.ended.told
     assert result.ended.code == -number or (moment.is_last and result.ended.code == 0)
     assert result.state in ("old", "new")
+
+
+@pytest.mark.parametrize("line", ["GET {}/decrypt", "PATCH {}"], ids=["read", "write"])
+def test_with_several_environments_under_way(line: str, pulumi: Path, tmp_path: Path) -> None:
+    with Sandbox() as box:
+        others = [f"{ENVIRONMENT}-{number}" for number in range(9)]
+        inputs = {"esc-environment": "\n".join([ENVIRONMENT, *others]), "pulumi-access-token": box.esc.token}
+        place = Place(box, tmp_path, inputs)
+        for name in others:
+            box.esc.create(name, place.before)
+        before = {name: box.esc.definition(name) for name in (ENVIRONMENT, *others)}
+        arrived = threading.Semaphore(0)
+        for name in before:
+            request = line.format(f"/api/esc/environments/{name}")
+            box.esc.fail(request, kind="hang", times=None)
+            box.esc.before(request, arrived.release)
+        running = place.start()
+        for _ in range(AT_ONCE):
+            assert arrived.acquire(timeout=60)
+        running.popen.terminate()
+        began = time.monotonic()
+        ended = running.end(60)
+        assert time.monotonic() - began < LIMIT
+        assert ended.code == 143, ended.told
+        assert len(ended.errors) == 1
+        assert {name: box.esc.definition(name) for name in before} == before
+        assert place.leaks(ended) == []
+        assert (place.processes(), place.files()) == ([], [])
+        assert len(json.loads(ended.outputs["environments"])) == len(before)
 
 
 @pytest.mark.docker
