@@ -230,6 +230,14 @@ class Case:
         return f"{self.request}-{self.failure.name}-{self.times.value}".replace(" ", "_").replace(",", "")
 
     @property
+    def stage(self) -> Stage:
+        """What the fault stops."""
+        # The tag is set beside the read-back, and a service that is down for ever answers neither.
+        if self.request.name == "tag moved" and self.failure.kind == "refuse" and self.times is Times.FOR_EVER:
+            return Stage.READ_BACK
+        return self.request.stage
+
+    @property
     def takes_long(self) -> bool:
         """Whether the run mostly waits."""
         return self.failure.kind == "hang" or (self.times is Times.FOR_EVER and self.request.service == "esc")
@@ -241,7 +249,7 @@ class Case:
         What waits till then shall not wait long, and all else has plenty of time. Only the sign-in, GitHub and Sentry
         have limits of their own, of 10 to 15 seconds for a request.
         """
-        has_own_limit = self.request.service != "esc" or self.request.stage is Stage.SIGN_IN
+        has_own_limit = self.request.service != "esc" or self.stage is Stage.SIGN_IN
         if not self.takes_long or (has_own_limit and self.times is not Times.FOR_EVER):
             return 90
         return 24
@@ -251,7 +259,7 @@ class Case:
         """Whether the fault passes, and the program asks again."""
         if self.times is Times.FOR_EVER or self.failure.is_final:
             return False
-        stage = self.request.stage
+        stage = self.stage
         if stage is Stage.MARK_READ:  # not worth a second try, but for the CLI's own: the deploy runs
             is_outage = self.failure.kind == "refuse" or (self.failure.status or 0) >= 500
             return is_outage and self.request.name == "mark read"
@@ -264,7 +272,7 @@ class Case:
     @property
     def codes(self) -> set[int]:
         """The exit codes that the contract allows."""
-        stage = self.request.stage
+        stage = self.stage
         if self.request.name == "edit check" and (self.failure.kind, self.times) not in _EDIT_CHECKS_THAT_MATTER:
             return {0}  # the CLI shows the answer in its editor, for a person, and needs it for nothing
         if self.request.name == "dispatch" and self.failure.kind == "empty" and self.times is not Times.LOST:
@@ -279,11 +287,11 @@ class Case:
         """What ESC may hold after a run with that exit code."""
         if self.request.scenario == "unchanged":
             return {"old"}
-        return {"old" if code != 0 and self.request.stage.is_before_verified_write else "new"}
+        return {"old" if code != 0 and self.stage.is_before_verified_write else "new"}
 
     def dispatches(self, code: int | None) -> set[int]:
         """How many deploys may have been dispatched by a run with that exit code."""
-        stage = self.request.stage
+        stage = self.stage
         if stage is Stage.MARK_READ:
             return {0, 1}  # once too often rather than once too few
         return {1 if code == 0 or stage is Stage.WAIT else 0}
@@ -428,21 +436,21 @@ def _tells_what_failed_and_what_to_do(result: Result) -> Iterable[str]:
     if len(errors) != (0 if result.ended.code == 0 else 1):
         yield f"{len(errors)} error annotations"
     for error in errors:
-        if not re.search(case.request.stage.words, error):
+        if not re.search(case.stage.words, error):
             yield f"the annotation doesn't name what failed: {error}"
         what, found, todo = result.ended.summary.partition("**What to do:**")
         if not found or not todo.strip() or todo.split("\n")[0].strip() not in error:
             yield f"the annotation doesn't say what to do: {error} ({what})"
-    is_warning_due = case.request.stage.code == 0 or case.request.stage is Stage.PREFLIGHT
+    is_warning_due = case.stage.code == 0 or case.stage is Stage.PREFLIGHT
     if result.ended.code == 0 and is_warning_due and not case.heals and not _is_normal(case):
         told = "\n".join([*result.ended.warnings, result.ended.log])
-        if not re.search(case.request.stage.words, told):
+        if not re.search(case.stage.words, told):
             yield "nothing tells what failed"
 
 
 def _is_normal(case: Case) -> bool:
     """What is no failure of a tag: it isn't there yet; or any 2xx, as the answer has no body anyway."""
-    if case.request.stage not in (Stage.TAG, Stage.MARK):
+    if case.stage not in (Stage.TAG, Stage.MARK):
         return False
     is_missing = case.failure.status == 404 and case.request.name in ("tag moved", "mark moved")
     return is_missing or case.failure.kind in ("empty", "garbage")

@@ -6,9 +6,11 @@ import ast
 import inspect
 import json
 import os
+import re
 import traceback
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -39,6 +41,14 @@ PRIVATE_KEYS = matching(
 )
 BOOLEANS = st.sampled_from(["true", "false", "True", "FALSE", " true\n"])
 
+
+def further_keys(first: str) -> st.SearchStrategy[str]:
+    """Dotenv lines; the keys begin with `first`."""
+    value = matching(r"[A-Za-z0-9+/=_-]{8,40}")
+    keys = st.dictionaries(matching(f"{first}[A-Z0-9_]{{0,9}}"), value, min_size=1, max_size=3)
+    return keys.map(lambda found: "\n".join(f"{key}={text}" for key, text in found.items()))
+
+
 # All that a sync needs, as a GitHub App.
 GIVEN = support.VALID | {
     "github-app-id": "17",
@@ -54,7 +64,12 @@ VALID: dict[str, st.SearchStrategy[str]] = {
     "sentry-organization-slug": matching(r"org-[a-z0-9_-]{0,30}"),
     "sentry-project-slug": matching(r"project-[a-z0-9_-]{0,30}"),
     "sentry-client-secret": WORDS.map(lambda text: f"key {text}"),
-    "esc-environment": matching(r"acme/[A-Za-z0-9_-]{1,9}/[A-Za-z0-9_-]{1,9}(\.[a-z]{1,3})?"),
+    "extra-secrets": further_keys("S"),
+    "extra-variables": further_keys("V"),
+    "export-environment-variables": BOOLEANS,
+    "esc-environment": st.lists(
+        matching(r"acme/[A-Za-z0-9_-]{1,9}/[A-Za-z0-9_-]{1,9}(\.[a-z]{1,3})?"), min_size=1, max_size=4, unique=True
+    ).map("\n".join),
     "pulumi-access-token": matching(r"pul-[0-9a-f]{16,40}"),
     "pulumi-token-scope": matching(r"(team|user):[a-zA-Z0-9_-]{1,20}"),
     "pulumi-cloud-url": URLS,
@@ -75,6 +90,7 @@ VALID: dict[str, st.SearchStrategy[str]] = {
     "timeout": st.integers(1, 3600).map(str),
 }
 SECRET = [name for name, info in Settings.model_fields.items() if "SecretStr" in str(info.annotation)]
+LINES = re.compile(r"^ *(\w+) *= *(\S+) *$", re.MULTILINE)
 ODD = st.sampled_from([
     "***", "${{ secrets.X }}", "${x}", "https://", "https://[", "https://a@b:x/1", "https://k@h.example:99999/1",
     "{", "[]", "[" * 9999, '{"a": NaN}', '{"a": 1e999}', "1e3", "-1", "0", "\u0663", "\u00b2", "00000001", "9" * 5000,
@@ -149,25 +165,38 @@ def check_hidden(values: Iterable[str], *texts: str) -> None:
                 assert not any(form in text for text in texts)
 
 
+def plain(found: object) -> Any:
+    """A setting without what hides or wraps its text."""
+    if isinstance(found, SecretStr):
+        return found.get_secret_value()
+    if isinstance(found, StrEnum | TokenScope):
+        return str(found)
+    if isinstance(found, dict):
+        return {key: plain(value) for key, value in found.items()}
+    return found
+
+
 def check_exact(loaded: Settings, values: dict[str, str]) -> None:
     """Every value is what was given; only the white space at the ends of pasted ones is gone."""
     for name, raw in values.items():
-        found = getattr(loaded, name.replace("-", "_"))
+        found = plain(getattr(loaded, name.replace("-", "_")))
         text = raw.strip()
         if name == "github-app-private-key":
-            assert found.get_secret_value() == raw.replace("\\n", "\n")
-        elif isinstance(found, SecretStr):
-            assert found.get_secret_value() == text
+            assert found == raw.replace("\\n", "\n")
         elif name.endswith("url"):
             assert found == text.rstrip("/")
-        elif isinstance(found, StrEnum | str | TokenScope):
-            assert str(found) == text
+        elif isinstance(found, tuple):
+            assert list(found) == raw.split()
+        elif name.startswith("extra-"):
+            assert found.items() >= dict(LINES.findall(raw)).items()
         elif isinstance(found, dict):
             assert found == json.loads(raw)
         elif isinstance(found, bool):
             assert str(found).lower() == text.lower()
         elif isinstance(found, int):
             assert found == int(text)
+        elif isinstance(found, str):
+            assert found == text
         else:
             assert found is None
             assert text == ""
