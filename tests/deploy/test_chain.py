@@ -1,16 +1,19 @@
 """The whole chain, once: from GitHub's secrets to an answer of the server.
 
 act runs the sync workflow, which stores the secrets in ESC and dispatches the deploy; the deploy program does with that
-dispatch what the deploy workflow's steps do; a client asks the server.
+dispatch what the deploy workflow's steps do; a client asks the server. A second deploy fails, and the first is back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.deploy.clients import Caller
 from tests.deploy.conftest import ENVIRONMENT, Host, new_host
+from tests.deploy.images import Derived, Gate
 from tests.deploy.program import Result
 from tests.support import docker_act, docker_leaks
 
@@ -53,7 +56,13 @@ def sync(host: Host, checkout: Path) -> docker_act.Run:
     )
 
 
-def test_from_the_secrets_in_github_to_an_answer_of_the_server(checkout: Path, pushed: Result) -> None:
+def test_from_the_secrets_in_github_to_an_answer_of_the_server(
+    checkout: Path,
+    pushed: Result,
+    derive: Derived,
+    gate: Gate,
+    record_property: Callable[[str, object], None],
+) -> None:
     with new_host() as host:
         host.box.esc.save(ENVIRONMENT, "values: {}\n")
         host.box.github.add_repository(REPOSITORY)
@@ -68,12 +77,29 @@ def test_from_the_secrets_in_github_to_an_answer_of_the_server(checkout: Path, p
         assert dispatch.inputs == {"environment": ENVIRONMENT, "revision": revision}
 
         asked = [f"--{name}={value}" for name, value in dispatch.inputs.items()]
-        deployed = host.deploy(pushed.outputs["image"], *asked)
+        first = pushed.outputs["image"]
+        deployed = host.deploy(first, *asked)
         assert deployed.code == 0, deployed.log
-        assert host.image == pushed.outputs["image"]
-        assert host.container('{{index .Config.Labels "sentry-mcp.esc-revision"}}') == revision
-        assert host.box.sentry.project in str(host.ask("get_project").content)
+        check_serves(host, first, revision)
         host.box.github.complete(dispatch.run_id)
 
-        told = synced.visible() + deployed.visible()
+        gate.let_in = 1  # beside the running version, but not in its place
+        with Caller(host.url, host.token) as caller:
+            failed = host.deploy(derive.behind(gate), *asked)
+            during = f"{len(caller.failures)} of {caller.calls} calls failed"
+            check_serves(host, first, revision)
+        assert failed.code == 6, failed.log
+        assert f"{first}, is back and works" in failed.error
+        assert caller.done > 0
+        record_property("a second deploy that fails", during)
+        print(f"a second deploy that fails: {during}")
+
+        told = synced.visible() + deployed.visible() + failed.visible()
         assert docker_leaks.held_by(told, [*host.secrets, host.box.github.token]) == []
+
+
+def check_serves(host: Host, image: str, revision: str) -> None:
+    """That image runs for that revision, and answers a client."""
+    assert host.image == image
+    assert host.container('{{index .Config.Labels "sentry-mcp.esc-revision"}}') == revision
+    assert host.box.sentry.project in str(host.ask("get_project").content)
