@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from sophia_sync.errors import DefinitionError
-from sophia_sync.esc.definition import Change, HeldKind, merge, parse, prove, prove_restored, restore
+from sophia_sync.esc.definition import Change, Exported, HeldKind, Name, merge, parse, prove, prove_restored, restore
 from tests.support.examples import examples
 from tests.support.merges import check_corruption, check_merge, check_restore
 
 DSN = Change("SENTRY_DSN", SecretStr("https://k@h.example/1"), secret=True)
 SLUG = Change("SENTRY_PROJECT_SLUG", SecretStr("0123"), secret=False)
+EXPORTED = Exported("SENTRY_DSN")
+EXPORT = Change(EXPORTED, SecretStr("${SENTRY_DSN}"), secret=False)
 BLOCK = '  SENTRY_DSN:\n    fn::secret: "https://k@h.example/1"\n  SENTRY_PROJECT_SLUG: "0123"\n'
 FLOW = 'SENTRY_DSN: {fn::secret: "https://k@h.example/1"}, SENTRY_PROJECT_SLUG: "0123"'
 
@@ -442,3 +444,124 @@ class TestRestore:
         with pytest.raises(DefinitionError) as error:
             prove_restored(now, before, text, keys)
         assert str(error.value) == NOT_SET_BACK
+
+
+class TestExported:
+    """Entries under `environmentVariables:`, which are ours beside those at the top of `values:`."""
+
+    DSN = '  SENTRY_DSN:\n    fn::secret: "https://k@h.example/1"\n'
+    ENTRY = 'SENTRY_DSN: "${SENTRY_DSN}"'
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("", {}),
+            ("values:\n", {}),
+            ("values: {}\n", {}),
+            ("values:\n  environmentVariables:\n", {}),
+            ("values:\n  environmentVariables: {B: SENTRY_DSN}\n", {}),
+            ("values:\n  SENTRY_DSN: y\n", {"SENTRY_DSN": "y"}),
+            ("environmentVariables: {SENTRY_DSN: x}\nvalues:\n  SENTRY_DSN: y\n", {"SENTRY_DSN": "y"}),
+            (
+                "values:\n  environmentVariables: {? [a] : b, SENTRY_DSN: x, B: c}\n  SENTRY_DSN: y\n",
+                {"SENTRY_DSN": "y", EXPORTED: "x"},
+            ),
+        ],
+    )
+    def test_what_is_held(self, text: str, found: dict[Name, str]) -> None:
+        held = parse(text).held(["SENTRY_DSN", EXPORTED, Exported("MISSING")])
+        assert {name: entry.value and entry.value.get_secret_value() for name, entry in held.items()} == found
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("", "values:\n{D}  environmentVariables:\n    {E}\n"),
+            ("values:\n  A: 1\n", "values:\n  A: 1\n{D}  environmentVariables:\n    {E}\n"),
+            (
+                "values:\n  environmentVariables:\n    B: 2\n  A: 1\n",
+                "values:\n  environmentVariables:\n    B: 2\n    {E}\n  A: 1\n{D}",
+            ),
+            (
+                "values:\n  environmentVariables:\n  A: 1\n",
+                "values:\n  environmentVariables:\n    {E}\n  A: 1\n{D}",
+            ),
+            (
+                "values:\n  environmentVariables: null\n",
+                "values:\n  environmentVariables: {{E}}\n{D}",
+            ),
+            (
+                "values:\n  environmentVariables: {B: 2}\n  A: 1\n",
+                "values:\n  environmentVariables: {{E}, B: 2}\n  A: 1\n{D}",
+            ),
+            (
+                "values:\n  environmentVariables:\n    SENTRY_DSN: other # c\n    B: 2\n",
+                "values:\n  environmentVariables:\n    {E} # c\n    B: 2\n{D}",
+            ),
+            (
+                "values: {environmentVariables: {B: 2}, A: 1}\n",
+                "values: {{F}, environmentVariables: {{E}, B: 2}, A: 1}\n",
+            ),
+        ],
+    )
+    def test_merged_beside_the_key(self, before: str, after: str) -> None:
+        for name, form in (("{D}", self.DSN), ("{E}", self.ENTRY), ("{F}", FLOW.partition(", ")[0])):
+            after = after.replace(name, form)
+        assert merged(before, DSN, EXPORT) == after
+
+    def test_merged_alone(self) -> None:
+        after = f"\ufeffvalues:\r\n  A: 1\r\n  environmentVariables:\r\n    {self.ENTRY}\r\n"
+        assert merged("\ufeffvalues:\r\n  A: 1\r\n", EXPORT) == after
+
+    @pytest.mark.parametrize(
+        ("text", "refusal"),
+        [
+            ("values:\n", NOT_ALONE),  # there is no key that it could refer to
+            ("", NOT_ALONE),
+            ("values:\n  environmentVariables: [1]\n", NO_VALUES.replace("values", "environmentVariables")),
+            (
+                "values:\n  environmentVariables:\n    B: 1\n    B: 2\n",
+                f"A key stands twice in `environmentVariables:`: 'B'. {ONE_OF_TWO}",
+            ),
+        ],
+    )
+    def test_refused(self, text: str, refusal: str) -> None:
+        with pytest.raises(DefinitionError) as error:
+            merged(text, EXPORT)
+        assert str(error.value) == refusal
+
+    @pytest.mark.parametrize(
+        "new",
+        [
+            pytest.param("A: 1, environmentVariables: {B: 3, {E}}", id="another variable differs"),
+            pytest.param("A: 1, environmentVariables: {{E}}", id="another variable is gone"),
+            pytest.param("A: 1, environmentVariables: {B: 2, C: 3, {E}}", id="a variable too many"),
+            pytest.param("A: 2, environmentVariables: {B: 2, {E}}", id="another value differs"),
+            pytest.param("environmentVariables: {B: 2, {E}}", id="another value is gone"),
+            pytest.param("A: 1, SENTRY_DSN: x, environmentVariables: {B: 2, {E}}", id="a key that wasn't asked for"),
+            pytest.param("A: 1, environmentVariables: &v {B: 2, {E}}", id="an anchor"),
+            pytest.param("A: 1, environmentVariables: {B: 2}, {E}", id="in the wrong place"),
+            pytest.param("A: 1, environmentVariables: {B: 2}", id="ours is missing"),
+            pytest.param('A: 1, environmentVariables: {B: 2, SENTRY_DSN: "$SENTRY_DSN"}', id="ours differs"),
+        ],
+    )
+    def test_the_proof_refuses(self, new: str) -> None:
+        old = parse("values: {A: 1, environmentVariables: {B: 2}}\n")
+        prove(old, f"values: {{A: 1, environmentVariables: {{B: 2, {self.ENTRY}}}}}\n", [EXPORT])
+        with pytest.raises(DefinitionError) as error:
+            prove(old, f"values: {{{new.replace('{E}', self.ENTRY)}}}\n", [EXPORT])
+        assert str(error.value) in (NOT_ALONE, NOT_SET.replace("SENTRY_DSN", str(EXPORTED)))
+
+    @pytest.mark.parametrize(
+        "before",
+        [
+            "# a\nvalues:\n  SENTRY_DSN: x\n  environmentVariables:\n    B: 2\n",
+            '# a\nvalues:\n  SENTRY_DSN: x\n  environmentVariables:\n    B: 2\n    SENTRY_DSN: "y"\n',
+            "# a\nvalues:\n  environmentVariables: {B: 2}\n  C: 3\n",
+        ],
+    )
+    def test_set_back_around_what_others_wrote_since(self, before: str) -> None:
+        sent = merged(before, DSN, EXPORT)
+        names: list[Name] = ["SENTRY_DSN", EXPORTED]
+        assert restore(parse(sent), parse(before), parse(sent), names) == before
+        now = sent.replace("B: 2", "B: 3")
+        assert restore(parse(now), parse(before), parse(sent), names) == before.replace("B: 2", "B: 3")
