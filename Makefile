@@ -60,6 +60,7 @@ lint: $(VENV)/.complete ## all linters and the type checker
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/deptry .
 	$(BIN)/shellcheck .ci/run tools/*.sh
 	$(BIN)/hadolint Dockerfile mcp-servers/sentry/Dockerfile
 	$(PY) -m tools.actionlint -shellcheck $(BIN)/shellcheck -pyflakes ''
