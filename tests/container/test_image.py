@@ -3,14 +3,16 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
-from tests.support.docker_engine import ROOT, docker
+from tests.support.docker_engine import ROOT, TAG, build_image, docker
 
 pytestmark = pytest.mark.docker
 
@@ -32,9 +34,27 @@ def files(image: str) -> Iterator[frozenset[PurePosixPath]]:
         yield frozenset(PurePosixPath(member.name) for member in tar if not member.isdir())
 
 
-def config(image: str) -> dict[str, object]:
+def inspect(image: str) -> dict[str, Any]:
     [details] = json.loads(docker("image", "inspect", image).stdout)
-    found: dict[str, object] = details["Config"]
+    found: dict[str, Any] = details
+    return found
+
+
+def config(image: str) -> dict[str, Any]:
+    found: dict[str, Any] = inspect(image)["Config"]
+    return found
+
+
+def layers(image: str, folder: Path) -> dict[str, int]:
+    """The image's layers, each with its size in bytes before it is compressed."""
+    saved = folder / "saved.tar"
+    docker("save", "--output", str(saved), image)
+    with tarfile.open(saved) as tar:
+        manifest = tar.extractfile("manifest.json")
+        assert manifest
+        [entry] = json.load(manifest)
+        found = {name: tar.getmember(name).size for name in entry["Layers"]}
+    saved.unlink()
     return found
 
 
@@ -55,6 +75,21 @@ def test_the_code_is_this_tree_and_its_bytecode(files: frozenset[PurePosixPath])
     expected = {HOUSE / source.relative_to(ROOT).as_posix() for source in sources}
     expected |= {path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc" for path in expected}
     assert {path for path in files if HOUSE in path.parents} == expected
+
+
+def test_all_that_the_program_loads_is_there_as_bytecode(image: str) -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted((ROOT / "sophia_sync").rglob("*.py"))
+    ]
+    count = (
+        f"import importlib, json, os, sys; [importlib.import_module(name) for name in {modules!r}];"
+        "files = {getattr(module, '__cached__', None) for module in sys.modules.values()} - {None};"
+        "print(json.dumps([len(files), sorted(file for file in files if not os.path.exists(file))]))"
+    )
+    options = ("--workdir", f"/{HOUSE}", "--entrypoint", "python")
+    loaded, missing = json.loads(docker("run", "--rm", "--network", "none", *options, image, "-B", "-c", count).stdout)
+    assert loaded > 300
+    assert missing == []
 
 
 def test_the_packages_are_those_that_are_locked(files: frozenset[PurePosixPath]) -> None:
@@ -91,3 +126,25 @@ def test_the_runner_starts_python_with_no_shell_in_between(image: str) -> None:
 
 def test_the_user_is_root_because_the_output_files_are(image: str) -> None:
     assert config(image)["User"] in ("", "root", "0")
+
+
+def test_it_is_not_much_more_than_python_and_pulumi(image: str) -> None:
+    """The packages, our code and their bytecode, in 45 MB."""
+    count = "import os; print(os.path.getsize('/usr/local/bin/pulumi'))"
+    binary = int(docker("run", "--rm", "--network", "none", "--entrypoint", "python", image, "-c", count).stdout)
+    [base] = re.findall(r"^FROM (\S+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert inspect(image)["Size"] <= inspect(base)["Size"] + binary + 45_000_000
+
+
+def test_new_code_is_a_small_download(image: str, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for name in ("sophia_sync", "requirements"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Dockerfile", ".dockerignore", "entrypoint.py"):
+        shutil.copy(ROOT / name, tree)
+    with (tree / "sophia_sync" / "app.py").open("a", encoding="utf-8") as code:
+        code.write("\nANOTHER_VERSION = True\n")
+    before, after = layers(image, tmp_path), layers(build_image(tree, f"{TAG}-new-code"), tmp_path)
+    anew = {name: size for name, size in after.items() if name not in before}
+    assert anew
+    assert sum(anew.values()) < 2_000_000

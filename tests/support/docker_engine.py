@@ -47,14 +47,14 @@ def provide_base_images() -> None:
     subprocess.run([ROOT / "tools" / "standin_images.sh"], env=environment, timeout=900, check=True)
 
 
-def build_image() -> str:
-    """Build the Dockerfile of this tree; the image's id, which no other build can move as it could a tag.
+def build_image(tree: Path = ROOT, tag: str = TAG) -> str:
+    """Build the Dockerfile of a tree; the image's id, which no other build can move as it could a tag.
 
     Raises:
         AssertionError: the build failed; the text ends with what the engine said last.
     """
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder, "id")
-        built = docker("build", "--tag", TAG, "--iidfile", str(written), str(ROOT), check=False)
+        built = docker("build", "--tag", tag, "--iidfile", str(written), str(tree), check=False)
         assert built.returncode == 0, f"docker build failed:\n{(built.stdout + built.stderr)[-4000:]}"
         return written.read_text()
