@@ -16,7 +16,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cli run test faults fuzz mutants lint format lock image clean
+.PHONY: help setup cli run test bench faults fuzz mutants lint format lock image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ run: setup ## the main job against a local Pulumi ESC, GitHub and Sentry: nothin
 test: setup ## the whole suite (REQUIRE_ALL=1: nothing may be skipped; COV=1: with coverage; ARGS=… for pytest)
 	@$(PY) -m pytest $(COVERAGE) $(ARGS)
 
+bench: setup ## what a sync costs beside a script and beside the least possible: prints and writes docs/performance.md
+	@$(PY) -m benchmarks
+
 faults: setup ## every request of a sync with every fault: shows what each leads to, and writes docs/faults.md
 	@$(PY) -m tests.faults
 
@@ -61,7 +64,7 @@ lint: $(VENV)/.complete ## all linters and the type checker
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/deptry .
-	$(BIN)/shellcheck .ci/run tools/*.sh
+	$(BIN)/shellcheck .ci/run tools/*.sh benchmarks/*.sh
 	$(BIN)/hadolint Dockerfile mcp-servers/sentry/Dockerfile
 	$(PY) -m tools.actionlint -shellcheck $(BIN)/shellcheck -pyflakes ''
 	$(BIN)/zizmor --offline --quiet .github action.yml
