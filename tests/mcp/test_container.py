@@ -135,7 +135,7 @@ async def test_over_stdio_without_pulumi(image: str, box: Sandbox) -> None:
 
 
 def test_it_doesnt_start_where_anybody_could_come_in(image: str) -> None:
-    done = docker("run", "--rm", *options({"SENTRY_API_TOKEN": "sntrys_x"}), image, check=False)
+    done = docker("run", "--rm", *options({"SENTRY_API_TOKEN": "sntrys_x", "SENTRY_MCP_PORT": "0"}), image, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "has no SENTRY_MCP_TOKEN that its clients must show" in done.stderr
     assert "sntrys_x" not in done.stderr

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +63,19 @@ def box() -> Iterator[Sandbox]:
         yield box
 
 
+def of_esc(box: Sandbox, pulumi: Path, home: Path) -> dict[str, str]:
+    """A machine with the Pulumi CLI and an access token."""
+    return {
+        "PATH": f"{pulumi.parent}:/usr/bin:/bin",
+        "HOME": str(home),
+        "PULUMI_ACCESS_TOKEN": box.esc.token,
+        "PULUMI_BACKEND_URL": box.esc.url,
+        "PULUMI_ORG": "acme",
+        "PULUMI_ENVIRONMENT": "production",
+        "SENTRY_URL": box.sentry.url,
+    }
+
+
 @pytest.mark.anyio
 @pytest.mark.pulumi
 async def test_credentials_out_of_pulumi_esc_and_rotated_there(box: Sandbox, pulumi: Path, tmp_path: Path) -> None:
@@ -71,16 +86,7 @@ async def test_credentials_out_of_pulumi_esc_and_rotated_there(box: Sandbox, pul
         "  SENTRY_PROJECT_SLUG: pay-ready\n"
     )
     box.esc.create(ENVIRONMENT, definition.format(token=box.sentry.token))
-    environ = {
-        "PATH": f"{pulumi.parent}:/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "PULUMI_ACCESS_TOKEN": box.esc.token,
-        "PULUMI_BACKEND_URL": box.esc.url,
-        "PULUMI_ORG": "acme",
-        "PULUMI_ENVIRONMENT": "production",
-        "SENTRY_URL": box.sentry.url,
-        "SENTRY_API_TOKEN": "sntrys_of_the_environment",
-    }
+    environ = of_esc(box, pulumi, tmp_path) | {"SENTRY_API_TOKEN": "sntrys_of_the_environment"}
     async with Client(parameters(environ)) as client:
         assert len(await tools(client)) == 15
         reads = len(_opened(box))
@@ -119,3 +125,25 @@ def test_over_http_until_it_is_told_to_stop(number: signal.Signals, environ: dic
             process.kill()
         assert (process.wait(), process.stdout.read()) == (0, "")
     assert sentry.token not in log
+
+
+@pytest.mark.pulumi
+def test_clients_that_come_before_it_is_ready_wait_and_are_not_refused(
+    box: Sandbox, pulumi: Path, tmp_path: Path
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    box.esc.before(".*", asked.set)
+    box.esc.before(".*", lambda: go_on.wait(60))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, str(SCRIPT), "--transport", "http", "--port", str(port)]
+    with subprocess.Popen(command, env=of_esc(box, pulumi, tmp_path), stderr=subprocess.PIPE) as process:
+        try:
+            assert asked.wait(60)
+            with socket.create_connection(("127.0.0.1", port)) as early:
+                early.sendall(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+                go_on.set()
+                assert early.recv(64).startswith(b"HTTP/1.1 200 ")
+        finally:
+            go_on.set()
+            process.terminate()
