@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from deploy import ssh
+from deploy.attestation import Origin
 from sophia_sync import checks
 from sophia_sync.errors import InputError
 from sophia_sync.inputs import child_environment
@@ -52,6 +53,9 @@ _HOST = r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?"
 _TAGGED = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*(?::[\w][\w.-]{{0,127}})?")
 _BY_DIGEST = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*@sha256:[0-9a-f]{{64}}")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_UNTAGGED = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*")
+_WORKFLOW = re.compile(r"[\w.-]+/[\w.-]+/\.github/workflows/[\w.-]+\.ya?ml")
+_REF = re.compile(r"refs/(heads|tags)/\S+")
 _SSH_HOST = re.compile(r"ssh://(\w[\w.-]*@)?\w[\w.-]*(:[0-9]+)?")
 
 
@@ -60,12 +64,14 @@ class Settings:
     """What one run does."""
 
     command: str
-    """`build`, `push` or `deploy`."""
+    """`find`, `build`, `push` or `deploy`."""
     image: str
     timeout: float
     """Seconds."""
     target: str = ""
-    """Where `push` puts the image."""
+    """Where `push` puts the image, and where `find` looks for it; without a tag under the one of its sources."""
+    origin: Origin | None = None
+    """What `find` wants the image to be made by."""
     project: str = "sentry-mcp"
     compose_files: tuple[Path, ...] = (COMPOSE_FILE,)
     revision: str = ""
@@ -87,7 +93,8 @@ class Settings:
     def secrets(self) -> tuple[SecretStr, ...]:
         """What must not be shown."""
         values = [SecretStr(self.server[name]) for name in SECRET_VARIABLES if name in self.server]
-        return (*values, self.private_key) if self.private_key else tuple(values)
+        others = (self.private_key, self.origin.token if self.origin else None)
+        return (*values, *(secret for secret in others if secret))
 
     def variables(self, image: str) -> dict[str, str]:
         """Those for the Compose file, with this image."""
@@ -103,11 +110,25 @@ def parser() -> argparse.ArgumentParser:
         f"{KNOWN_HOSTS} and {PRIVATE_KEY} for an engine that is reached by SSH.",
     )
     commands = made.add_subparsers(dest="command", required=True)
+    find = commands.add_parser("find", help="look in a registry for an image of the very sources that are here")
+    find.add_argument("--to", required=True, metavar="REGISTRY/NAME", help="where `push` puts images")
+    find.add_argument(
+        "--signer-workflow",
+        default="",
+        metavar="OWNER/NAME/.github/workflows/FILE",
+        help="take it only if GitHub has an attestation that this workflow made it; needs `gh`",
+    )
+    find.add_argument("--source-ref", default="", metavar="refs/heads/NAME", help="and that it ran on this branch")
     build = commands.add_parser("build", help="build the image, and see that a container of it starts")
     build.add_argument("--image", default="sentry-mcp:dev", help="its name; default: %(default)s")
     push = commands.add_parser("push", help="push the image to a registry, and tell its digest")
     push.add_argument("--image", default="sentry-mcp:dev", help="its local name; default: %(default)s")
-    push.add_argument("--to", required=True, metavar="REGISTRY/NAME:TAG", help="where to")
+    push.add_argument(
+        "--to",
+        required=True,
+        metavar="REGISTRY/NAME[:TAG]",
+        help="where to; without a tag, one that says what the image is made of",
+    )
     deploy = commands.add_parser("deploy", help="put an image into operation, or leave the former one there")
     deploy.add_argument("--image", required=True, metavar="REGISTRY/NAME@sha256:…", help="the image by its digest")
     deploy.add_argument("--environment", default="", help="the ESC environment, as organisation/project/environment")
@@ -116,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
     deploy.add_argument(
         "--compose-file", action="append", default=[], type=Path, help="one that is laid over docker-compose.sentry.yml"
     )
-    for command, seconds in ((build, "900"), (push, "600"), (deploy, "180")):
+    for command, seconds in ((find, "300"), (build, "900"), (push, "600"), (deploy, "180")):
         command.add_argument("--timeout", default=seconds, help="seconds that it may take; default: %(default)s")
     return made
 
@@ -137,9 +158,13 @@ def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.enviro
         return value
 
     pattern, form = (_BY_DIGEST, "REGISTRY/NAME@sha256:…") if given.command == "deploy" else (_TAGGED, "NAME:TAG")
-    image = check("--image", given.image, _unlike(pattern, given.image, form))
+    image = getattr(given, "image", "")
+    if image or given.command == "deploy":
+        check("--image", image, _unlike(pattern, image, form))
     target = getattr(given, "to", "")
-    if target:
+    if given.command == "find":
+        check("--to", target, _unlike(_UNTAGGED, target, "REGISTRY/NAME, in lower case"))
+    elif target:
         check("--to", target, _unlike(_TAGGED, target, "REGISTRY/NAME:TAG, in lower case"))
     project = getattr(given, "project", "sentry-mcp")
     check("--project", project, _unlike(_PROJECT, project, "a name of lower-case letters, digits, - and _"))
@@ -156,6 +181,7 @@ def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.enviro
         problems.append(f"`{ACCESS_TOKEN}` is not set: the server asks its clients for it, and so does the check.")
     check("--timeout", given.timeout, _fault(lambda text: str(checks.seconds(text, 3600)), given.timeout))
     known_hosts, private_key = _ssh(environ, problems)
+    origin = _origin(given, environ, problems)
     if problems:
         raise InputError(problems)
     return Settings(
@@ -163,6 +189,7 @@ def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.enviro
         image=image,
         timeout=float(given.timeout),
         target=target,
+        origin=origin,
         project=project,
         compose_files=(COMPOSE_FILE, *(file.resolve() for file in getattr(given, "compose_file", ()))),
         revision=revision,
@@ -178,6 +205,20 @@ def docker_environment(environ: Mapping[str, str]) -> dict[str, str]:
     ours = ("HOME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
     kept = {name: environ[name] for name in environ if name in ours or name.startswith(("DOCKER_", "BUILDX_"))}
     return {**child_environment(environ), **{name: value for name, value in kept.items() if value}}
+
+
+def _origin(given: argparse.Namespace, environ: Mapping[str, str], problems: list[str]) -> Origin | None:
+    """What the image must be made by, if that was said."""
+    workflow, ref = getattr(given, "signer_workflow", ""), getattr(given, "source_ref", "")
+    if not workflow and not ref:
+        return None
+    forms = (
+        ("--signer-workflow", _unlike(_WORKFLOW, workflow, "OWNER/NAME/.github/workflows/FILE")),
+        ("--source-ref", _unlike(_REF, ref, "refs/heads/NAME")),
+    )
+    problems += [f"`{name}` {fault}." for name, fault in forms if fault]
+    token = environ.get("GH_TOKEN", "").strip()
+    return Origin(workflow, ref, SecretStr(token) if token else None)
 
 
 def _ssh(environ: Mapping[str, str], problems: list[str]) -> tuple[str, SecretStr | None]:
