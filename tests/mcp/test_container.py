@@ -18,9 +18,10 @@ import pytest
 import requests
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
+from sentry_mcp.offers import OFFERS
 
 from sandbox import Sandbox
-from tests.mcp.support import call, refused, tools
+from tests.mcp.support import call, call_every_tool, refused, tools
 from tests.support.docker_engine import ROOT, docker, provide_base_images
 
 pytestmark = [pytest.mark.docker, pytest.mark.anyio]
@@ -94,7 +95,8 @@ def running(image: str, variables: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 async def test_over_http_with_credentials_out_of_pulumi_esc(image: str, box: Sandbox) -> None:
     issue = box.sentry.add_issue()
-    box.sentry.add_event(issue)
+    box.sentry.add_event(issue, tags={"environment": "staging"})
+    box.sentry.add_release("shop")
     with running(image, of_esc(box)) as (name, url):
         assert requests.get(f"{url}/healthz", timeout=30).status_code == 200
         assert requests.get(f"{url}/readyz", timeout=30).json() == {"status": "ready", "reason": "ready"}
@@ -103,7 +105,7 @@ async def test_over_http_with_credentials_out_of_pulumi_esc(image: str, box: San
             httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as http,
             Client(streamable_http_client(f"{url}/mcp", http_client=http)) as client,
         ):
-            assert len(await tools(client)) == 16
+            assert await call_every_tool(client) == set(OFFERS)
             assert (await call(client, "get_event", issue_id=issue.short_id))["event"]["id"] == issue.events[0].id
             del box.sentry.tokens[box.sentry.token]
             box.sentry.add_token("sntrys_rotated", ["project:read", "event:read"])

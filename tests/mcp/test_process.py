@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 import requests
 from mcp import Client, StdioServerParameters
+from sentry_mcp.offers import OFFERS
 
 from sandbox import Sandbox
 from sandbox.sentry import Issue, Sentry
-from tests.mcp.support import call, refused, tools
+from tests.mcp.support import call, call_every_tool, refused, tools
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "mcp-servers" / "sentry" / "sentry_mcp_server.py"
@@ -49,6 +50,13 @@ async def test_over_stdio(environ: dict[str, str], issue: Issue) -> None:
         await call(client, "update_issue", issue_id="PAY-READY-1", status="resolved")
         assert issue.status == "resolved"
         assert (await refused(client, "get_issue", issue_id="..")).startswith("Wrong arguments for get_issue")
+
+
+@pytest.mark.anyio
+async def test_every_tool_over_stdio(environ: dict[str, str], sentry: Sentry, issue: Issue) -> None:
+    sentry.add_release("shop")
+    async with Client(parameters(environ)) as client:
+        assert await call_every_tool(client) == set(OFFERS) - {"list_webhooks"}
 
 
 @pytest.mark.anyio
