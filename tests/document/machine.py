@@ -18,6 +18,7 @@ import pytest
 
 from tests.deploy.conftest import Host
 from tests.deploy.gateway import HOST_ENTRY
+from tests.support import shell
 from tests.support.docker_engine import ROOT
 
 COMPOSE_FILE = "docker-compose.sentry.yml"
@@ -85,6 +86,7 @@ class Machine:
             "PATH": os.pathsep.join([*map(str, folders), os.environ["PATH"]]),
             "HOME": str(self.home),
             "PULUMI_HOME": str(self.home / ".pulumi"),
+            "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(Path.home() / ".cache" / "pip")),
             "DOCKER_CONFIG": str(self.home / ".docker"),
             "COMPOSE_PROJECT_NAME": self.host.project,
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -95,23 +97,5 @@ class Machine:
     def shell(
         self, code: str, *, typed: str = "", cwd: Path = ROOT, environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run shell code that must succeed.
-
-        Args:
-            code: As in the documentation.
-            typed: What the person types meanwhile.
-            cwd: Where the person is.
-            environ: Variables that are set besides.
-        """
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", code],
-            cwd=cwd,
-            env={**self.environ, **(environ or {})},
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == 0, f"{code}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        return done
+        """Run shell code that must succeed, with further variables."""
+        return shell.run(code, {**self.environ, **(environ or {})}, typed=typed, cwd=cwd)

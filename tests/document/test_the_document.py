@@ -24,6 +24,7 @@ from tests.document.machine import Machine
 from tests.document.pages import sections, snippets
 from tests.support.action import Action
 from tests.support.docker_engine import ROOT
+from tests.support.shell import output as shell
 
 pytestmark = pytest.mark.pulumi
 
@@ -71,21 +72,6 @@ def environ(box: Sandbox, pulumi: Path, tmp_path: Path) -> dict[str, str]:
         "PULUMI_BACKEND_URL": box.esc.url,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-
-
-def shell(code: str, environ: dict[str, str]) -> str:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", code],
-        cwd=ROOT,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_every_snippet_is_run() -> None:

@@ -20,6 +20,7 @@ import httpx2
 from pydantic import SecretStr
 from tenacity import AsyncRetrying
 
+from sentry_mcp.arguments import CURSOR
 from sentry_mcp.credentials import Credentials, Vault
 from sentry_mcp.errors import CredentialsError, RefusedError, UnavailableError
 from sentry_mcp.refusals import LimitedTokenError, RefusedTokenError, StatusError, meaning, not_understood, unanswered
@@ -283,7 +284,4 @@ def _next_cursor(response: httpx2.Response) -> str | None:
     """Where the next page begins; None on the last. The link itself isn't followed: it may name another host."""
     link = response.links.get("next", {})
     cursor = link.get("cursor") if link.get("results") == "true" else None
-    return cursor if cursor and CURSOR.fullmatch(cursor) else None
-
-
-CURSOR = re.compile(r"[0-9.-]{1,40}:-?[0-9]{1,20}:[01]")
+    return cursor if cursor and re.fullmatch(CURSOR, cursor) else None
