@@ -131,7 +131,11 @@ def parser() -> argparse.ArgumentParser:
     )
     deploy = commands.add_parser("deploy", help="put an image into operation, or leave the former one there")
     deploy.add_argument("--image", required=True, metavar="REGISTRY/NAME@sha256:…", help="the image by its digest")
-    deploy.add_argument("--environment", default="", help="the ESC environment, as organisation/project/environment")
+    deploy.add_argument(
+        "--environment",
+        default="",
+        help="the ESC environment, as organisation/project/environment; of several, with commas between, the first",
+    )
     deploy.add_argument("--revision", default="", help="the ESC revision that this is for; a new one starts it anew")
     deploy.add_argument("--project", default="sentry-mcp", help="Compose's name of the project; default: %(default)s")
     deploy.add_argument(
@@ -172,7 +176,8 @@ def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.enviro
     check("--revision", revision, None if revision == "" or revision.isdecimal() else "isn't a revision's number")
     for file in getattr(given, "compose_file", ()):
         check("--compose-file", str(file), None if file.is_file() else f"names no file: {file}")
-    environment = getattr(given, "environment", "").strip()
+    # A sync of several names them all; the revision is that of the first, which is what the server reads.
+    environment = getattr(given, "environment", "").partition(",")[0].strip()
     server = {name: environ[name] for name in (*SERVER_VARIABLES, PUBLISHED_PORT) if environ.get(name)}
     if environment:
         check("--environment", environment, _fault(checks.environment, environment))

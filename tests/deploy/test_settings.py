@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from deploy import settings
 from deploy.attestation import Origin
+from sophia_sync import deploy
 from sophia_sync.errors import InputError
 
 DIGEST = f"registry.example:5000/ai-cherry/sentry-mcp@sha256:{'0' * 64}"
@@ -40,6 +41,12 @@ def test_reads_what_a_deploy_needs() -> None:
         "SENTRY_MCP_IMAGE": DIGEST,
         "SENTRY_MCP_TOKEN": "a-token-of-the-server",
     }
+
+
+def test_of_the_environments_of_a_sync_the_server_reads_the_first() -> None:
+    inputs = deploy.fill({"environment": "{environment}"}, None, "acme/default/a,acme/default/b", None)
+    loaded = settings.load(("deploy", "--image", DIGEST, "--environment", inputs["environment"]), ENVIRON)
+    assert loaded.server["PULUMI_ENVIRONMENT"] == "acme/default/a"
 
 
 def test_what_a_dispatch_leaves_empty_counts_as_unset() -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import secrets
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +19,9 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from sentry_mcp.offers import OFFERS
 
+from deploy import check
 from sandbox import Sandbox
+from sophia_sync.process import Deadline
 from tests.mcp.support import call, call_every_tool, refused, tools
 from tests.support.docker_engine import ROOT, docker, provide_base_images
 
@@ -73,22 +74,23 @@ def of_esc(box: Sandbox) -> dict[str, str]:
     }
 
 
+def ended(name: str) -> str | None:
+    """The log of a container that has ended."""
+    state = docker("inspect", "--format", "{{.State.Running}}", name).stdout.strip()
+    return None if state == "true" else docker("logs", name).stderr
+
+
 @contextmanager
 def running(image: str, variables: dict[str, str]) -> Iterator[tuple[str, str]]:
     """A container that listens; its name and address."""
     name = f"sentry-mcp-test-{secrets.token_hex(4)}"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
+    url = f"http://127.0.0.1:{port}"
     docker("run", "--detach", "--name", name, *options(variables | {"SENTRY_MCP_PORT": port}), image)
     try:
-        with subprocess.Popen(["docker", "logs", "--follow", name], stderr=subprocess.PIPE, text=True) as log:
-            assert log.stderr is not None
-            started = time.monotonic()
-            lines = iter(log.stderr.readline, "")
-            assert any(f":{port} " in line for line in lines), docker("logs", name).stderr
-            assert time.monotonic() - started < 120
-            log.kill()
-        yield name, f"http://127.0.0.1:{port}"
+        check.wait_for(url, "/healthz", lambda: ended(name), Deadline(120))
+        yield name, url
     finally:
         docker("rm", "--force", "--volumes", name, check=False)
 
