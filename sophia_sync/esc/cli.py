@@ -15,15 +15,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from sophia_sync import process
 from sophia_sync.errors import ConflictError, DefinitionError, EscError, TransientError
-from sophia_sync.esc import opened
-from sophia_sync.esc.opened import Opened
 from sophia_sync.process import Child, Deadline, Finished
 from sophia_sync.redact import Redactor
+
+if TYPE_CHECKING:
+    from sophia_sync.esc.opened import Opened
 
 # The editor that `env edit` runs. It hands the file to us and takes it back over the CLI's own pipes: no second
 # Python, nothing of ours on a disk. Both ways the number of bytes comes first; a file that arrives short (because we
@@ -130,6 +132,8 @@ class Pulumi:
             TransientError: It can't be opened now.
             EscError: It can't be opened.
         """
+        from sophia_sync.esc import opened  # noqa: PLC0415 - a sync opens nothing
+
         # The format `json` doesn't tell what is secret.
         with self._start("env", "open", environment, "--format", "detailed") as child:
             finished = child.finish()
