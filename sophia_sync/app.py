@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import signal
 import sys
@@ -266,15 +265,24 @@ def _cut(deadline: Deadline) -> Iterator[None]:
         raise
 
 
-def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int:
-    """Run the action once; returns the exit code. All input comes from the environment."""
+def _answer(arguments: Sequence[str]) -> None:
+    """Answer --help and --version, and refuse any other argument; ends the program."""
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="sentry-esc-sync",
         description="Carries Sentry credentials from the environment into a Pulumi ESC environment, and proves "
         "that they arrived. All inputs are environment variables; see the README.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.parse_args(argv)
+    parser.parse_args(arguments)
+
+
+def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int:
+    """Run the action once; returns the exit code. All input comes from the environment."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments:
+        _answer(arguments)
     context = run_context()
     redact = Redactor()
     runner = Runner(
