@@ -103,7 +103,8 @@ def container(place: Place, repeats: int, shown: Callable[[str], None]) -> Conta
     variables = place.folder / "container.env"
     given = {name: value for name, value in outside.environ.items() if name.startswith(("INPUT_", "GITHUB_"))}
     variables.write_text("".join(f"{name}={value}\n" for name, value in given.items()), encoding="utf-8")
-    command = ("docker", "run", "--rm", "--network", "host", "--env-file", str(variables), image)
+    files = f"{place.folder}:{place.folder}"  # the outputs and the summary
+    command = ("docker", "run", "--rm", "--network", "host", "--env-file", str(variables), "--volume", files, image)
     inside = Contender("container", command, place.docker, is_synced=True)
     times: dict[str, list[float]] = {inside.name: [], outside.name: []}
     for _ in range(repeats):
