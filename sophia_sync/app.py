@@ -81,7 +81,9 @@ class Run:
             from sophia_sync.bundle import make_bundle
 
             bundle = make_bundle(settings)
-            self.synchronise(settings, bundle, signed_in, begun, heed_preflight)
+            self.synchronise(settings, bundle, signed_in, begun, self.load_what_deploys(settings, heed_preflight))
+            for warning in heed_preflight():  # also of a sync that wrote nothing: a broken credential should be known
+                self.runner.warning(warning)
             if deploy.is_due(settings, self.outcome.synced, self.environments, bundle, self.runner.line):
                 self.deploy(settings, deadline)
 
@@ -137,6 +139,26 @@ class Run:
             signed_in[organization].prepare(organization)
         return signed_in
 
+    def load_what_deploys(self, settings: Settings, before_write: Callable[[], object]) -> Callable[[], object]:
+        """Load PyGithub beside the CLI: at once where a deploy is due in any case, else when a write makes it due.
+
+        Returns:
+            What is to be called before a write.
+        """
+        if settings.dry_run or settings.deploy is DeployWhen.NEVER:
+            return before_write
+        from sophia_sync import dispatch
+
+        if settings.deploy is DeployWhen.ALWAYS:
+            Beside(dispatch.load)
+            return before_write
+
+        def load_then_call() -> object:
+            Beside(dispatch.load)
+            return before_write()
+
+        return load_then_call
+
     def begin_to_read(self, settings: Settings, signed_in: Mapping[str, Pulumi]) -> Beside[str]:
         """Let the CLI read the first environment: it takes as long as it takes to load what comes after it."""
         first = settings.esc_environment[0]
@@ -148,7 +170,7 @@ class Run:
         bundle: Bundle,
         signed_in: Mapping[str, Pulumi],
         begun: Beside[str],
-        heed_preflight: Callable[[], list[str]],
+        before_write: Callable[[], object],
     ) -> None:
         """Read, plan, write, read back, in each environment."""
         from sophia_sync import environments
@@ -157,7 +179,7 @@ class Run:
         first, *others = settings.esc_environment
         reads = {first: begun} | dict.fromkeys(others)
         self.environments = [
-            environments.Environment(signed_in[name.partition("/")[0]], name, bundle, heed_preflight, tag, read)
+            environments.Environment(signed_in[name.partition("/")[0]], name, bundle, before_write, tag, read)
             for name, read in reads.items()
         ]
         deadline = self.environments[0].pulumi.deadline
@@ -166,8 +188,6 @@ class Run:
         error = environments.failure(self.outcome.environments)
         if error is not None:
             raise error
-        for warning in heed_preflight():  # also where nothing was written: a credential that is broken should be known
-            self.runner.warning(warning)
 
     def tell(self, ended: Ended) -> None:
         """Keep how the sync of an environment ended, and print it."""
