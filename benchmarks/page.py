@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -140,11 +141,18 @@ def page(
         for entry in definitions
     ]
     lines += ["", "## Several environments", "", "One run each, up to eight environments at a time.", ""]
-    lines += ["| environments | all changed | none changed | memory of the process |", "|---|---|---|---|"]
     lines += [
-        f"| {entry.environments} | {entry.changed:.2f} s | {entry.unchanged:.2f} s | {entry.memory / 1e6:.0f} MB |"
+        "| environments | all changed | each | none changed | each | memory of the process |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {entry.environments} | {entry.changed:.2f} s | {entry.changed / entry.environments * 1e3:.0f} ms "
+        f"| {entry.unchanged:.2f} s | {entry.unchanged / entry.environments * 1e3:.0f} ms "
+        f"| {entry.memory / 1e6:.0f} MB |"
         for entry in many
     ]
+    if len(many) > 1:
+        lines += ["", f"{_line(many)}"]
     lines += ["", "## The image", ""]
     if isinstance(image, Container):
         lines += [
@@ -155,6 +163,20 @@ def page(
     else:
         lines += [f"Not measured: {image}."]
     return "\n".join(lines) + "\n"
+
+
+def _line(many: Sequence[Several]) -> str:
+    """The straight line that the times of several environments lie on, by least squares, and how well they do."""
+    counts = [entry.environments for entry in many]
+    parts = []
+    for name, seconds in (
+        ("all changed", [entry.changed for entry in many]),
+        ("none changed", [entry.unchanged for entry in many]),
+    ):
+        slope, start = statistics.linear_regression(counts, seconds)
+        share = statistics.correlation(counts, seconds) ** 2
+        parts.append(f"{name}, {start:.2f} s and {slope * 1e3:.0f} ms for each environment (R² = {share:.4f})")
+    return f"The curve is a straight line: {'; '.join(parts)}."
 
 
 def plot(rows: Sequence[Row]) -> str:
