@@ -48,6 +48,7 @@ class Place:
         self.bin = folder / "bin"
         for made in (self.bin, folder / "home", folder / "tmp"):
             made.mkdir()
+        self.files = {name: str(folder / name.lower()) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
         self._program("pulumi", _COUNTING.format(log=self.log, real=pulumi))
         self.editor = self._program("editor", _EDITOR.format(number=1))
         box.esc.create(ENVIRONMENT, BEFORE)
@@ -114,11 +115,13 @@ class Place:
             self.common
             | {f"INPUT_{name.upper()}": value for name, value in inputs.items()}
             | {
+                "GITHUB_ACTIONS": "true",
                 "GITHUB_API_URL": box.github.url,
                 "GITHUB_REPOSITORY": REPOSITORY,
                 "GITHUB_RUN_ID": "17",
                 "GITHUB_RUN_ATTEMPT": "1",
             }
+            | self.files
         )
 
     def contenders(self) -> list[Contender]:
@@ -153,4 +156,5 @@ class Place:
             Contender("read", read, cli, is_synced=True),
             Contender("edit", edit, cli),
             Contender("P", (sys.executable, "-c", "import pydantic_settings"), self.common),
+            Contender("pydantic", (sys.executable, "-c", "import pydantic; pydantic.BaseModel"), self.common),
         ]

@@ -48,6 +48,11 @@ class Deployed:
     conclusion: str | None = None
 
 
+def load() -> None:
+    """Load PyGithub: to be done beside something else, since it takes longer than all that we load besides."""
+    import github  # noqa: F401, PLC0415
+
+
 class Dispatcher:
     """GitHub, as one token or one GitHub App sees it.
 

@@ -67,11 +67,16 @@ def test_several_environments_are_all_synced(place: Place) -> None:
 def test_the_page_tells_what_was_measured(rows: Mapping[str, Row]) -> None:
     image = Container(300_000_000, 120_000_000, 100_000_000, 1.25, 1.0)
     text = page(
-        [*rows.values(), *slower(rows)], [large(5_000, 1)], [Several(3, 1.5, 0.5, 50_000_000)], image, "A machine"
+        [*rows.values(), *slower(rows)],
+        [large(5_000, 1)],
+        [Several(3, 1.5, 0.5, 50_000_000), Several(9, 3.5, 1.0, 50_000_000)],
+        image,
+        "A machine",
     )
     assert "A machine" in text
     assert f"| {rows['script'].median:.2f} s |" in text
-    assert "| 3 | 1.50 s | 0.50 s | 50 MB |" in text
+    assert "| 3 | 1.50 s | 500 ms | 0.50 s | 167 ms | 50 MB |" in text
+    assert "all changed, 0.50 s and 333 ms for each environment (R² = 1.0000)" in text
     assert "| image: base + `pulumi` + 45 MB | 300.00 MB | 265.00 MB | **no** |" in text
     assert "| `docker run`, unchanged: as outside + 0.6 s | 1.25 s | 1.60 s | yes |" in text
     ET.fromstring(plot(list(rows.values())))  # noqa: S314 - our own
