@@ -6,7 +6,6 @@ Source: docs.sentry.io/api ("Auth Tokens", "Rate Limits", "Paginating Results", 
 from __future__ import annotations
 
 import enum
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from sentry_mcp.arguments import CURSOR
 from sentry_mcp.credentials import Credentials, Vault
 from sentry_mcp.errors import CredentialsError, RefusedError, UnavailableError
 from sentry_mcp.refusals import LimitedTokenError, RefusedTokenError, StatusError, meaning, not_understood, unanswered
+from sentry_mcp.untrusted import parsed_json
 from sophia_sync.process import Deadline
 from sophia_sync.retries import TRANSIENT_STATUS, retrying
 
@@ -226,7 +226,7 @@ class SentryClient:
 
     def _reply(self, path: Path, response: httpx2.Response, content: bytes) -> Reply:
         try:
-            body = json.loads(content) if content else None
+            body = parsed_json(content) if content else None
         except ValueError:
             raise not_understood() from None
         if path == () and isinstance(body, dict) and body.get("auth", ...) is None:
