@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -135,23 +137,48 @@ def test_over_http_until_it_is_told_to_stop(number: signal.Signals, environ: dic
     assert sentry.token not in log
 
 
-@pytest.mark.pulumi
-def test_clients_that_come_before_it_is_ready_wait_and_are_not_refused(
-    box: Sandbox, pulumi: Path, tmp_path: Path
-) -> None:
+@contextmanager
+def reading_esc(
+    box: Sandbox, environ: dict[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], int, Callable[[], None]]]:
+    """The server over HTTP while it waits for Pulumi ESC, its port, and what lets it go on."""
     asked, go_on = threading.Event(), threading.Event()
     box.esc.before(".*", asked.set)
     box.esc.before(".*", lambda: go_on.wait(60))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, str(SCRIPT), "--transport", "http", "--port", str(port)]
-    with subprocess.Popen(command, env=of_esc(box, pulumi, tmp_path), stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE) as process:
         try:
             assert asked.wait(60)
-            with socket.create_connection(("127.0.0.1", port)) as early:
-                early.sendall(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
-                go_on.set()
-                assert early.recv(64).startswith(b"HTTP/1.1 200 ")
+            yield process, port, go_on.set
         finally:
             go_on.set()
-            process.terminate()
+            process.kill()
+
+
+@pytest.mark.pulumi
+def test_clients_that_come_before_it_is_ready_wait_and_are_not_refused(
+    box: Sandbox, pulumi: Path, tmp_path: Path
+) -> None:
+    with (
+        reading_esc(box, of_esc(box, pulumi, tmp_path)) as (_, port, go_on),
+        socket.create_connection(("127.0.0.1", port)) as early,
+    ):
+        early.sendall(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        go_on()
+        assert early.recv(64).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.pulumi
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_it_is_ready_ends_it_and_leaves_nothing(
+    number: signal.Signals, box: Sandbox, pulumi: Path, tmp_path: Path
+) -> None:
+    with reading_esc(box, of_esc(box, pulumi, tmp_path)) as (process, _, go_on):
+        process.send_signal(number)
+        go_on()
+        assert process.wait(60) == 0
+    for folder in (Path("/dev/shm"), Path(tempfile.gettempdir())):  # noqa: S108 - where the CLI's home is made
+        for file in folder.glob("sentry-esc-sync-*/credentials.json"):
+            assert box.esc.token not in file.read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 from collections.abc import Iterator
 from unittest import mock
 
@@ -23,12 +24,15 @@ def a_process_of_its_own() -> Iterator[None]:
     """What a start changes in this process is undone."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     names = [name for name in os.environ if name.startswith("SENTRY_")]
     with mock.patch.dict(os.environ):
         for name in names:
             del os.environ[name]
         yield
     root.handlers[:], root.level = handlers, level
+    for number, handler in signals.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(

@@ -55,12 +55,19 @@ def main(arguments: Sequence[str] | None = None, source: Source | None = None) -
     if settings.transport == "stdio":
         _server(settings, source).run("stdio")
         return 0
+    # As the first process of a container it would not be ended by a signal that it has no handler for.
+    _on_signal(lambda *_: sys.exit())
     try:
         listener = _listen(settings)
     except OSError as error:
         return _refuse(f"The server can't listen on {settings.host}, port {settings.port}: {error.strerror}.")
     with listener:
         return anyio.run(_serve, settings, _server(settings, source), listener)
+
+
+def _on_signal(handler: Callable[..., object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def _server(settings: Settings, source: Source | None) -> SentryServer:
@@ -86,8 +93,7 @@ async def _serve(settings: Settings, server: SentryServer, listener: socket.sock
     if problem is not None:
         return _refuse(problem)
     # uvicorn raises a signal again when it has shut down: that is a good end, not a death.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+    _on_signal(lambda *_: None)
     config = uvicorn.Config(
         application(server),
         log_config=None,
