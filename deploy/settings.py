@@ -54,6 +54,13 @@ _TAGGED = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*(?::[\w][\w.-]{{0,127}})?")
 _BY_DIGEST = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*@sha256:[0-9a-f]{{64}}")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _UNTAGGED = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*")
+# What names of images each command takes, and how a person is told.
+_IMAGES = {
+    "find": {"--to": (_UNTAGGED, "REGISTRY/NAME, in lower case")},
+    "build": {"--image": (_TAGGED, "NAME:TAG")},
+    "push": {"--image": (_TAGGED, "NAME:TAG"), "--to": (_TAGGED, "REGISTRY/NAME or REGISTRY/NAME:TAG, in lower case")},
+    "deploy": {"--image": (_BY_DIGEST, "REGISTRY/NAME@sha256:…")},
+}
 _WORKFLOW = re.compile(r"[\w.-]+/[\w.-]+/\.github/workflows/[\w.-]+\.ya?ml")
 _REF = re.compile(r"refs/(heads|tags)/\S+")
 _SSH_HOST = re.compile(r"ssh://(\w[\w.-]*@)?\w[\w.-]*(:[0-9]+)?")
@@ -156,44 +163,37 @@ def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.enviro
     given = parser().parse_args(arguments)
     problems: list[str] = []
 
-    def check(name: str, value: str, fault: str | None) -> str:
+    def check(name: str, fault: str | None) -> None:
         if fault is not None:
             problems.append(f"`{name}` {fault}.")
-        return value
 
-    pattern, form = (_BY_DIGEST, "REGISTRY/NAME@sha256:…") if given.command == "deploy" else (_TAGGED, "NAME:TAG")
-    image = getattr(given, "image", "")
-    if image or given.command == "deploy":
-        check("--image", image, _unlike(pattern, image, form))
-    target = getattr(given, "to", "")
-    if given.command == "find":
-        check("--to", target, _unlike(_UNTAGGED, target, "REGISTRY/NAME, in lower case"))
-    elif target:
-        check("--to", target, _unlike(_TAGGED, target, "REGISTRY/NAME:TAG, in lower case"))
+    names = {"--image": getattr(given, "image", ""), "--to": getattr(given, "to", "")}
+    for name, (pattern, form) in _IMAGES[given.command].items():
+        check(name, _unlike(pattern, names[name], form))
     project = getattr(given, "project", "sentry-mcp")
-    check("--project", project, _unlike(_PROJECT, project, "a name of lower-case letters, digits, - and _"))
+    check("--project", _unlike(_PROJECT, project, "a name of lower-case letters, digits, - and _"))
     revision = getattr(given, "revision", "").strip()
-    check("--revision", revision, None if revision == "" or revision.isdecimal() else "isn't a revision's number")
+    check("--revision", None if revision == "" or revision.isdecimal() else "isn't a revision's number")
     for file in getattr(given, "compose_file", ()):
-        check("--compose-file", str(file), None if file.is_file() else f"names no file: {file}")
+        check("--compose-file", None if file.is_file() else f"names no file: {file}")
     # A sync of several names them all; the revision is that of the first, which is what the server reads.
     environment = getattr(given, "environment", "").partition(",")[0].strip()
     server = {name: environ[name] for name in (*SERVER_VARIABLES, PUBLISHED_PORT) if environ.get(name)}
     if environment:
-        check("--environment", environment, _fault(checks.environment, environment))
+        check("--environment", _fault(checks.environment, environment))
         server["PULUMI_ENVIRONMENT"] = environment
     if given.command == "deploy" and not server.get(ACCESS_TOKEN):
         problems.append(f"`{ACCESS_TOKEN}` is not set: the server asks its clients for it, and so does the check.")
-    check("--timeout", given.timeout, _fault(lambda text: str(checks.seconds(text, 3600)), given.timeout))
+    check("--timeout", _fault(lambda text: str(checks.seconds(text, 3600)), given.timeout))
     known_hosts, private_key = _ssh(environ, problems)
     origin = _origin(given, environ, problems)
     if problems:
         raise InputError(problems)
     return Settings(
         command=given.command,
-        image=image,
+        image=names["--image"],
         timeout=float(given.timeout),
-        target=target,
+        target=names["--to"],
         origin=origin,
         project=project,
         compose_files=(COMPOSE_FILE, *(file.resolve() for file in getattr(given, "compose_file", ()))),
