@@ -11,12 +11,15 @@ from pathlib import Path
 from deploy.errors import ImageError
 
 _COPIED = re.compile(r"COPY (?!--from=)(?P<sources>[^\\\[]+) [^\s\\]+")
+_IGNORE = Path(".dockerignore")
 _NOT_SENT = "__pycache__"
-"""What .dockerignore keeps from the engine among the files that are copied."""
+"""What that keeps from the engine among the files that are copied."""
 
 
 def tag(root: Path, dockerfile: str) -> str:
     """The tag of an image by its sources: the Dockerfile, which names the base images, and every file that it copies.
+
+    What .dockerignore says counts too.
 
     Args:
         root: The build's context.
@@ -26,7 +29,7 @@ def tag(root: Path, dockerfile: str) -> str:
         ImageError: The Dockerfile copies what isn't there, or in a way that isn't understood.
     """
     digest = hashlib.sha256()
-    for path in (Path(dockerfile), *sorted(copied(root, dockerfile))):
+    for path in (Path(dockerfile), _IGNORE, *sorted(copied(root, dockerfile))):
         content = (root / path).read_bytes()
         executable = os.access(root / path, os.X_OK)
         digest.update(f"{path.as_posix()}\0{executable:d}\0{len(content)}\0".encode())

@@ -17,7 +17,7 @@ FROM = "FROM base:1\n"
 def lay(folder: Path, copies: str = "COPY code /opt/code/\nCOPY main.py locked.txt /opt/\n") -> Path:
     """A small context of a build."""
     (folder / "code" / "inner").mkdir(parents=True)
-    for name in ("main.py", "locked.txt", "code/a.py", "code/inner/b.py", "README.md"):
+    for name in ("main.py", "locked.txt", "code/a.py", "code/inner/b.py", "README.md", ".dockerignore"):
         (folder / name).write_text(name, encoding="utf-8")
     (folder / "Dockerfile").write_text(FROM + copies, encoding="utf-8")
     return folder
@@ -31,7 +31,9 @@ def test_the_same_sources_elsewhere_have_the_same_tag(tmp_path: Path) -> None:
     assert tag(lay(tmp_path / "here")) == tag(lay(tmp_path / "there"))
 
 
-@pytest.mark.parametrize("name", ["main.py", "locked.txt", "code/a.py", "code/inner/b.py", "code/new.py"])
+@pytest.mark.parametrize(
+    "name", [".dockerignore", "main.py", "locked.txt", "code/a.py", "code/inner/b.py", "code/new.py"]
+)
 def test_every_file_that_is_copied_counts(tmp_path: Path, name: str) -> None:
     before = tag(lay(tmp_path))
     (tmp_path / name).write_text("changed", encoding="utf-8")
