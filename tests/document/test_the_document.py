@@ -171,7 +171,8 @@ def test_the_containers_log_tells_why_it_has_no_secrets(machine: Machine) -> Non
     host.box.esc.delete(PATH)
     machine.shell("docker build --quiet --file mcp-servers/sentry/Dockerfile --tag sentry-mcp:dev .")
     host.compose("up", "--detach", "--no-build", image="sentry-mcp:dev")
-    machine.shell(f"curl --silent --retry 60 --retry-delay 1 --retry-all-errors {host.url}/readyz")
+    machine.shell(f"curl --silent --retry 60 --retry-delay 1 --retry-all-errors {host.url}/healthz")
+    machine.shell(f"curl --silent {host.url}/readyz")
     [code] = now("Troubleshooting: MCP Server Can't Access Secrets?")
     log = machine.shell(code).stderr
     assert f"Environment '{PATH}' not found" in log
