@@ -16,7 +16,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cli run test bench faults fuzz mutants lint format lock image clean
+.PHONY: help setup cli run test bench faults fuzz mutants pictures lint format lock image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ mutants: $(VENV)/.mutmut ## mutation tests of plan, merge, proof and redactor: t
 $(VENV)/.mutmut: $(VENV)/.complete requirements/mutants.txt
 	@$(PY) -m tools.packages requirements/mutants.txt
 	@touch $@
+
+pictures: setup ## the pictures in docs/images anew, by a headless Chromium
+	@$(PY) -m tools.pictures
 
 lint: $(VENV)/.complete ## all linters and the type checker
 	$(BIN)/ruff check
