@@ -51,7 +51,11 @@ _PAGE = """\
 
 
 class NoMermaidError(Exception):
-    """Mermaid can't be had, or is not the published one."""
+    """Mermaid can't be had; the text says why."""
+
+
+class MermaidRefusedError(Exception):
+    """What npm gave is not the package that is pinned here."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,12 @@ class Rendered:
         return re.sub(r"\s", "", html.unescape(re.sub(r"<[^>]*>", "", without_styles)))
 
 
-def ensure(cache: Path = CACHE, integrity: str = INTEGRITY) -> Path:
+def ensure(cache: Path = CACHE) -> Path:
     """Mermaid's script; fetched at the first call, found in the cache afterwards.
 
     Raises:
-        NoMermaidError: there is no npm, the package can't be had, or it has another hash.
+        NoMermaidError: there is no npm, or the package can't be had.
+        MermaidRefusedError: the package has another hash than the one pinned here.
     """
     script = cache / "mermaid" / VERSION / "mermaid.min.js"
     with locked(cache / "mermaid"):
@@ -83,13 +88,21 @@ def ensure(cache: Path = CACHE, integrity: str = INTEGRITY) -> Path:
             raise NoMermaidError("There is no npm on PATH to fetch Mermaid with.")
         say(f"Fetching Mermaid {VERSION} (26 MB, once)")
         with scratch_beside(script) as scratch:
-            package = _fetch(npm, scratch)
-            found = "sha512-" + base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
-            if found != integrity:
-                raise NoMermaidError(f"Mermaid {VERSION} has the hash {found}, not {integrity}: it was thrown away.")
-            with tarfile.open(package) as tar:
-                tar.extract("package/dist/mermaid.min.js", scratch, filter="data")
-            return put(scratch / "package/dist/mermaid.min.js", script)
+            return put(unpack(_fetch(npm, scratch), scratch), script)
+
+
+def unpack(package: Path, folder: Path, integrity: str = INTEGRITY) -> Path:
+    """Take the script out of a package into a folder.
+
+    Raises:
+        MermaidRefusedError: the package has another hash.
+    """
+    found = "sha512-" + base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
+    if found != integrity:
+        raise MermaidRefusedError(f"Mermaid {VERSION} has the hash {found}, not {integrity}: it is not used.")
+    with tarfile.open(package) as tar:
+        tar.extract("package/dist/mermaid.min.js", folder, filter="data")
+    return folder / "package/dist/mermaid.min.js"
 
 
 def _fetch(npm: str, folder: Path) -> Path:
