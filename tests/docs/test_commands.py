@@ -95,6 +95,8 @@ def sandbox_by_hand(reader: Reader, tmp_path: Path) -> Iterator[str]:
             lines.append(line)
             if line.startswith("export SENTRY_DSN="):
                 break
+        while not (tmp_path / "sandbox.env").read_text(encoding="utf-8").endswith(lines[-1]):
+            os.sched_yield()  # tee writes to its file after it has written to the terminal
         yield "".join(lines)
         os.killpg(terminal.pid, signal.SIGTERM)  # as closing the terminal does
         terminal.stdout.read()  # to its end, which comes when all of them have ended
