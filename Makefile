@@ -16,7 +16,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cli run test bench faults fuzz mutants lint format lock image clean
+.PHONY: help setup cli run test bench faults fuzz mutants pictures lint format lock image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ $(VENV)/.mutmut: $(VENV)/.complete requirements/mutants.txt
 	@$(PY) -m tools.packages requirements/mutants.txt
 	@touch $@
 
+pictures: setup ## the pictures in docs/images anew, by a headless Chromium
+	@$(PY) -m tools.pictures
+
 lint: $(VENV)/.complete ## all linters and the type checker
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -77,7 +80,7 @@ format: $(VENV)/.complete ## let ruff format the code and sort the imports
 lock: $(VENV)/.complete ## write requirements/*.txt anew from pyproject.toml (UPGRADE=1: with the newest versions)
 	$(UV_COMPILE) pyproject.toml --output-file requirements/runtime.txt
 	$(UV_COMPILE) pyproject.toml --extra mcp --constraints requirements/runtime.txt --output-file requirements/mcp.txt
-	$(UV_COMPILE) pyproject.toml --extra backend --extra mcp --extra sandbox --extra dev \
+	$(UV_COMPILE) pyproject.toml --extra backend --extra mcp --extra sandbox --extra docs --extra dev \
 		--constraints requirements/mcp.txt --output-file requirements/dev.txt
 	$(UV_COMPILE) requirements/go.in --output-file requirements/go.txt
 	$(UV_COMPILE) requirements/mutants.in --constraints requirements/dev.txt --output-file requirements/mutants.txt
