@@ -16,7 +16,7 @@ import pytest
 from deploy import ssh
 from tests.deploy.conftest import Host, free_port
 from tests.deploy.program import Result
-from tests.document.pages import sections, snippets
+from tests.docs.pages import code_in, sections
 from tests.support import docker_leaks
 
 pytestmark = pytest.mark.docker
@@ -109,7 +109,7 @@ def test_a_host_with_another_key_is_not_talked_to(host: Host, machine: Machine, 
 
 
 def test_the_host_keys_are_had_as_the_page_says(machine: Machine, tmp_path: Path) -> None:
-    on_the_host, from_here = [snippet.code for snippet in snippets(sections("deploy.md")["What has to be set up once"])]
+    on_the_host, from_here = code_in(sections("docs/deploy.md")["What has to be set up once"])
     on_the_host = on_the_host.replace("/etc/ssh/ssh_host_ed25519_key.pub", str(machine.host_key_file))
     from_here = from_here.replace("-p 22 HOST", f"-p {machine.port} 127.0.0.1")
     ours, seen = (

@@ -9,9 +9,9 @@ from tests.docs.pages import SHELL, Block, blocks
 # Pages whose blocks are run by test modules of their own, which name the page.
 RUN_ELSEWHERE = {
     "docs/backend.md": "tests/backend/test_document.py",
-    "docs/deploy.md": "tests/document/test_deploy_page.py",
-    "docs/from-the-document.md": "tests/document/test_the_document.py",
-    "docs/mcp-server.md": "tests/document/test_mcp_server_page.py",
+    "docs/deploy.md": "tests/docs/test_deploy_page.py",
+    "docs/from-the-document.md": "tests/docs/test_the_document.py",
+    "docs/mcp-server.md": "tests/docs/test_mcp_server_page.py",
     "docs/mutants.md": "tools/mutants.py",
     **{
         f"tests/contract/transcripts/{name}.md": "tests/contract/test_cli.py"

@@ -34,6 +34,6 @@ def run(
     return done
 
 
-def output(code: str, environ: Mapping[str, str]) -> str:
+def output(code: str, environ: Mapping[str, str], cwd: Path = ROOT) -> str:
     """What shell code prints that must succeed."""
-    return run(code, environ).stdout
+    return run(code, environ, cwd=cwd).stdout

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.document.machine import Machine
-from tests.document.pages import sections, snippets
+from tests.docs.machine import Machine
+from tests.docs.pages import code_in, sections
 from tests.support import docker_act, docker_leaks
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
 
-PAGE = sections("deploy.md")
+PAGE = sections("docs/deploy.md")
 
 
 def code(heading: str) -> str:
-    return "\n".join(snippet.code for snippet in snippets(PAGE[heading]))
+    return "\n".join(code_in(PAGE[heading]))
 
 
 def test_by_hand(machine: Machine, registry: str, tmp_path: Path) -> None:
@@ -44,4 +44,4 @@ def test_on_a_developers_machine(machine: Machine) -> None:
 
 def test_no_section_has_code_that_is_not_run() -> None:
     run = {"By hand", "On a developer's machine", "What has to be set up once"}
-    assert {heading for heading, text in PAGE.items() if snippets(text)} == run
+    assert {heading for heading, text in PAGE.items() if code_in(text)} == run

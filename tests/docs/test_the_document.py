@@ -20,15 +20,15 @@ from backend.core.auto_esc_config import AutoEscConfig
 from sandbox import Sandbox
 from tests.backend.support import PATH, SECRETS, SLUGS, definition, python, reads
 from tests.deploy.conftest import compose
-from tests.document.machine import Machine
-from tests.document.pages import sections, snippets
+from tests.docs.machine import Machine
+from tests.docs.pages import code_in, sections
 from tests.support.action import Action
 from tests.support.docker_engine import ROOT
 from tests.support.shell import output as shell
 
 pytestmark = pytest.mark.pulumi
 
-PAGE = sections("from-the-document.md")
+PAGE = sections("docs/from-the-document.md")
 SHIPPED = yaml.safe_load((ROOT / "docker-compose.sentry.yml").read_text(encoding="utf-8"))["services"]["sentry-mcp"]
 IN_COMPOSE = ("Docker Deployment: Environment Variables", "Integration Points: 3. Docker Compose")
 # The headings of the document whose snippets a test below runs.
@@ -45,12 +45,12 @@ def of(heading: str) -> Callable[[Test], Test]:
 
 def said(heading: str) -> list[str]:
     """What stood in the document."""
-    return [snippet.code for snippet in snippets(PAGE[heading].split("\n**Now**\n")[0])]
+    return code_in(PAGE[heading].split("\n**Now**\n")[0])
 
 
 def now(heading: str) -> list[str]:
     """What a reader is to run: the document's own, or what stands in its place."""
-    return [snippet.code for snippet in snippets(PAGE[heading].split("\n**Now**\n")[-1])]
+    return code_in(PAGE[heading].split("\n**Now**\n")[-1])
 
 
 @pytest.fixture
@@ -61,21 +61,8 @@ def box() -> Iterator[Sandbox]:
         yield box
 
 
-@pytest.fixture
-def environ(box: Sandbox, pulumi: Path, tmp_path: Path) -> dict[str, str]:
-    """Of a person who has the Pulumi CLI, this tree's Python, and a token for the login."""
-    return {
-        "PATH": f"{Path(sys.executable).parent}:{pulumi.parent}:/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "PULUMI_HOME": str(tmp_path / "pulumi"),
-        "PULUMI_ACCESS_TOKEN": box.esc.token,
-        "PULUMI_BACKEND_URL": box.esc.url,
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-
-
 def test_every_snippet_is_run() -> None:
-    assert sorted(RUN) == sorted(heading for heading, text in PAGE.items() if snippets(text))
+    assert sorted(RUN) == sorted(heading for heading, text in PAGE.items() if code_in(text))
 
 
 @of("Environment Path")
@@ -87,9 +74,9 @@ def test_the_environments_path() -> None:
 
 
 @of("Access in Code: Python Backend")
-def test_access_by_the_backend(environ: dict[str, str]) -> None:
+def test_access_by_the_backend(reader: dict[str, str]) -> None:
     [code] = now("Access in Code: Python Backend")
-    done = python(f"{code}\nprint([sentry_dsn, sentry_api_token])", environ)
+    done = python(f"{code}\nprint([sentry_dsn, sentry_api_token])", reader)
     assert done.stdout == f"{[SECRETS['SENTRY_DSN'], SECRETS['SENTRY_API_TOKEN']]}\n", done.stderr
 
 
@@ -97,15 +84,15 @@ class TestAccessByTheMcpServer:
     heading = "Access in Code: MCP Server"
 
     @of(heading)
-    def test_one_value_is_had_from_the_cache_or_by_default(self, environ: dict[str, str], box: Sandbox) -> None:
+    def test_one_value_is_had_from_the_cache_or_by_default(self, reader: dict[str, str], box: Sandbox) -> None:
         [code] = now(self.heading)
-        done = python(f"{code}\nprint([api_token, region])", environ)
+        done = python(f"{code}\nprint([api_token, region])", reader)
         assert done.stdout == f"{[SECRETS['SENTRY_API_TOKEN'], 'us']}\n", done.stderr
         assert reads(box.esc) == 1
 
-    def test_the_documents_own_gave_a_page_for_a_token(self, environ: dict[str, str]) -> None:
+    def test_the_documents_own_gave_a_page_for_a_token(self, reader: dict[str, str]) -> None:
         [code] = said(self.heading)
-        done = python(f"import subprocess\n{code}\nprint(get_pulumi_esc_value('SENTRY_API_TOKEN', 'x'))", environ)
+        done = python(f"import subprocess\n{code}\nprint(get_pulumi_esc_value('SENTRY_API_TOKEN', 'x'))", reader)
         assert done.stdout.startswith('# Value\n```json\n"[secret]"\n'), done.stderr
 
 
@@ -136,31 +123,31 @@ def resolved(file: Path, **environ: str) -> dict[str, str]:
 
 @of("Local Development: Setup")
 @of("Local Development: Testing")
-def test_local_development(environ: dict[str, str], box: Sandbox) -> None:
+def test_local_development(reader: dict[str, str], box: Sandbox) -> None:
     [setup] = now("Local Development: Setup")
     [testing] = now("Local Development: Testing")
     # The login is what serves afterwards.
-    printed = shell(f"{setup}\nunset PULUMI_ACCESS_TOKEN PULUMI_BACKEND_URL\n{testing}", environ)
+    printed = shell(f"{setup}\nunset PULUMI_ACCESS_TOKEN PULUMI_BACKEND_URL\n{testing}", reader)
     assert re.search('"SENTRY_DSN": "\\[secret]"', printed)
     assert printed.endswith("\nSentry configured\n")
     assert not [secret for secret in SECRETS.values() if secret in printed]
     box.esc.save(PATH, definition({}))
     line = next(line for line in testing.splitlines() if line.startswith("python "))
-    assert shell(line, environ) == "No Sentry config\n"
+    assert shell(line, reader) == "No Sentry config\n"
 
 
 class TestASecretThatIsNotAvailable:
     heading = "Troubleshooting: Secret Not Available?"
 
     @of(heading)
-    def test_keys_are_seen_without_values_and_one_value_alone(self, environ: dict[str, str]) -> None:
-        keys, value = shell(now(self.heading)[0], environ).split("# Definition")
+    def test_keys_are_seen_without_values_and_one_value_alone(self, reader: dict[str, str]) -> None:
+        keys, value = shell(now(self.heading)[0], reader).split("# Definition")
         assert all(f'"{key}": "[secret]"' in keys for key in SECRETS)
         assert all(f'"{key}": "{slug}"' in keys for key, slug in SLUGS.items())
         assert value.endswith(f"{json.dumps(SECRETS['SENTRY_DSN'])}\n")
 
-    def test_the_documents_own_shows_everything(self, environ: dict[str, str]) -> None:
-        printed = shell(said(self.heading)[0], environ)
+    def test_the_documents_own_shows_everything(self, reader: dict[str, str]) -> None:
+        printed = shell(said(self.heading)[0], reader)
         assert all(json.dumps(secret, ensure_ascii=False)[1:-1] in printed for secret in SECRETS.values())
 
 
@@ -184,34 +171,32 @@ class TestTheBackendsInitialisation:
     heading = "Integration Points: 1. Backend Initialization"
 
     @of(heading)
-    def test_sentry_is_on(self, environ: dict[str, str]) -> None:
+    def test_sentry_is_on(self, reader: dict[str, str]) -> None:
         [code] = now(self.heading)
-        done = python(f"{code}\nimport sentry_sdk\nprint(sentry_sdk.get_client().dsn)", environ)
+        done = python(f"{code}\nimport sentry_sdk\nprint(sentry_sdk.get_client().dsn)", reader)
         assert done.stdout == f"{SECRETS['SENTRY_DSN']}\n", done.stderr
 
-    def test_without_a_dsn_it_is_off_and_nothing_fails(self, environ: dict[str, str], box: Sandbox) -> None:
+    def test_without_a_dsn_it_is_off_and_nothing_fails(self, reader: dict[str, str], box: Sandbox) -> None:
         box.esc.save(PATH, definition({}))
-        done = python(now(self.heading)[0], environ)
+        done = python(now(self.heading)[0], reader)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
     def test_the_documents_own_lacked_an_import_and_failed_without_a_dsn(
-        self, environ: dict[str, str], box: Sandbox
+        self, reader: dict[str, str], box: Sandbox
     ) -> None:
         [code] = said(self.heading)
-        assert "NameError" in python(code, environ).stderr
+        assert "NameError" in python(code, reader).stderr
         box.esc.save(PATH, definition({}))
-        assert (
-            "AttributeError: SENTRY_DSN is configured neither" in python(f"import sentry_sdk\n{code}", environ).stderr
-        )
+        assert "AttributeError: SENTRY_DSN is configured neither" in python(f"import sentry_sdk\n{code}", reader).stderr
 
 
 @of("Integration Points: 2. MCP Server")
-def test_a_token_that_was_rotated_is_had_by_a_refresh(environ: dict[str, str], box: Sandbox) -> None:
+def test_a_token_that_was_rotated_is_had_by_a_refresh(reader: dict[str, str], box: Sandbox) -> None:
     [code] = now("Integration Points: 2. MCP Server")
     first, rest = code.split("# When Sentry answers 401:\n")
     rotated = f"{first}print(api_token)\ninput()\n{rest}print(api_token)"
     with subprocess.Popen(
-        [sys.executable, "-B", "-c", rotated], cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-B", "-c", rotated], cwd=ROOT, env=reader, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as backend:
         assert backend.stdin is not None
         assert backend.stdout is not None
@@ -250,13 +235,13 @@ class TestTheSync:
         assert encrypted == {"SENTRY_DSN", "SENTRY_API_TOKEN", "SENTRY_CLIENT_SECRET"}
         assert [dispatch.workflow for dispatch in box.github.dispatches] == ["deploy-sentry-mcp.yml"]
 
-    def test_one_value_by_hand_is_stored_as_it_is(self, environ: dict[str, str], box: Sandbox) -> None:
-        shell(now(self.heading)[1], environ | {"SENTRY_API_TOKEN": self.awkward})
+    def test_one_value_by_hand_is_stored_as_it_is(self, reader: dict[str, str], box: Sandbox) -> None:
+        shell(now(self.heading)[1], reader | {"SENTRY_API_TOKEN": self.awkward})
         assert box.esc.values(PATH)["SENTRY_API_TOKEN"] == self.awkward
         assert box.esc.is_secret(PATH, "SENTRY_API_TOKEN")
 
-    def test_the_documents_own_stores_something_else(self, environ: dict[str, str], box: Sandbox) -> None:
-        shell(said(self.heading)[0], environ | {"SENTRY_API_TOKEN": "ab #cd"})
+    def test_the_documents_own_stores_something_else(self, reader: dict[str, str], box: Sandbox) -> None:
+        shell(said(self.heading)[0], reader | {"SENTRY_API_TOKEN": "ab #cd"})
         assert box.esc.values(PATH)["SENTRY_API_TOKEN"] == "ab"
 
 

@@ -14,14 +14,14 @@ from mcp import Client, StdioServerParameters
 
 from deploy import check
 from sophia_sync.process import Deadline
-from tests.document.machine import Machine
-from tests.document.pages import sections, snippets
+from tests.docs.machine import Machine
+from tests.docs.pages import code_in, sections
 from tests.mcp.support import call, tools
 from tests.support.docker_engine import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi, pytest.mark.anyio]
 
-IN_A_CHECKOUT, FOR_A_HOST, IN_DOCKER = [snippet.code for snippet in snippets(sections("mcp-server.md")["Start it"])]
+IN_A_CHECKOUT, FOR_A_HOST, IN_DOCKER = code_in(sections("docs/mcp-server.md")["Start it"])
 BUILD, RUN = IN_DOCKER.split("docker run")
 
 
@@ -90,4 +90,4 @@ def test_in_docker_over_http(machine: Machine) -> None:
 
 
 def test_no_other_section_has_code() -> None:
-    assert [heading for heading, text in sections("mcp-server.md").items() if snippets(text)] == ["Start it"]
+    assert [heading for heading, text in sections("docs/mcp-server.md").items() if code_in(text)] == ["Start it"]
