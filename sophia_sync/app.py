@@ -220,6 +220,8 @@ class Run:
                 self.outcome = self.outcome.with_revision(environment.name, environment.sync.revision)
             self.outcome = replace(self.outcome, error=error)
             self.runner.error(str(error), error.title)
+        else:
+            self.runner.notice(report.notice(self.outcome))
         self.write_report()
         return error.exit_code if error else 0
 
