@@ -7,7 +7,7 @@ Source: docs.github.com, REST API, "List jobs for a workflow run" (`actions: rea
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from pydantic import SecretStr
@@ -45,7 +45,7 @@ class Job:
     id: int
     name: str
     conclusion: str | None
-    url: str = field(default="")
+    url: str = ""
 
 
 class Run:
@@ -131,7 +131,7 @@ class Run:
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise UnansweredError("sends an answer that can't be read")
             yield from rows
-            if len(rows) < _PAGE:
+            if "next" not in response.links:
                 return
 
 
