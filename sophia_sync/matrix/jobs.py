@@ -27,6 +27,7 @@ _MOST_PAGES = 100
 # A job that has just ended may still be listed as running: so many looks, so many seconds apart.
 _LOOKS = 5
 _LOOK_AGAIN = 2.0
+_UNREADABLE = "sends an answer that can't be read"
 # How the runner itself tells of a step that failed; beside the step's own error it says nothing.
 _EXIT_CODES = ("Process completed with exit code", "Docker run failed with exit code")
 
@@ -112,9 +113,10 @@ class Run:
         try:
             for row in self._rows(f"/actions/runs/{self._run_id}/jobs", "jobs", {"filter": "latest"}):
                 yield Job(int(row["id"]), str(row["name"]), row.get("conclusion"), str(row.get("html_url") or ""))
-        except UnansweredError as error:
+        except (UnansweredError, KeyError, TypeError, ValueError) as error:
+            why = error if isinstance(error, UnansweredError) else _UNREADABLE
             raise GatherError(
-                f"The jobs of this run can't be listed: GitHub {error}.",
+                f"The jobs of this run can't be listed: GitHub {why}.",
                 "The legs have run; each one's page tells how it ended. The calling job must have "
                 "`permissions: actions: read` and `checks: read`.",
             ) from None
@@ -129,7 +131,7 @@ class Run:
             body = json_of(response)
             rows = body.get(key) if key and isinstance(body, dict) else body
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise UnansweredError("sends an answer that can't be read")
+                raise UnansweredError(_UNREADABLE)
             yield from rows
             if "next" not in response.links:
                 return
@@ -151,18 +153,24 @@ def _caller(jobs: Sequence[Job], job_id: str) -> str:
 def gather(run: Run, environments: Sequence[str], job_id: str, redact: Redactor) -> tuple[Ended, ...]:
     """How each leg ended and what it told, in the order of the list.
 
+    Where GitHub doesn't say what one told, no other is asked for: it may be the hourly limit of requests. How they
+    ended is known already.
+
     Raises:
         GatherError: GitHub doesn't list this run's jobs, or it can't be told which are this call's.
     """
     jobs = run.legs(environments, job_id)
-    return tuple(_ended(run, environment, jobs.get(environment), redact) for environment in environments)
-
-
-def _ended(run: Run, environment: str, job: Job | None, redact: Redactor) -> Ended:
-    if job is None:
-        return Ended(environment, "missing", ("GitHub lists no job for it: it was never started.",))
-    try:
-        messages = run.messages(job)
-    except UnansweredError as error:
-        messages = (f"What it told can't be had, GitHub {error}: see its page.",)
-    return Ended(environment, job.conclusion or "unknown", tuple(map(redact, messages)), job.url)
+    ended, refusal = [], ""
+    for environment in environments:
+        job = jobs.get(environment)
+        if job is None:
+            ended.append(Ended(environment, "missing", ("GitHub lists no job for it: it was never started.",)))
+            continue
+        messages: tuple[str, ...] = ()
+        if not refusal:
+            try:
+                messages = tuple(map(redact, run.messages(job)))
+            except UnansweredError as error:
+                refusal = f"What it told can't be had, GitHub {error}: see its page."
+        ended.append(Ended(environment, job.conclusion or "unknown", (refusal,) if refusal else messages, job.url))
+    return tuple(ended)

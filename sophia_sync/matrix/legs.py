@@ -21,7 +21,7 @@ _KEYS = ("environment", "esc-environment")
 _FORM = '[{"environment": "production", "esc-environment": "acme/default/production"}]'
 _SPLIT = (
     'Give several ESC environments to one entry, "esc-environment": ["acme/default/a", "acme/default/b"]: they get '
-    "the secrets of that GitHub environment and are synced eight at a time. Or split the list over several calls."
+    "the secrets of that GitHub environment and are synced eight at a time. Or split the list over several workflows."
 )
 
 

@@ -97,9 +97,18 @@ class TestWhatALegTold:
     def test_that_it_cannot_be_had_is_told_and_its_end_still_counts(self, called: Called) -> None:
         called.github.add_token("ghs_without_checks", Permissions(checks="none"))
         called.add("Sync lab", "success", notice())
-        [ended] = called.gathered("lab", token="ghs_without_checks")
-        assert ended.is_success
-        assert ended.messages == ("What it told can't be had, GitHub answers HTTP 403: see its page.",)
+        called.add("Sync staging", "failure", failure("It failed."))
+        lab, staging = called.gathered("lab", "staging", token="ghs_without_checks")
+        assert (lab.conclusion, staging.conclusion) == ("success", "failure")
+        told = ("What it told can't be had, GitHub answers HTTP 403: see its page.",)
+        assert lab.messages == staging.messages == told
+
+    def test_after_a_refusal_no_other_leg_is_asked_for(self, called: Called) -> None:
+        for name in ("lab", "staging", "production"):
+            called.add(f"Sync {name}", "success", notice(name))
+        fault = called.github.fail(ANNOTATIONS, status=403, times=None)
+        called.gathered("lab", "staging", "production")
+        assert fault.hits == 1
 
 
 class TestWhichJobs:
@@ -172,3 +181,8 @@ class TestWhereGitHubDoesNotAnswer:
     def test_what_does_not_pass_is_told(self, called: Called) -> None:
         called.github.fail(JOBS, status=503, times=None)
         assert "GitHub answers HTTP 503" in called.refused("lab", seconds=1)
+
+    @pytest.mark.parametrize("jobs", [7, [7], [{"name": "sync / Gather"}], [{"id": "x", "name": "sync / Gather"}]])
+    def test_an_answer_that_is_none_is_told(self, called: Called, jobs: object) -> None:
+        called.github.fail(JOBS, status=200, body={"jobs": jobs}, times=None)
+        assert "GitHub sends an answer that can't be read" in called.refused("lab")

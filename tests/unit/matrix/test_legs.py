@@ -63,7 +63,7 @@ class TestWhatIsRefused:
         [problem] = problems(fleet(MOST_LEGS + 1))
         assert "has 257 entries; GitHub makes at most 256 jobs of a matrix" in problem
         assert '"esc-environment": ["acme/default/a", "acme/default/b"]' in problem, "the way out is not told"
-        assert "several calls" in problem
+        assert "several workflows" in problem
 
     @pytest.mark.parametrize("name", [None, 7, "", " production", "production ", "a|b", "a\nb", "a`b", "ä", "x" * 256])
     def test_a_name_that_is_not_safe(self, name: object) -> None:
