@@ -24,7 +24,7 @@ COPY --from=packages /packages/lib /usr/local/lib
 # the standard library here, of what our code loads besides below it. So new code is a download of some hundred
 # kilobytes.
 RUN python -m pip uninstall --yes --quiet pip \
-    && python -c "import dotenv, github, pydantic_settings, requests, tenacity, yaml"
+    && python -c "import dotenv, github, pydantic, requests, tenacity, yaml"
 COPY --from=code /opt/sentry-esc-sync /opt/sentry-esc-sync
 WORKDIR /opt/sentry-esc-sync
 RUN python -c "import importlib, pathlib; \

@@ -29,7 +29,8 @@ $(VENV)/.complete: requirements/dev.txt pyproject.toml
 		|| { echo "error: $$($(PYTHON) --version) is too old: Python 3.11 or later is needed (make PYTHON=python3.13 …)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m tools.packages requirements/dev.txt
-	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation \
+		--config-settings editable_mode=compat --editable .
 	@touch $@
 
 cli: $(VENV)/.complete

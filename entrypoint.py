@@ -1,5 +1,7 @@
 """The action's entry point: `python entrypoint.py`, with the inputs in the environment."""
 
+import gc
+import os
 import signal
 import sys
 
@@ -7,10 +9,17 @@ import sys
 for _number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(_number, lambda number, _frame: sys.exit(128 + number))
 
+# A run is short, and waiting for it is all that a person does: no search for garbage after every 700 objects, none for
+# plug-ins of pydantic's (which would also see the secrets), and no taking apart of what ends anyway.
+gc.set_threshold(100_000)
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
+
 from sophia_sync.app import main  # noqa: E402 - imports take a while
 
 if __name__ == "__main__":
     code = main()
     for _number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(_number, signal.SIG_IGN)  # it is over, and its outcome reported: let it end with that
-    sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

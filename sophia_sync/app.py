@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import signal
 import sys
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from sophia_sync import __version__, deploy, environments, interrupts, report
-from sophia_sync.bundle import Bundle, make_bundle
+from sophia_sync import __version__, interrupts
 from sophia_sync.commands import Runner
-from sophia_sync.dispatch import Dispatcher
-from sophia_sync.environments import Ended, Environment, side_by_side
 from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SyncError
 from sophia_sync.esc.cli import Pulumi, private_folder
 from sophia_sync.inputs import (
@@ -30,13 +26,15 @@ from sophia_sync.inputs import (
     run_context,
 )
 from sophia_sync.interrupts import Interrupted
+from sophia_sync.outcome import Ended, Outcome
 from sophia_sync.process import Beside, Deadline
 from sophia_sync.redact import Redactor
-from sophia_sync.report import Outcome
-from sophia_sync.sync import Result
 
+# What is needed only once ESC is read is imported where it is used: it is loaded while the CLI reads.
 if TYPE_CHECKING:
     from sophia_sync import preflight
+    from sophia_sync.bundle import Bundle
+    from sophia_sync.environments import Environment
 
 
 class Run:
@@ -59,6 +57,8 @@ class Run:
         except SyncError as error:
             return error
         except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
+            import traceback
+
             self.runner.line(traceback.format_exc())
             return SyncError("A defect of sentry-esc-sync stopped the run.", "Please report it with its trace.")
         return None
@@ -71,13 +71,17 @@ class Run:
         for warning in warnings:
             self.runner.warning(warning)
         self.outcome = Outcome(tuple(Ended(name) for name in settings.esc_environment))
-        bundle = make_bundle(settings)
         deadline = Deadline(settings.timeout)
         interrupts.limit(settings.timeout + 1)  # what has its own limit ends before and tells more
         heed_preflight = self.preflight(settings, deadline)
-        with private_folder() as home:
+        with private_folder() as home, _cut(deadline):
             signed_in = self.sign_in(settings, home, deadline)
-            self.synchronise(settings, bundle, signed_in, heed_preflight)
+            begun = self.begin_to_read(settings, signed_in)
+            from sophia_sync import deploy, environments, report  # noqa: F401 - loaded while the CLI reads
+            from sophia_sync.bundle import make_bundle
+
+            bundle = make_bundle(settings)
+            self.synchronise(settings, bundle, signed_in, begun, heed_preflight)
             if deploy.is_due(settings, self.outcome.synced, self.environments, bundle, self.runner.line):
                 self.deploy(settings, deadline)
 
@@ -87,7 +91,7 @@ class Run:
             return list
 
         def ask() -> preflight.Verdict:
-            from sophia_sync import preflight  # noqa: PLC0415 - it brings `requests`: 0.2 s that pass beside the CLI
+            from sophia_sync import preflight  # it brings `requests`: 0.2 s that pass beside the CLI
 
             return preflight.check(
                 settings.sentry_url,
@@ -105,7 +109,7 @@ class Run:
                 found = verdict.result(deadline, grace=deadline.seconds)
             except TimeoutError:
                 raise EscError("The run was ended before Sentry answered.", "Run again.") from None
-            from sophia_sync import preflight  # noqa: PLC0415
+            from sophia_sync import preflight
 
             return preflight.heed(found, settings.preflight)
 
@@ -117,7 +121,7 @@ class Run:
         for organization in dict.fromkeys(name.partition("/")[0] for name in settings.esc_environment):
             access_token = settings.pulumi_access_token
             if access_token is None:
-                from sophia_sync import signin  # noqa: PLC0415 - it brings `requests`, which costs 0.2 s
+                from sophia_sync import signin  # it brings `requests`, which costs 0.2 s
 
                 access_token = signin.access_token(settings, organization, self.context, deadline, self.runner.hide)
             folder = home / organization
@@ -133,22 +137,32 @@ class Run:
             signed_in[organization].prepare(organization)
         return signed_in
 
+    def begin_to_read(self, settings: Settings, signed_in: Mapping[str, Pulumi]) -> Beside[str]:
+        """Let the CLI read the first environment: it takes as long as it takes to load what comes after it."""
+        first = settings.esc_environment[0]
+        return Beside(partial(signed_in[first.partition("/")[0]].read, first))
+
     def synchronise(
         self,
         settings: Settings,
         bundle: Bundle,
         signed_in: Mapping[str, Pulumi],
+        begun: Beside[str],
         heed_preflight: Callable[[], list[str]],
     ) -> None:
         """Read, plan, write, read back, in each environment."""
+        from sophia_sync import environments
+
         tag = self.context.tag if settings.tag_revision else None
+        first, *others = settings.esc_environment
+        reads = {first: begun} | dict.fromkeys(others)
         self.environments = [
-            Environment(signed_in[name.partition("/")[0]], name, bundle, heed_preflight, tag)
-            for name in settings.esc_environment
+            environments.Environment(signed_in[name.partition("/")[0]], name, bundle, heed_preflight, tag, read)
+            for name, read in reads.items()
         ]
         deadline = self.environments[0].pulumi.deadline
         work = [partial(environment.run, dry_run=settings.dry_run) for environment in self.environments]
-        side_by_side(deadline, work, self.tell)
+        environments.side_by_side(deadline, work, self.tell)
         error = environments.failure(self.outcome.environments)
         if error is not None:
             raise error
@@ -157,6 +171,9 @@ class Run:
 
     def tell(self, ended: Ended) -> None:
         """Keep how the sync of an environment ended, and print it."""
+        from sophia_sync import report
+        from sophia_sync.sync import Result
+
         self.outcome = self.outcome.with_end(ended)
         if ended.synced is not None:
             with self.runner.group(f"Sync {ended.environment}"):
@@ -170,6 +187,9 @@ class Run:
 
     def deploy(self, settings: Settings, deadline: Deadline) -> None:
         """Dispatch the deploy, mark in ESC what it deploys (for `deploy: changed`), and wait for it if asked to."""
+        from sophia_sync import deploy
+        from sophia_sync.dispatch import Dispatcher
+
         target = deploy.target_of(settings)
         first = self.outcome.synced[0]
         revision = first.revision
@@ -227,6 +247,8 @@ class Run:
 
     def write_report(self) -> None:
         """Write the summary and the outputs; what was done stands, also where they can't be written."""
+        from sophia_sync import report
+
         try:
             self.runner.summary(report.summary(self.outcome))
             for name, value in report.outputs(self.outcome).items():
@@ -235,15 +257,34 @@ class Run:
             self.runner.warning(f"The summary or the outputs could not be written: {error.strerror}.")
 
 
-def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int:
-    """Run the action once; returns the exit code. All input comes from the environment."""
+@contextlib.contextmanager
+def _cut(deadline: Deadline) -> Iterator[None]:
+    """What has this deadline ends with what is entered, and doesn't go on after it has failed."""
+    try:
+        yield
+    except BaseException:
+        deadline.cut(interrupts.GRACE)
+        raise
+
+
+def _answer(arguments: Sequence[str]) -> None:
+    """Answer --help and --version, and refuse any other argument; ends the program."""
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="sentry-esc-sync",
         description="Carries Sentry credentials from the environment into a Pulumi ESC environment, and proves "
         "that they arrived. All inputs are environment variables; see the README.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.parse_args(argv)
+    parser.parse_args(arguments)
+
+
+def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int:
+    """Run the action once; returns the exit code. All input comes from the environment."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments:
+        _answer(arguments)
     context = run_context()
     redact = Redactor()
     runner = Runner(

@@ -6,7 +6,7 @@ Source: docs.github.com, "Workflow commands for GitHub Actions", and github.com/
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -107,7 +107,7 @@ class Runner:
         """Set an output of the step. The delimiter is random, so that no value can end it early."""
         if self._output_path is None:
             return
-        delimiter = f"end-{secrets.token_hex(16)}"
+        delimiter = f"end-{os.urandom(16).hex()}"
         with self._output_path.open("a", encoding="utf-8", errors=_NOT_TEXT) as file:
             file.write(f"{name}<<{delimiter}\n{self._redact(value)}\n{delimiter}\n")
 

@@ -5,40 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from typing import TypeVar
 
 from sophia_sync import interrupts
 from sophia_sync.bundle import Bundle
 from sophia_sync.errors import EscError, PreflightError, SeveralError, SyncError
 from sophia_sync.esc.cli import Pulumi
+from sophia_sync.outcome import Ended
 from sophia_sync.process import Beside, Deadline
-from sophia_sync.sync import Sync, Synced, set_tag
+from sophia_sync.sync import Sync, set_tag
 
 T = TypeVar("T")
 
 AT_ONCE = 8
-# A moment beyond a deadline that the work heeds by itself.
-_GRACE = 1.0
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How the sync of one environment ended.
-
-    Attributes:
-        environment: `organisation/project/environment`.
-        synced: What was done, where it was done and verified.
-        error: What it failed with.
-        revision: The revision that was saved, also where it was not verified.
-        warnings: What is to be told besides.
-    """
-
-    environment: str
-    synced: Synced | None = None
-    error: SyncError | None = None
-    revision: int | None = None
-    warnings: tuple[str, ...] = ()
 
 
 class Environment:
@@ -50,14 +29,21 @@ class Environment:
         bundle: What it should hold.
         before_write: Called before anything is written; what it raises stops the sync.
         tag: The name of the revision tag; None sets none.
+        begun: The first read of the environment, if it has been begun already.
     """
 
     def __init__(
-        self, pulumi: Pulumi, name: str, bundle: Bundle, before_write: Callable[[], object], tag: str | None
+        self,
+        pulumi: Pulumi,
+        name: str,
+        bundle: Bundle,
+        before_write: Callable[[], object],
+        tag: str | None,
+        begun: Beside[str] | None = None,
     ) -> None:
         self.name = name
         self.pulumi = pulumi
-        self.sync = Sync(pulumi, name, bundle, before_write, self._begin_tag)
+        self.sync = Sync(pulumi, name, bundle, before_write, self._begin_tag, begun)
         self._tag = tag
         self._tagged: int | None = None
         self._tagging: Beside[None] | None = None
@@ -85,7 +71,7 @@ class Environment:
         def set_it() -> None:
             if before is not None:
                 with contextlib.suppress(EscError):
-                    self._wait(before)
+                    before.wait(self.pulumi.deadline)
             set_tag(self.pulumi, self.name, tag, revision)
 
         self._tagging = Beside(set_it)
@@ -94,14 +80,10 @@ class Environment:
         """Wait for the tag; a sync that is verified doesn't fail for it."""
         if self._tagging is not None:
             try:
-                self._wait(self._tagging)
+                self._tagging.wait(self.pulumi.deadline)
             except EscError as error:
                 return error
         return None
-
-    def _wait(self, tagging: Beside[None]) -> None:
-        # A deadline of its own: after a cut the CLI is ended at once, and that must have happened before we go on.
-        tagging.result(Deadline(self.pulumi.deadline.seconds), _GRACE)
 
 
 def side_by_side(

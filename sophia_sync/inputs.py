@@ -14,8 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from sophia_sync import checks, extras
 from sophia_sync.errors import InputError
@@ -160,12 +159,10 @@ def _from(field: str) -> AliasChoices:
     return AliasChoices(*_names(field))
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The action's inputs, checked. Make one with `load`."""
 
-    model_config = SettingsConfigDict(
-        case_sensitive=True,
-        env_ignore_empty=True,
+    model_config = ConfigDict(
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
@@ -187,19 +184,19 @@ class Settings(BaseSettings):
     sentry_client_secret: Annotated[SecretStr | None, BeforeValidator(checks.pasted(checks.secret, required=False))] = (
         Field(None, validation_alias=_from("sentry_client_secret"))
     )
-    extra_secrets: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(extras.secrets)] = Field(
+    extra_secrets: Annotated[dict[str, SecretStr], BeforeValidator(extras.secrets)] = Field(
         {}, validation_alias=_from("extra_secrets")
     )
-    extra_variables: Annotated[dict[str, str], NoDecode, BeforeValidator(extras.variables)] = Field(
+    extra_variables: Annotated[dict[str, str], BeforeValidator(extras.variables)] = Field(
         {}, validation_alias=_from("extra_variables")
     )
-    esc_environment: Annotated[tuple[str, ...], NoDecode, BeforeValidator(checks.environments)] = Field(
+    esc_environment: Annotated[tuple[str, ...], BeforeValidator(checks.environments)] = Field(
         ("scoobyjava-org/default/sophia-ai-production",), validation_alias=_from("esc_environment")
     )
     pulumi_access_token: Annotated[
         SecretStr | None, BeforeValidator(checks.pasted(checks.pulumi_token, required=False))
     ] = Field(None, validation_alias=_from("pulumi_access_token"))
-    pulumi_token_scope: Annotated[TokenScope, NoDecode, BeforeValidator(TokenScope.parse)] = Field(
+    pulumi_token_scope: Annotated[TokenScope, BeforeValidator(TokenScope.parse)] = Field(
         TokenScope(), validation_alias=_from("pulumi_token_scope")
     )
     pulumi_cloud_url: Annotated[str, BeforeValidator(checks.url)] = Field(
@@ -226,7 +223,7 @@ class Settings(BaseSettings):
         None, validation_alias=_from("deploy_repository")
     )
     deploy_ref: Annotated[str | None, BeforeValidator(checks.ref)] = Field(None, validation_alias=_from("deploy_ref"))
-    deploy_inputs: Annotated[dict[str, Any], NoDecode, BeforeValidator(checks.json_object)] = Field(
+    deploy_inputs: Annotated[dict[str, Any], BeforeValidator(checks.json_object)] = Field(
         {}, validation_alias=_from("deploy_inputs")
     )
     github_token: Annotated[SecretStr | None, BeforeValidator(checks.pasted(checks.github_token, required=False))] = (
@@ -282,7 +279,7 @@ def load() -> tuple[Settings, list[str]]:
     problems = []
     settings = None
     try:
-        settings = Settings()
+        settings = Settings.model_validate({name: value for name, value in os.environ.items() if value})
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False, include_context=False):
             problems.append(_problem(str(detail["loc"][0]), str(detail["type"]), str(detail["msg"])))

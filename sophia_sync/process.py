@@ -14,6 +14,9 @@ from typing import IO, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
+# Seconds beyond a deadline that the work heeds by itself.
+_MOMENT = 1.0
+
 
 class Deadline:
     """A moment by which everything must be done; it can be brought forward to now, from any thread.
@@ -214,6 +217,13 @@ class Beside(Generic[T]):
             with self._changed:
                 self._is_done = True
                 self._changed.notify_all()
+
+    def wait(self, deadline: Deadline) -> T:
+        """The same as `result` for work that ends by itself at `deadline`, and at once when that is cut.
+
+        A process that was cut has been ended then, before we go on.
+        """
+        return self.result(Deadline(deadline.seconds), _MOMENT)
 
     def result(self, deadline: Deadline, grace: float = 0) -> T:
         """Wait for the work, and return what it returned or raise what it raised.

@@ -13,6 +13,7 @@ from sophia_sync.esc import definition
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Change, Held, HeldKind, Name
 from sophia_sync.plan import Action, Plan, make_plan, same
+from sophia_sync.process import Beside
 from sophia_sync.retries import retrying
 
 
@@ -45,7 +46,11 @@ class Holding:
 
 def read(pulumi: Pulumi, environment: str, names: Collection[Name], version: str = "") -> Holding:
     """What an environment (or a version of it) holds of `names`: one CLI call."""
-    document = definition.parse(pulumi.read(environment, version))
+    return _holding(pulumi.read(environment, version), names)
+
+
+def _holding(text: str, names: Collection[Name]) -> Holding:
+    document = definition.parse(text)
     return Holding(document.held(names), not document.value_pairs)
 
 
@@ -69,6 +74,7 @@ class Sync:
         bundle: What ESC should hold.
         before_write: Called before anything is written; what it raises stops the sync.
         on_saved: Told the number of each revision that was saved, at once.
+        begun: The first read of the environment, if it has been begun already.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class Sync:
         bundle: Bundle,
         before_write: Callable[[], object] = lambda: None,
         on_saved: Callable[[int], None] = lambda _: None,
+        begun: Beside[str] | None = None,
     ) -> None:
         self.state = "Nothing was written."
         self.revision: int | None = None
@@ -86,6 +93,7 @@ class Sync:
         self._bundle = bundle
         self._before_write = before_write
         self._on_saved = on_saved
+        self._begun = begun
         self._written: Plan | None = None  # sent to ESC, perhaps saved, not yet verified
         self._held: Mapping[Name, Held] = {}  # what the environment held when that was sent
         self._complete = False  # write every key, also those that seem unchanged
@@ -125,7 +133,7 @@ class Sync:
         return None
 
     def _attempt(self, *, dry_run: bool) -> Synced:
-        found = self._read()
+        found = self._first_read() or self._read()
         plan = make_plan(self._bundle, found.entries)
         if dry_run:
             return Synced(self._environment, Result.PLANNED, plan)
@@ -135,6 +143,11 @@ class Sync:
         sent = self._write(found, plan)
         self._verify(sent)
         return self._settled(plan)
+
+    def _first_read(self) -> Holding | None:
+        """What the read that was begun before has found; None where there was none, and for every further attempt."""
+        begun, self._begun = self._begun, None
+        return None if begun is None else _holding(begun.wait(self._pulumi.deadline), self._bundle.names)
 
     def _read(self, version: str = "") -> Holding:
         return read(self._pulumi, self._environment, self._bundle.names, version)

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from sophia_sync import process
 from sophia_sync.errors import ConflictError, DefinitionError, EscError, TransientError
-from sophia_sync.esc import opened
-from sophia_sync.esc.opened import Opened
 from sophia_sync.process import Child, Deadline, Finished
 from sophia_sync.redact import Redactor
+
+if TYPE_CHECKING:
+    from sophia_sync.esc.opened import Opened
 
 # The editor that `env edit` runs. It hands the file to us and takes it back over the CLI's own pipes: no second
 # Python, nothing of ours on a disk. Both ways the number of bytes comes first; a file that arrives short (because we
@@ -32,6 +34,8 @@ _EDITOR = "sh -c \"printf '\\n%s ' {mark}; wc -c <$0; cat <$0; read n && cat >$0
 # The CLI puts what is wrong with the definition, or the evaluated environment, below it, and cuts that off again.
 _TRAILER = re.compile(rb"^---\n# (?:Diagnostics|Please edit the environment definition above\.)\n", re.MULTILINE)
 _BELOW = re.compile(rb"(?:#[^\n]*\n)*(?:# |\n(?P<evaluated>\{.*))", re.DOTALL)
+# A call is short: Go's garbage collector, left alone, takes a tenth of its time.
+_GOGC = "400"
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
 _SAVED = re.compile(rb"\(revision (\d+)\)")
 
@@ -130,6 +134,8 @@ class Pulumi:
             TransientError: It can't be opened now.
             EscError: It can't be opened.
         """
+        from sophia_sync.esc import opened  # noqa: PLC0415 - a sync opens nothing
+
         # The format `json` doesn't tell what is secret.
         with self._start("env", "open", environment, "--format", "detailed") as child:
             finished = child.finish()
@@ -163,7 +169,7 @@ class Pulumi:
             TransientError: It isn't known whether the new text was saved.
             EscError: Anything else; nothing was saved.
         """
-        mark = secrets.token_hex(8)
+        mark = os.urandom(8).hex()
         with self._start("env", "edit", environment, "--editor", _EDITOR.format(mark=mark)) as child:
             stored = _receive(child, mark.encode())
             if stored is None:
@@ -232,6 +238,7 @@ class Pulumi:
             "PULUMI_HOME": str(self._pulumi_home),
             "TMPDIR": str(self.home),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "GOGC": _GOGC,
         }
         if self.access_token is not None:
             environ["PULUMI_ACCESS_TOKEN"] = self.access_token.get_secret_value()

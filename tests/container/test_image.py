@@ -88,7 +88,7 @@ def test_all_that_the_program_loads_is_there_as_bytecode(image: str) -> None:
     )
     options = ("--workdir", f"/{HOUSE}", "--entrypoint", "python")
     loaded, missing = json.loads(docker("run", "--rm", "--network", "none", *options, image, "-B", "-c", count).stdout)
-    assert loaded > 300
+    assert loaded > 250
     assert missing == []
 
 
@@ -102,7 +102,7 @@ def test_the_packages_are_those_that_are_locked(files: frozenset[PurePosixPath])
             name, _, version = path.parent.name.removesuffix(".dist-info").partition("-")
             installed[name.lower().replace("_", "-")] = version
     assert installed.items() <= {name.lower(): version for name, version in locked.items()}.items()
-    assert {"pydantic", "pydantic-settings", "pygithub", "pyyaml", "requests"} <= installed.keys()
+    assert {"pydantic", "pygithub", "pyyaml", "requests"} <= installed.keys()
 
 
 def test_nothing_can_be_installed_or_compiled(files: frozenset[PurePosixPath]) -> None:

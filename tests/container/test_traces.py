@@ -14,7 +14,7 @@ pytestmark = pytest.mark.docker
 
 # Leaves a file in the workspace when it is imported or run, and is of no use otherwise.
 TRAP = "open('/github/workspace/caught', 'a').write(__name__ + ' ' + __file__ + '\\n')\n"
-MODULES = ("sitecustomize", "usercustomize", "sophia_sync", "yaml", "json", "github", "requests", "pydantic_settings")
+MODULES = ("sitecustomize", "usercustomize", "sophia_sync", "yaml", "json", "github", "requests", "pydantic")
 
 
 def test_the_log_the_summary_and_the_outputs_hold_no_secret(caller: Caller, job: Job) -> None:

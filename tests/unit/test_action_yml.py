@@ -15,11 +15,10 @@ from pydantic_core import PydanticUndefined
 from sophia_sync import report
 from sophia_sync.deploy import Target
 from sophia_sync.dispatch import Deployed
-from sophia_sync.environments import Ended
 from sophia_sync.errors import EscError
 from sophia_sync.inputs import PLAIN_VARIABLES, Settings
+from sophia_sync.outcome import Ended, Outcome
 from sophia_sync.plan import Action, Plan, Step
-from sophia_sync.report import Outcome
 from sophia_sync.sync import Result, Synced
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,10 +10,9 @@ import pytest
 from sophia_sync import environments, report
 from sophia_sync.deploy import Target
 from sophia_sync.dispatch import Deployed
-from sophia_sync.environments import Ended
 from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SyncError
+from sophia_sync.outcome import Ended, Outcome
 from sophia_sync.plan import Action, Plan, Step
-from sophia_sync.report import Outcome
 from sophia_sync.sync import Result, Synced
 
 ENVIRONMENT = "acme/default/production"

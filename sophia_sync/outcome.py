@@ -1,0 +1,61 @@
+"""What a run knows at its end: how the sync of each environment ended, the deploy, and what it all failed with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sophia_sync.dispatch import Deployed
+    from sophia_sync.errors import SyncError
+    from sophia_sync.sync import Synced
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the sync of one environment ended.
+
+    Attributes:
+        environment: `organisation/project/environment`.
+        synced: What was done, where it was done and verified.
+        error: What it failed with.
+        revision: The revision that was saved, also where it was not verified.
+        warnings: What is to be told besides.
+    """
+
+    environment: str
+    synced: Synced | None = None
+    error: SyncError | None = None
+    revision: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that a run knows at its end, however far it came; the environments in the order of the input."""
+
+    environments: tuple[Ended, ...] = ()
+    deployed: Deployed | None = None
+    error: SyncError | None = None
+
+    @property
+    def synced(self) -> tuple[Synced, ...]:
+        """What was done to the environments whose syncs are verified."""
+        return tuple(ended.synced for ended in self.environments if ended.synced is not None)
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether all of them are."""
+        return bool(self.environments) and len(self.synced) == len(self.environments)
+
+    def with_end(self, end: Ended) -> Outcome:
+        ends = (end if ended.environment == end.environment else ended for ended in self.environments)
+        return replace(self, environments=tuple(ends))
+
+    def with_revision(self, environment: str, revision: int | None) -> Outcome:
+        """Note what was saved where the run ended before the sync did."""
+        ends = (
+            replace(ended, revision=revision) if ended.environment == environment else ended
+            for ended in self.environments
+        )
+        return replace(self, environments=tuple(ends))
