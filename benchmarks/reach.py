@@ -14,7 +14,7 @@ from sophia_sync.checks import LARGEST
 from sophia_sync.environments import AT_ONCE
 from sophia_sync.matrix.legs import MOST_LEGS
 
-# Measured. Requests: tests/benchmarks/test_reach.py. Seconds: the benchmark's runs of 100 environments, by 100.
+# Measured. Requests: tests/benchmarks/test_reach.py. Seconds: a hundredth of 100 environments in docs/performance.md.
 READ_REQUESTS, CHANGE_REQUESTS = 2, 9
 START, READ_SECONDS, CHANGE_SECONDS = 0.2, 0.034, 0.099
 
@@ -161,9 +161,17 @@ def figures() -> str:
     rows = [
         ("requests of ESC for an environment where nothing changed", f"{READ_REQUESTS}", "measured, held by a test"),
         ("the same where all keys changed, with the revision tag", f"{CHANGE_REQUESTS}", "measured, held by a test"),
-        ("seconds of our program for nothing at all", f"{START}", "measured on 2 cores"),
-        ("seconds of two cores for each unchanged environment", f"{READ_SECONDS}", "measured: 100 in 3.35 s"),
-        ("the same for each changed one", f"{CHANGE_SECONDS}", "measured: 100 in 9.85 s, without the tag"),
+        ("seconds of our program for nothing at all", f"{START}", "[measured](performance.md) on 2 cores"),
+        (
+            "seconds of two cores for each unchanged environment",
+            f"{READ_SECONDS}",
+            "measured: 100 in [3.35 s](performance.md)",
+        ),
+        (
+            "the same for each changed one",
+            f"{CHANGE_SECONDS}",
+            "measured: 100 in [9.85 s](performance.md), without the tag",
+        ),
         ("environments of a leg at a time", f"{AT_ONCE}", "the code"),
         ("seconds of a request to ESC and back", f"{LATENCY}", "assumed"),
         ("seconds of a job besides, its machine and the image", f"{JOB:.0f}", "assumed"),

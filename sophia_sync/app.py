@@ -240,8 +240,6 @@ class Run:
                 self.outcome = self.outcome.with_revision(environment.name, environment.sync.revision)
             self.outcome = replace(self.outcome, error=error)
             self.runner.error(str(error), error.title)
-        else:
-            self.runner.notice(report.notice(self.outcome))
         self.write_report()
         return error.exit_code if error else 0
 
@@ -249,6 +247,8 @@ class Run:
         """Write the summary and the outputs; what was done stands, also where they can't be written."""
         from sophia_sync import report
 
+        if self.outcome.error is None:
+            self.runner.notice(report.notice(self.outcome))
         try:
             self.runner.summary(report.summary(self.outcome))
             for name, value in report.outputs(self.outcome).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,14 @@ COUNT = 4
 @pytest.mark.parametrize("table", reach.TABLES, ids=lambda table: table.__name__)
 def test_the_page_has_the_tables_as_they_are_worked_out(table: Callable[[], str]) -> None:
     assert f"\n\n{table()}\n\n" in (ROOT / "docs/scale.md").read_text(encoding="utf-8")
+
+
+def test_the_seconds_are_still_about_those_that_the_benchmark_measures() -> None:
+    """A new measurement on another machine may differ; by twice as much, the page is to be worked out anew."""
+    performance = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    [(changed, unchanged)] = re.findall(r"^\| 100 \| ([\d.]+) s \| ([\d.]+) s \|", performance, re.MULTILINE)
+    assert 0.5 < reach.CHANGE_SECONDS / (float(changed) / 100) < 2
+    assert 0.5 < reach.READ_SECONDS / (float(unchanged) / 100) < 2
 
 
 def test_ten_legs_of_one_by_hand() -> None:
