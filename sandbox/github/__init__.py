@@ -75,10 +75,17 @@ class GitHub(GitHubRoutes):
             run = self.begin_run(repository, repository.workflows[file], ref or repository.default_branch, event)
             return run.id
 
-    def add_job(self, run_id: int, name: str, conclusion: str | None, annotations: Iterable[Annotation] = ()) -> int:
-        """Add a job to a run, with what it told; gives its id."""
+    def add_job(
+        self,
+        run_id: int,
+        name: str,
+        conclusion: str | None,
+        annotations: Iterable[Annotation] = (),
+        attempt: int = 1,
+    ) -> int:
+        """Add a job to an attempt of a run, with what it told; gives its id."""
         with self.lock:
-            job = Job(next(self.ids), name, conclusion, tuple(annotations))
+            job = Job(next(self.ids), name, conclusion, tuple(annotations), attempt)
             self.runs[run_id].jobs.append(job)
             return job.id
 

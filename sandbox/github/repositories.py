@@ -76,6 +76,7 @@ class Job:
     name: str
     conclusion: str | None
     annotations: tuple[Annotation, ...] = ()
+    attempt: int = 1
 
 
 @dataclass(eq=False)

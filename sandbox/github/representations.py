@@ -64,16 +64,18 @@ class Representations:
             "repository": self.repository(run.repository),
         }
 
-    def jobs(self, run: Run) -> list[Json]:
-        """Those that were added, or the one job that each run has."""
-        only = Job(run.id + 1_000_000_000, "deploy", run.conclusion)
-        return [self._job(run, job) for job in run.jobs or [only]]
+    def jobs(self, run: Run, *, all_attempts: bool) -> list[Json]:
+        """Those that were added, of the last attempt or of all; or the one job that each run has."""
+        jobs = run.jobs or [Job(run.id + 1_000_000_000, "deploy", run.conclusion)]
+        last = max(job.attempt for job in jobs)
+        return [self._job(run, job) for job in jobs if all_attempts or job.attempt == last]
 
     def _job(self, run: Run, job: Job) -> Json:
         return {
             "id": job.id,
             "run_id": run.id,
             "run_url": self.run_url(run),
+            "run_attempt": job.attempt,
             "name": job.name,
             "status": "completed" if job.conclusion else run.status,
             "conclusion": job.conclusion,

@@ -157,7 +157,8 @@ class GitHubRoutes(Server):
         return self._shown.run(run)
 
     def list_jobs(self, owner: str, name: str, run_id: int) -> ResponseReturnValue:
-        return _page("jobs", self._shown.jobs(self._run(owner, name, run_id)))
+        all_attempts = request.args.get("filter") == "all"
+        return _page("jobs", self._shown.jobs(self._run(owner, name, run_id), all_attempts=all_attempts))
 
     def list_annotations(self, owner: str, name: str, job_id: int) -> ResponseReturnValue:
         """Those of the check run that each job is."""

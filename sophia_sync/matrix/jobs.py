@@ -41,12 +41,13 @@ class GatherError(SyncError):
 
 @dataclass(frozen=True)
 class Job:
-    """A job of this run; `conclusion` is None until it has ended."""
+    """A job of this run; `conclusion` is None until it has ended. One that is run again is another job of that name."""
 
     id: int
     name: str
     conclusion: str | None
-    url: str = ""
+    url: str
+    attempt: int
 
 
 class Run:
@@ -88,9 +89,9 @@ class Run:
         for look in range(_LOOKS):
             if look:
                 self._deadline.sleep(_LOOK_AGAIN)
-            jobs = list(self._jobs())
-            caller = _caller(jobs, job_id)
-            by_name = {job.name: job for job in jobs}
+            # "Re-run failed jobs" runs some again and leaves the others in an earlier attempt.
+            by_name = {job.name: job for job in sorted(self._jobs(), key=lambda job: job.attempt)}
+            caller = _caller(list(by_name.values()), job_id)
             names = {environment: caller + LEG.format(environment=environment) for environment in environments}
             found = {environment: by_name[name] for environment, name in names.items() if name in by_name}
             if all(job.conclusion for job in found.values()):
@@ -111,8 +112,9 @@ class Run:
 
     def _jobs(self) -> Iterator[Job]:
         try:
-            for row in self._rows(f"/actions/runs/{self._run_id}/jobs", "jobs", {"filter": "latest"}):
-                yield Job(int(row["id"]), str(row["name"]), row.get("conclusion"), str(row.get("html_url") or ""))
+            for row in self._rows(f"/actions/runs/{self._run_id}/jobs", "jobs", {"filter": "all"}):
+                url, attempt = str(row.get("html_url") or ""), int(row.get("run_attempt") or 1)
+                yield Job(int(row["id"]), str(row["name"]), row.get("conclusion"), url, attempt)
         except (UnansweredError, KeyError, TypeError, ValueError) as error:
             why = error if isinstance(error, UnansweredError) else _UNREADABLE
             raise GatherError(

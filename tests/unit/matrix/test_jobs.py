@@ -32,8 +32,10 @@ class Called:
         self.add("Plan", "success")
         self.gather = self.add("Gather", None)
 
-    def add(self, name: str, conclusion: str | None, *told: Annotation, caller: str = "sync / ") -> int:
-        return self.github.add_job(self.id, f"{caller}{name}", conclusion, told)
+    def add(
+        self, name: str, conclusion: str | None, *told: Annotation, caller: str = "sync / ", attempt: int = 1
+    ) -> int:
+        return self.github.add_job(self.id, f"{caller}{name}", conclusion, told, attempt)
 
     def gathered(self, *environments: str, job_id: str = "", token: str = "", seconds: float = 60) -> tuple[Ended, ...]:
         secret = SecretStr(token or self.github.token)
@@ -139,6 +141,15 @@ class TestWhichJobs:
         called.add("Sync lab", "failure", failure("a dry run"), caller="preview / ")
         assert called.gathered("lab", job_id=str(called.gather))[0].messages == ("for real",)
         assert called.gathered("lab", job_id=str(preview))[0].messages == ("a dry run",)
+
+    def test_of_those_that_were_run_again_the_last_and_of_the_others_the_first(self, called: Called) -> None:
+        again = called.add("Gather", None, attempt=2)
+        called.add("Sync production", "success", notice("at last"), attempt=2)
+        called.add("Sync lab", "success", notice("at once"))
+        called.add("Sync production", "failure", failure("at first"))
+        for job_id in (str(again), ""):
+            told = [ended.messages for ended in called.gathered("lab", "production", job_id=job_id)]
+            assert told == [("at once",), ("at last",)]
 
     def test_of_two_calls_none_is_guessed(self, called: Called) -> None:
         called.add("Sync lab", "success")
