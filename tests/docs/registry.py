@@ -10,6 +10,7 @@ from tests.docs.pages import SHELL, Block, blocks
 RUN_ELSEWHERE = {
     "docs/backend.md": "tests/backend/test_document.py",
     "docs/mutants.md": "tools/mutants.py",
+    "docs/scale.md": "tests/workflow/test_scale_page.py",
     **{
         f"tests/contract/transcripts/{name}.md": "tests/contract/test_cli.py"
         for name in ("edit", "environments", "imports", "tags", "values", "versions")
