@@ -36,7 +36,7 @@ class GatherError(SyncError):
     """Not all environments are in order, or it can't be told."""
 
     exit_code = 1
-    title = "Environments"
+    title = "Environments not in order"
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,7 @@ class TestSeveralEnvironments:
         error = environments.failure(ends)
         text = report.summary(Outcome(ends, error=error))
         assert text.startswith(
-            "## ❌ Environments\n\n1 of 3 environments could not be synced:\n- acme/default/three: It"
+            "## ❌ Environments not synced\n\n1 of 3 environments could not be synced:\n- acme/default/three: It"
         )
         assert rows(text)["acme/default/three"] == "❌ failed | 5"
         assert "Deploy" not in text
