@@ -13,6 +13,7 @@ RUN_ELSEWHERE = {
     "docs/from-the-document.md": "tests/docs/test_the_document.py",
     "docs/mcp-server.md": "tests/docs/test_mcp_server_page.py",
     "docs/mutants.md": "tools/mutants.py",
+    "docs/scale.md": "tests/workflow/test_scale_page.py",
     **{
         f"tests/contract/transcripts/{name}.md": "tests/contract/test_cli.py"
         for name in ("edit", "environments", "imports", "tags", "values", "versions")
