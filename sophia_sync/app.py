@@ -115,23 +115,27 @@ class Run:
         """The Pulumi CLI, signed in for this run alone, for each organisation."""
         signed_in = {}
         for organization in dict.fromkeys(name.partition("/")[0] for name in settings.esc_environment):
-            access_token = settings.pulumi_access_token
-            if access_token is None:
-                from sophia_sync import signin  # noqa: PLC0415 - it brings `requests`, which costs 0.2 s
-
-                access_token = signin.access_token(settings, organization, self.context, deadline, self.runner.hide)
             folder = home / organization
             folder.mkdir(mode=0o700)
-            signed_in[organization] = Pulumi(
-                home=folder,
-                cloud_url=settings.pulumi_cloud_url,
-                access_token=access_token,
-                environ=child_environment(),
-                deadline=deadline,
-                redact=self.redact,
-            )
+            signed_in[organization] = self.pulumi(settings, organization, folder, deadline)
             signed_in[organization].prepare(organization)
         return signed_in
+
+    def pulumi(self, settings: Settings, organization: str, folder: Path, deadline: Deadline) -> Pulumi:
+        """The Pulumi CLI for one organisation: with the stored access token, else with one that is exchanged."""
+        access_token = settings.pulumi_access_token
+        if access_token is None:
+            from sophia_sync import signin  # noqa: PLC0415 - it brings `requests`, which costs 0.2 s
+
+            access_token = signin.access_token(settings, organization, self.context, deadline, self.runner.hide)
+        return Pulumi(
+            home=folder,
+            cloud_url=settings.pulumi_cloud_url,
+            access_token=access_token,
+            environ=child_environment(),
+            deadline=deadline,
+            redact=self.redact,
+        )
 
     def synchronise(
         self,
@@ -251,7 +255,11 @@ def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int
         output_path=context.output_path,
         summary_path=context.summary_path,
     )
-    run = Run(runner, redact, context)
+    return conduct(Run(runner, redact, context))
+
+
+def conduct(run: Run) -> int:
+    """Conduct a run to its end, whatever that is, and report it; returns the exit code."""
     with interrupts.raised():
         try:
             error = run.failure()

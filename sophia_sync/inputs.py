@@ -7,6 +7,7 @@ underscores, and from a plain variable where it has one. An empty value counts a
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -160,8 +161,8 @@ def _from(field: str) -> AliasChoices:
     return AliasChoices(*_names(field))
 
 
-class Settings(BaseSettings):
-    """The action's inputs, checked. Make one with `load`."""
+class Access(BaseSettings):
+    """Where ESC, GitHub and Sentry are, and how to sign in: all that it takes to look. Make one with `load_access`."""
 
     model_config = SettingsConfigDict(
         case_sensitive=True,
@@ -171,6 +172,48 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
         validate_default=False,
     )
+
+    esc_environment: Annotated[tuple[str, ...], NoDecode, BeforeValidator(checks.environments)] = Field(
+        ("scoobyjava-org/default/sophia-ai-production",), validation_alias=_from("esc_environment")
+    )
+    pulumi_access_token: Annotated[
+        SecretStr | None, BeforeValidator(checks.pasted(checks.pulumi_token, required=False))
+    ] = Field(None, validation_alias=_from("pulumi_access_token"))
+    pulumi_token_scope: Annotated[TokenScope, NoDecode, BeforeValidator(TokenScope.parse)] = Field(
+        TokenScope(), validation_alias=_from("pulumi_token_scope")
+    )
+    pulumi_cloud_url: Annotated[str, BeforeValidator(checks.url)] = Field(
+        "https://api.pulumi.com", validation_alias=_from("pulumi_cloud_url")
+    )
+    sentry_url: Annotated[str, BeforeValidator(checks.url)] = Field(
+        "https://sentry.io", validation_alias=_from("sentry_url")
+    )
+    deploy_workflow: Annotated[str, BeforeValidator(checks.workflow)] = Field(
+        "deploy-sentry-mcp.yml", validation_alias=_from("deploy_workflow")
+    )
+    deploy_repository: Annotated[str | None, BeforeValidator(checks.repository)] = Field(
+        None, validation_alias=_from("deploy_repository")
+    )
+    github_token: Annotated[SecretStr | None, BeforeValidator(checks.pasted(checks.github_token, required=False))] = (
+        Field(None, validation_alias=_from("github_token"))
+    )
+    github_app_id: Annotated[str | None, BeforeValidator(checks.app_id)] = Field(
+        None, validation_alias=_from("github_app_id")
+    )
+    github_app_private_key: Annotated[SecretStr | None, BeforeValidator(checks.private_key)] = Field(
+        None, validation_alias=_from("github_app_private_key")
+    )
+    timeout: Annotated[int, BeforeValidator(_run_seconds)] = Field(300, validation_alias=_from("timeout"))
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """Every secret among the settings: what must be hidden wherever it turns up."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(value for value in values if isinstance(value, SecretStr))
+
+
+class Settings(Access):
+    """The action's inputs, checked. Make one with `load`."""
 
     sentry_dsn: Annotated[SecretStr, BeforeValidator(checks.pasted(checks.dsn))] = Field(
         validation_alias=_from("sentry_dsn")
@@ -193,21 +236,6 @@ class Settings(BaseSettings):
     extra_variables: Annotated[dict[str, str], NoDecode, BeforeValidator(extras.variables)] = Field(
         {}, validation_alias=_from("extra_variables")
     )
-    esc_environment: Annotated[tuple[str, ...], NoDecode, BeforeValidator(checks.environments)] = Field(
-        ("scoobyjava-org/default/sophia-ai-production",), validation_alias=_from("esc_environment")
-    )
-    pulumi_access_token: Annotated[
-        SecretStr | None, BeforeValidator(checks.pasted(checks.pulumi_token, required=False))
-    ] = Field(None, validation_alias=_from("pulumi_access_token"))
-    pulumi_token_scope: Annotated[TokenScope, NoDecode, BeforeValidator(TokenScope.parse)] = Field(
-        TokenScope(), validation_alias=_from("pulumi_token_scope")
-    )
-    pulumi_cloud_url: Annotated[str, BeforeValidator(checks.url)] = Field(
-        "https://api.pulumi.com", validation_alias=_from("pulumi_cloud_url")
-    )
-    sentry_url: Annotated[str, BeforeValidator(checks.url)] = Field(
-        "https://sentry.io", validation_alias=_from("sentry_url")
-    )
     preflight: Annotated[PreflightMode, BeforeValidator(_preflight_mode)] = Field(
         PreflightMode.ENFORCE, validation_alias=_from("preflight")
     )
@@ -219,36 +247,18 @@ class Settings(BaseSettings):
     deploy: Annotated[DeployWhen, BeforeValidator(_deploy_when)] = Field(
         DeployWhen.ALWAYS, validation_alias=_from("deploy")
     )
-    deploy_workflow: Annotated[str, BeforeValidator(checks.workflow)] = Field(
-        "deploy-sentry-mcp.yml", validation_alias=_from("deploy_workflow")
-    )
-    deploy_repository: Annotated[str | None, BeforeValidator(checks.repository)] = Field(
-        None, validation_alias=_from("deploy_repository")
-    )
     deploy_ref: Annotated[str | None, BeforeValidator(checks.ref)] = Field(None, validation_alias=_from("deploy_ref"))
     deploy_inputs: Annotated[dict[str, Any], NoDecode, BeforeValidator(checks.json_object)] = Field(
         {}, validation_alias=_from("deploy_inputs")
-    )
-    github_token: Annotated[SecretStr | None, BeforeValidator(checks.pasted(checks.github_token, required=False))] = (
-        Field(None, validation_alias=_from("github_token"))
     )
     deploy_wait: Annotated[bool, BeforeValidator(checks.boolean)] = Field(False, validation_alias=_from("deploy_wait"))
     deploy_timeout: Annotated[int, BeforeValidator(_wait_seconds)] = Field(
         900, validation_alias=_from("deploy_timeout")
     )
-    github_app_id: Annotated[str | None, BeforeValidator(checks.app_id)] = Field(
-        None, validation_alias=_from("github_app_id")
-    )
-    github_app_private_key: Annotated[SecretStr | None, BeforeValidator(checks.private_key)] = Field(
-        None, validation_alias=_from("github_app_private_key")
-    )
-    timeout: Annotated[int, BeforeValidator(_run_seconds)] = Field(300, validation_alias=_from("timeout"))
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """Every secret among the settings: what must be hidden wherever it turns up."""
-        values = (getattr(self, name) for name in type(self).model_fields)
-        return (*(value for value in values if isinstance(value, SecretStr)), *self.extra_secrets.values())
+        return (*super().secrets, *self.extra_secrets.values())
 
 
 def raw_secrets() -> tuple[SecretStr, ...]:
@@ -279,8 +289,7 @@ def load() -> tuple[Settings, list[str]]:
     try:
         settings = Settings()
     except ValidationError as error:
-        for detail in error.errors(include_url=False, include_input=False, include_context=False):
-            problems.append(_problem(str(detail["loc"][0]), str(detail["type"]), str(detail["msg"])))
+        problems += _problems(error)
     problems += _missing_for_deploy() + _same_twice()
     both = sorted(settings.extra_secrets.keys() & settings.extra_variables.keys()) if settings else []
     if both:
@@ -295,6 +304,33 @@ def load() -> tuple[Settings, list[str]]:
         if (given := _given(name.replace("-", "_"))) is not None and given != given.strip()
     ]
     return settings, warnings
+
+
+def load_access() -> Access:
+    """Read and check only what is needed to look at ESC, GitHub and Sentry.
+
+    Raises:
+        InputError: As `load`.
+    """
+    try:
+        return Access()
+    except ValidationError as error:
+        raise InputError(_problems(error)) from None
+
+
+def give(inputs: Mapping[str, str]) -> None:
+    """Set inputs, by their names: what was given by a command's options wins over the environment."""
+    os.environ.update({f"INPUT_{name.upper()}": value for name, value in inputs.items()})
+
+
+def is_given(name: str) -> bool:
+    """Whether an input is set, well-formed or not."""
+    return _given(name.replace("-", "_")) is not None
+
+
+def _problems(error: ValidationError) -> list[str]:
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    return [_problem(str(detail["loc"][0]), str(detail["type"]), str(detail["msg"])) for detail in details]
 
 
 def _problem(location: str, kind: str, message: str) -> str:
@@ -388,6 +424,17 @@ def run_context() -> RunContext:
         run_url=f"{server}/{repository}/actions/runs/{run_id}" if repository and run_id else None,
         oidc=OidcRequest(oidc_url, SecretStr(oidc_token)) if oidc_url and oidc_token else None,
     )
+
+
+def pulumi_login(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder where an existing `pulumi login` keeps its credentials; None if there are none."""
+    try:
+        # As the CLI finds it: HOME counts only for a user whom the machine doesn't know.
+        home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        home = Path(environ.get("HOME", os.curdir))
+    folder = Path(environ.get("PULUMI_HOME") or home / ".pulumi")
+    return folder if (folder / "credentials.json").is_file() else None
 
 
 # What a child may see of our environment: where programs are, and how to reach the network through a company's proxy
