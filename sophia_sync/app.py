@@ -220,12 +220,16 @@ class Run:
     def report(self, error: SyncError | None) -> int:
         """Report how the run ended, with everything that is known of it; returns the exit code."""
         if error is not None:
-            for environment in self.environments:  # those that were ended by the run's own end
-                self.outcome = self.outcome.with_revision(environment.name, environment.sync.revision)
-            self.outcome = replace(self.outcome, error=error)
+            self.note(error)
             self.runner.error(str(error), error.title)
         self.write_report()
         return error.exit_code if error else 0
+
+    def note(self, error: SyncError) -> None:
+        """Keep what the run failed with, and what it had saved by then."""
+        for environment in self.environments:  # those that were ended by the run's own end
+            self.outcome = self.outcome.with_revision(environment.name, environment.sync.revision)
+        self.outcome = replace(self.outcome, error=error)
 
     def write_report(self) -> None:
         """Write the summary and the outputs; what was done stands, also where they can't be written."""

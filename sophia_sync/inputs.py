@@ -396,6 +396,7 @@ class RunContext:
     run_attempt: str | None
     run_url: str | None
     oidc: OidcRequest | None = None
+    server_url: str = "https://github.com"
 
     @property
     def tag(self) -> str | None:
@@ -423,7 +424,13 @@ def run_context() -> RunContext:
         run_attempt=os.environ.get("GITHUB_RUN_ATTEMPT") or None,
         run_url=f"{server}/{repository}/actions/runs/{run_id}" if repository and run_id else None,
         oidc=OidcRequest(oidc_url, SecretStr(oidc_token)) if oidc_url and oidc_token else None,
+        server_url=server,
     )
+
+
+def colours_are_refused() -> bool:
+    """Whether the person wants no colours, also not on a terminal; no-color.org."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
 def pulumi_login(environ: Mapping[str, str] = os.environ) -> Path | None:
