@@ -123,7 +123,9 @@ def interleaved(
 ) -> Iterable[Row]:
     """Measure all contenders, one run of each after the other, round by round."""
     contenders = place.contenders()
-    for contender in contenders:  # once unmeasured: the first use of an account signs in, the first start reads the disk
+    for (
+        contender
+    ) in contenders:  # once unmeasured: the first use of an account signs in, the first start reads the disk
         run(place, contender)
     for latency in latencies:
         for server in place.box.servers:

@@ -145,23 +145,31 @@ class Reader:
             ReadingError: The token may not see them.
         """
 
-        def ask() -> list[Named]:
-            from github.PaginatedList import PaginatedList  # noqa: PLC0415
-            from github.Secret import Secret  # noqa: PLC0415
-            from github.Variable import Variable  # noqa: PLC0415
+        place = f"organization-{kind}" if owner == "organisation" else kind
+        return self._told(lambda: self._named(f"{self._repository().url}/actions/{place}", kind, owner))
 
-            repository = self._repository()
-            # PyGithub has methods for the repository's own; those of its organisation come in the same form.
-            place = f"organization-{kind}" if owner == "organisation" else kind
-            url = f"{repository.url}/actions/{place}"
-            rows: PaginatedList[Secret] | PaginatedList[Variable] = (
-                PaginatedList(Secret, repository.requester, url, None, list_item=kind)
-                if kind == "secrets"
-                else PaginatedList(Variable, repository.requester, url, None, list_item=kind)
-            )
-            return [Named(_text(row.name), row.updated_at, owner, kind == "secrets") for row in rows]
+    def of_organisation(self, kind: Literal["secrets", "variables"]) -> list[Named]:
+        """The names of all that the repository's organisation has, whether this repository can use it or not.
 
-        return self._told(ask)
+        Raises:
+            ReadingError: The token may not see them, as most.
+        """
+        owner = self._name.partition("/")[0]
+        return self._told(lambda: self._named(f"/orgs/{owner}/actions/{kind}", kind, "organisation"))
+
+    def _named(self, url: str, kind: str, owner: str) -> list[Named]:
+        from github.PaginatedList import PaginatedList  # noqa: PLC0415
+        from github.Secret import Secret  # noqa: PLC0415
+        from github.Variable import Variable  # noqa: PLC0415
+
+        # PyGithub has methods for some of these addresses; what they answer has one form.
+        requester = self._repository().requester
+        rows: PaginatedList[Secret] | PaginatedList[Variable] = (
+            PaginatedList(Secret, requester, url, None, list_item=kind)
+            if kind == "secrets"
+            else PaginatedList(Variable, requester, url, None, list_item=kind)
+        )
+        return [Named(_text(row.name), row.updated_at, owner, kind == "secrets") for row in rows]
 
     def _repository(self) -> Repository:
         if self._github is None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -35,6 +36,22 @@ class Age(click.ParamType[timedelta]):
         return timedelta(**{self._UNITS[match[2]]: int(match[1])})
 
 
+class Address(click.ParamType[str]):
+    """An address without a user or a password in it; http will do, as nothing secret is sent there."""
+
+    name = "url"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            parts = urlsplit(value)
+            is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+        except ValueError:
+            is_one = False
+        if not is_one:
+            self.fail("It isn't an address like http://HOST:PORT.", param, ctx)
+        return value
+
+
 def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
     def add(command: F) -> F:
         for option in reversed(options):
@@ -48,9 +65,9 @@ _environment = click.option(
     "-e",
     "--environment",
     "environments",
-    metavar="ORG/PROJECT/ENV",
+    metavar="PATH",
     multiple=True,
-    help="The ESC environment; several by repeating it. [default: scoobyjava-org/default/sophia-ai-production]",
+    help="The ESC environment, as ORG/PROJECT/ENV; several by repeating it.",
 )
 _cloud_url = click.option("--pulumi-cloud-url", metavar="URL", help="A self-hosted Pulumi Cloud.")
 _sentry_url = click.option("--sentry-url", metavar="URL", help="A self-hosted Sentry.")
@@ -100,6 +117,10 @@ def commands() -> None:
     Inputs are environment variables: SENTRY_DSN, SENTRY_API_TOKEN, SENTRY_ORGANIZATION_SLUG, SENTRY_PROJECT_SLUG
     and, if you verify webhooks, SENTRY_CLIENT_SECRET for plan and sync; PULUMI_ACCESS_TOKEN, or an existing
     `pulumi login`, for all. No secret is ever an option, and none is ever shown.
+
+    \b
+    The ESC environment is scoobyjava-org/default/sophia-ai-production
+    unless --environment or PULUMI_ESC_ENVIRONMENT names others.
     """
 
 
@@ -131,7 +152,7 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option(
     "--deploy",
     type=click.Choice(["always", "changed", "never"]),
-    help="Whether to dispatch the deploy afterwards: needs GITHUB_TOKEN. [default: never]",
+    help="Whether to dispatch the deploy afterwards; needs GITHUB_TOKEN. [default: never]",
 )
 @click.option("--repository", "deploy_repository", metavar="OWNER/NAME", help="The repository of the deploy workflow.")
 @click.option("-y", "--yes", is_flag=True, help="Write without asking.")
@@ -150,6 +171,90 @@ def sync(as_json: bool, yes: bool, **options: Any) -> int:
     from sophia_sync.console import syncing  # noqa: PLC0415
 
     return syncing.sync(Screen(Redactor(), as_json=as_json), _given(**options), yes=yes)
+
+
+@commands.command()
+@_esc
+@_sentry_url
+@_keys
+@_limit(100)
+@click.option("--repository", "deploy_repository", metavar="OWNER/NAME", help="Where the workflows are.")
+@click.option(
+    "--sync-workflow",
+    metavar="FILE",
+    default="sync-sentry-secrets.yml",
+    help="The workflow that syncs.",
+)
+@click.option("--deploy-workflow", metavar="FILE", help="The workflow that deploys.")
+@click.option("--mcp-url", type=Address(), metavar="URL", help="The MCP server.")
+@_json
+def doctor(
+    as_json: bool, keys: tuple[str, ...], limit: int, sync_workflow: str, mcp_url: str | None, **options: Any
+) -> int:
+    """Look at every part, and say what is wrong and what to do.
+
+    The CLI and its token, the environments, each key, the values among each other and with Sentry, the workflows and
+    their secrets, the MCP server. What can't be looked at is told with its reason; no value is ever shown. Sentry's
+    credentials are those that ESC holds: none has to be set.
+
+    \b
+    Unless named, the workflows are sync-sentry-secrets.yml and
+    deploy-sentry-mcp.yml, and the MCP server is at http://127.0.0.1:8000.
+
+    \b
+    Exit codes: 0 nothing is bad, 1 something is,
+    2 an input is malformed, 70 a defect.
+    """
+    from sophia_sync.console import doctor as command  # noqa: PLC0415
+
+    screen = Screen(Redactor(), as_json=as_json)
+    return command.doctor(
+        screen, _given(**options), keys=keys, limit=limit, sync_workflow=sync_workflow, mcp_url=mcp_url
+    )
+
+
+@commands.command()
+@_esc
+@_keys
+@_limit(20)
+@click.option("--all", "everything", is_flag=True, help="Also show revisions that changed none of the keys.")
+@click.option("--repository", "deploy_repository", metavar="OWNER/NAME", help="For links to the workflow runs.")
+@_json
+def history(as_json: bool, keys: tuple[str, ...], limit: int, everything: bool, **options: Any) -> int:
+    """Show which revision changed which keys, when and by whom.
+
+    Newest first. The workflow run is known by the revision tag that a sync sets. Retracted revisions can't be read
+    and are left out.
+
+    \b
+    Exit codes: 0 done, 2 an input is malformed, 4 ESC can't be read.
+    """
+    from sophia_sync.console import history as command  # noqa: PLC0415
+
+    screen = Screen(Redactor(), as_json=as_json)
+    return command.history(screen, _given(**options), keys=keys, limit=limit, everything=everything)
+
+
+@commands.command("rotate-check")
+@_esc
+@_keys
+@_limit(200)
+@click.option("--max-age", type=Age(), required=True, help="The longest that a secret may stay: 90d, 12w, 36h.")
+@_json
+def rotate_check(as_json: bool, keys: tuple[str, ...], limit: int, max_age: timedelta, **options: Any) -> int:
+    """Compare the age of each secret with --max-age.
+
+    The age is the time since the revision that gave it its value. On a GitHub runner, what is wrong is told by
+    annotations: made for a workflow with a schedule.
+
+    \b
+    Exit codes: 0 all are younger, 1 one is older, missing, or of unknown age,
+    2 an input is malformed, 4 ESC can't be read.
+    """
+    from sophia_sync.console import rotation  # noqa: PLC0415
+
+    screen = Screen(Redactor(), as_json=as_json)
+    return rotation.rotate_check(screen, _given(**options), keys=keys, limit=limit, max_age=max_age)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -56,11 +56,19 @@ _ASCII = {Mark.GOOD: "o", Mark.BAD: "x"}
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: a mark, cells that are aligned (the last may be long), and what is said below."""
+    """A line of a table: a mark, and cells that are aligned; the last may be long.
+
+    Attributes:
+        mark: What stands before it.
+        cells: As many as the other rows of the table have.
+        todo: The next step, on a line of its own below.
+        note: What is said besides, likewise.
+    """
 
     mark: Mark
     cells: tuple[str, ...]
-    below: str = ""
+    todo: str = ""
+    note: str = ""
 
 
 class Screen:
@@ -81,7 +89,7 @@ class Screen:
         self.err = err or sys.stderr
         self._out = out or sys.stdout
         context = inputs.run_context()
-        self._on_runner = context.on_runner
+        self.on_runner = context.on_runner
         self.runner = Runner(
             self.err,
             redact,
@@ -101,17 +109,18 @@ class Screen:
 
     def table(self, rows: Sequence[Row]) -> None:
         """Rows of the result for a person."""
-        shown = [(row.mark, [self.redact(cell) for cell in row.cells], self.redact(row.below)) for row in rows]
-        widths = [max(map(len, column)) for column in zip(*(cells[:-1] for _, cells, _ in shown), strict=True)]
-        for mark, cells, below in shown:
+        shown = [(row, [self.redact(cell) for cell in row.cells]) for row in rows]
+        widths = [max(map(len, column)) for column in zip(*(cells[:-1] for _, cells in shown), strict=True)]
+        for row, cells in shown:
             padded = [f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)]
-            sign = self._sign(mark)
+            sign = self._sign(row.mark)
             before = f"{_INDENT}{sign} " + "".join(cell + _GAP for cell in padded)
             text = self._wrapped(cells[-1], before, " " * len(before)).rstrip()
-            coloured = click.style(sign, fg=_COLOURS[mark], bold=True if mark is Mark.BAD else None)
+            coloured = click.style(sign, fg=_COLOURS[row.mark], bold=True if row.mark is Mark.BAD else None)
             self._say(_INDENT + coloured + text[len(_INDENT) + len(sign) :])
-            if below:
-                self._say(self._wrapped(below, f"{_INDENT}  {self._arrow} ", " " * 6))
+            for first, text in ((f"    {self._arrow} ", row.todo), ("    ", row.note)):
+                if text:
+                    self._say(self._wrapped(self.redact(text), first, " " * len(first)))
 
     def json(self, value: object) -> None:
         """The result for a program."""
@@ -124,7 +133,7 @@ class Screen:
 
     def failure(self, error: SyncError) -> None:
         """An error: in words for a person, as an annotation on a GitHub runner."""
-        if self._on_runner:
+        if self.on_runner:
             self.runner.error(str(error), error.title)
             return
         text = self._wrapped(f"{self.redact(error.title)}: {self.redact(str(error))}", _LABEL, "")
@@ -176,16 +185,6 @@ def error_json(error: SyncError | None) -> dict[str, object] | None:
     if error is None:
         return None
     return {"title": error.title, "what": error.what, "todo": error.todo, "exit_code": error.exit_code}
-
-
-def moment(time: datetime) -> str:
-    """A time for a person, to the minute."""
-    return f"{time:%Y-%m-%d %H:%M} UTC"
-
-
-def counted(number: int, thing: str) -> str:
-    """`1 day`, `2 days`."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _hidden(value: object, redact: Redactor) -> object:

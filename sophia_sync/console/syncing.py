@@ -10,8 +10,9 @@ import click
 from sophia_sync import inputs, report
 from sophia_sync.app import Run, conduct
 from sophia_sync.bundle import Bundle
-from sophia_sync.console.screen import Mark, Row, Screen, counted, error_json
+from sophia_sync.console.screen import Mark, Row, Screen, error_json
 from sophia_sync.console.session import on_a_terminal, pulumi_for
+from sophia_sync.console.times import counted
 from sophia_sync.environments import Ended
 from sophia_sync.errors import InputError, SyncError
 from sophia_sync.esc.cli import Pulumi

@@ -38,7 +38,7 @@ _SAVED = re.compile(rb"\(revision (\d+)\)")
 # As `env version history` prints it (`printRevision` in `env_version.go`); JSON is known to newer CLIs only.
 _LISTED = re.compile(
     r"^revision (?P<number>\d+)(?P<retracted> \(retracted\))?(?: \(tags?: (?P<tags>[^)\n]*)\))?\n"
-    r"Author: (?P<author>[^\n]*)\n"
+    r"Author: (?:[^\n]* )?<(?P<author>[^\n]*)>\n"
     r"Date:   (?P<date>\S+) (?P<time>\S+) (?P<offset>[+-]\d{4})",
     re.MULTILINE,
 )
@@ -76,7 +76,7 @@ def editor_would_cut(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Revision:
-    """One revision of an environment; one that is `retracted` can't be read any more."""
+    """One revision of an environment: its author is a login, and one that is `retracted` can't be read any more."""
 
     number: int
     created: datetime
