@@ -111,7 +111,9 @@ class Reader:
 
         def ask() -> Facts:
             found = self._repository()
-            return Facts(_text(found.full_name), bool(found.private), found.pushed_at)
+            if not isinstance(found.private, bool):  # the name, PyGithub reads from the address
+                raise github_api.UnexpectedAnswerError
+            return Facts(_text(found.full_name), found.private, found.pushed_at)
 
         return self._told(ask)
 

@@ -6,6 +6,7 @@ Everything passes the redactor before it is wrapped, cut or coloured: a secret t
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -148,7 +149,10 @@ class Screen:
     def _write(self, stream: TextIO, text: str) -> None:
         encoding = getattr(stream, "encoding", None) or "utf-8"
         fit = text.encode(encoding, "backslashreplace").decode(encoding)
-        click.echo(fit, file=stream, color=False if self._plain else None)
+        try:
+            click.echo(fit, file=stream, color=False if self._plain else None)
+        except BrokenPipeError:  # whoever reads has seen enough; what was begun is still brought to its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
     def _wrapped(self, text: str, first: str, later: str) -> str:
         lines = [
