@@ -14,10 +14,10 @@ from itertools import islice
 
 from sophia_sync.environments import AT_ONCE, side_by_side
 from sophia_sync.errors import DefinitionError
+from sophia_sync.esc import definition
 from sophia_sync.esc.cli import Pulumi, Revision
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.plan import same
-from sophia_sync.sync import read
 
 _RUN = re.compile(r"github-run-(\d+)-(\d+)")
 _ABSENT = Held(HeldKind.ABSENT)
@@ -52,7 +52,7 @@ class Entry:
     Attributes:
         revision: Its number, time, author and tags.
         previous: The revision that it was compared with; None: the environment begins with this one.
-        changes: What it did to each key that it changed; None: it can't be read, so that isn't known.
+        changes: What it did to each key that it changed; None: it is empty or can't be evaluated, so that isn't known.
     """
 
     revision: Revision
@@ -117,11 +117,14 @@ def _entries(pulumi: Pulumi, environment: str, keys: Sequence[str], revisions: S
 def _states(
     pulumi: Pulumi, environment: str, keys: Sequence[str], revisions: Sequence[Revision]
 ) -> Iterator[tuple[Revision, Mapping[Name, Held] | None]]:
-    """What each revision holds of the keys; None for one whose definition makes no sense."""
+    """What each revision holds of the keys; None for one whose definition makes no sense, or can't be evaluated."""
 
     def state(revision: Revision) -> Mapping[Name, Held] | None:
+        text = pulumi.read(environment, str(revision.number))
+        if not text.strip() and revision.number > 1:
+            return None  # every environment begins empty, but later the CLI also prints nothing of what has errors
         try:
-            return read(pulumi, environment, keys, str(revision.number)).entries
+            return definition.parse(text).held(keys)
         except DefinitionError:
             return None
 

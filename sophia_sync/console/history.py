@@ -66,7 +66,7 @@ def _rows(looking: Session, entry: Entry) -> list[Row]:
     done: list[tuple[Mark, str]] = [(_MARKS[how], f"{key} {how}") for key, how in (entry.changes or {}).items()]
     if not done:
         unknown = entry.changes is None
-        done = [(Mark.OPEN, "its definition can't be read" if unknown else "none of these keys")]
+        done = [(Mark.OPEN, "empty, or it can't be evaluated" if unknown else "none of these keys")]
     by = f"by {revision.author}"
     if entry.run is not None:
         by += f" in {_url(looking, entry.run) or f'workflow run {entry.run.id}, attempt {entry.run.attempt}'}"

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from sandbox import Sandbox
 from sophia_sync.console.diagnosis import State
-from tests.support.laptop import Laptop
+from tests.support.laptop import DAY, Laptop, before
 from tests.support.looking import esc_checks
 
 pytestmark = pytest.mark.pulumi
 
-DAY = timedelta(days=1)
 VALUE_CHECKS = ["consumers' view", "values", "Sentry"]
 
 
 def write(laptop: Laptop, **changes: str | None) -> None:
-    """Save a revision with these lines instead of those of a synced environment; None leaves a key out."""
+    """Save a revision, as of 5 days ago, with these lines in place of a sync's own; None leaves one out."""
     value = laptop.variables
     lines = {
         "SENTRY_DSN": f"{{fn::secret: '{value['SENTRY_DSN']}'}}",
@@ -31,7 +29,8 @@ def write(laptop: Laptop, **changes: str | None) -> None:
         **changes,
     }
     text = "".join(f"  {key}: {line}\n" for key, line in lines.items() if line is not None)
-    laptop.box.esc.save(laptop.environment, f"values:\n{text}")
+    number = laptop.box.esc.save(laptop.environment, f"values:\n{text}")
+    laptop.box.esc.date(laptop.environment, number, before(5 * DAY))
 
 
 class TestAllIsWell:
@@ -42,8 +41,8 @@ class TestAllIsWell:
         assert found["CLI"].what.startswith("v")
         assert found["access token"].what == "works, and is sandbox's (PULUMI_ACCESS_TOKEN)"
         assert "2 revisions" in found["environment"].what
-        assert found["SENTRY_DSN"].what.startswith("encrypted, added just now in revision 2 by somebody-else")
-        assert found["SENTRY_PROJECT_SLUG"].what.startswith("plain text, added just now in revision 2")
+        assert found["SENTRY_DSN"].what.startswith("encrypted, added 40 days ago in revision 2 by somebody-else")
+        assert found["SENTRY_PROJECT_SLUG"].what.startswith("plain text, added 40 days ago in revision 2")
         assert "needed for webhooks only" in found["SENTRY_CLIENT_SECRET"].what
         assert all(not check.todo for check in found.values())
 
@@ -167,7 +166,7 @@ class TestTheKeys:
         write(laptop, SENTRY_DSN=None)
         found = esc_checks(laptop)
         assert found["SENTRY_DSN"].state is State.BAD
-        assert found["SENTRY_DSN"].what == "not held, removed just now in revision 3 by somebody-else"
+        assert found["SENTRY_DSN"].what == "not held, removed 5 days ago in revision 3 by somebody-else"
         assert "`sophia-sync sync`" in found["SENTRY_DSN"].todo
 
     def test_a_secret_in_plain_text(self, laptop: Laptop) -> None:
@@ -175,7 +174,7 @@ class TestTheKeys:
         write(laptop, SENTRY_API_TOKEN=laptop.variables["SENTRY_API_TOKEN"])
         found = esc_checks(laptop)["SENTRY_API_TOKEN"]
         assert found.state is State.BAD
-        assert found.what == "in plain text, decrypted just now in revision 3 by somebody-else"
+        assert found.what == "in plain text, decrypted 5 days ago in revision 3 by somebody-else"
         assert "older revisions still show it" in found.todo
 
     def test_a_slug_that_is_encrypted(self, laptop: Laptop) -> None:
@@ -183,7 +182,7 @@ class TestTheKeys:
         write(laptop, SENTRY_PROJECT_SLUG=f"{{fn::secret: '{laptop.variables['SENTRY_PROJECT_SLUG']}'}}")
         found = esc_checks(laptop)["SENTRY_PROJECT_SLUG"]
         assert found.state is State.WARNING
-        assert found.what.startswith("encrypted, and need not be, encrypted just now in revision 3")
+        assert found.what.startswith("encrypted, and need not be, encrypted 5 days ago in revision 3")
 
     def test_an_expression(self, laptop: Laptop) -> None:
         laptop.synced()
@@ -196,19 +195,18 @@ class TestTheKeys:
 
     def test_when_and_by_which_run_each_last_changed(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.synced()
-        box.esc.date(laptop.environment, 2, datetime.now(UTC) - 90 * DAY)
+        box.esc.date(laptop.environment, 2, before(90 * DAY))
         rotated = {"SENTRY_DSN": box.sentry.dsn + "1", "INPUT_PREFLIGHT": "off", "GITHUB_RUN_ID": "1704"}
         assert laptop.run("sync", "--yes", **rotated).code == 0
-        box.esc.date(laptop.environment, 3, datetime.now(UTC) - 3 * DAY)
+        box.esc.date(laptop.environment, 3, before(3 * DAY))
         found = esc_checks(laptop)
         assert found["SENTRY_DSN"].what == "encrypted, changed 3 days ago in revision 3 by workflow run 1704"
         assert found["SENTRY_API_TOKEN"].what == "encrypted, added 90 days ago in revision 2 by somebody-else"
 
-    def test_a_change_that_is_older_than_what_is_looked_at(self, laptop: Laptop, box: Sandbox) -> None:
+    def test_a_change_that_is_older_than_what_is_looked_at(self, laptop: Laptop) -> None:
         laptop.synced()
         for _ in range(3):
             write(laptop)
-        box.esc.date(laptop.environment, 3, datetime.now(UTC) - 5 * DAY)
         assert esc_checks(laptop, limit=2)["SENTRY_DSN"].what == (
             "encrypted, unchanged since before revision 3, 5 days ago"
         )

@@ -15,6 +15,7 @@ import termios
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ PROGRAM = Path(sys.executable).with_name("sophia-sync")
 SYNC_WORKFLOW = "sync-sentry-secrets.yml"
 DEPLOY_WORKFLOW = "deploy-sentry-mcp.yml"
 TIMEOUT = 120
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 WIDTH = 80
 
 _NUMBERS = itertools.count(1)
@@ -34,6 +36,11 @@ import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
+
+
+def before(time: timedelta) -> datetime:
+    """A time so long ago."""
+    return datetime.now(UTC) - time
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ class Laptop:
         self.box.esc.create(self.environment, definition)
 
     def synced(self) -> None:
-        """Let ESC hold what a sync of the laptop's inputs writes, and nothing else."""
+        """Let ESC hold what a sync of the laptop's inputs writes, and nothing else, since 40 days ago."""
         value = self.variables
         self.create(
             "values:\n"
@@ -109,6 +116,8 @@ class Laptop:
             f"  SENTRY_ORGANIZATION_SLUG: {value['SENTRY_ORGANIZATION_SLUG']}\n"
             f"  SENTRY_PROJECT_SLUG: {value['SENTRY_PROJECT_SLUG']}\n"
         )
+        for number in (1, 2):
+            self.box.esc.date(self.environment, number, before(40 * DAY))
 
     def with_variables(self, changes: Mapping[str, str | None]) -> dict[str, str]:
         """The variables with changes; None takes one away."""
