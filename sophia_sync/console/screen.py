@@ -88,7 +88,7 @@ class Screen:
         self.as_json = as_json
         self.redact = redact
         self.err = err or sys.stderr
-        self._out = out or sys.stdout
+        self.out = out or sys.stdout
         context = inputs.run_context()
         self.on_runner = context.on_runner
         self.runner = Runner(
@@ -126,7 +126,7 @@ class Screen:
     def json(self, value: object) -> None:
         """The result for a program."""
         if self.as_json:
-            self._write(self._out, json.dumps(_hidden(value, self.redact), indent=2, default=_plain))
+            self._write(self.out, json.dumps(_hidden(value, self.redact), indent=2, default=_plain))
 
     def progress(self, text: str) -> None:
         """What goes on, beside the result."""
@@ -144,7 +144,7 @@ class Screen:
 
     def _say(self, text: str) -> None:
         if not self.as_json:
-            self._write(self._out, text)
+            self._write(self.out, text)
 
     def _write(self, stream: TextIO, text: str) -> None:
         encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -171,7 +171,7 @@ class Screen:
     @property
     def _ascii_only(self) -> bool:
         try:
-            "✓✗→".encode(getattr(self._out, "encoding", None) or "utf-8")
+            "✓✗→".encode(getattr(self.out, "encoding", None) or "utf-8")
         except UnicodeEncodeError:
             return True
         return False

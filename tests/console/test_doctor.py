@@ -118,7 +118,9 @@ class TestTheCommand:
     def test_all_is_well(self, laptop: Laptop) -> None:
         laptop.synced()
         with RawServer(JSON % (b"200 OK", b"{}")) as server:
-            shown = laptop.run("doctor", "--mcp-url", server.url, "--repository", laptop.repository, GITHUB_TOKEN=None)
+            shown = laptop.child(
+                "doctor", "--mcp-url", server.url, "--repository", laptop.repository, GITHUB_TOKEN=None
+            )
         assert shown.code == 0
         lines = shown.out.splitlines()
         assert [line for line in lines if line and not line.startswith(" ")] == [
@@ -134,7 +136,7 @@ class TestTheCommand:
         assert "\x1b" not in shown.out
 
     def test_something_is_bad(self, laptop: Laptop) -> None:
-        shown = laptop.run("doctor")
+        shown = laptop.child("doctor")
         assert shown.code == 1
         assert "✗ environment" in shown.out
         assert "pulumi env init" in shown.words
@@ -148,7 +150,7 @@ class TestTheCommand:
 
     def test_json_has_one_shape(self, laptop: Laptop) -> None:
         laptop.synced()
-        shown = laptop.run("doctor", "--json", GITHUB_TOKEN=None)
+        shown = laptop.child("doctor", "--json", GITHUB_TOKEN=None)
         assert shown.code == 0
         assert set(shown.json) == {"ok", "counts", "checks", "error"}
         assert set(shown.json["counts"]) == {"good", "warning", "bad", "not checked"}
@@ -162,7 +164,7 @@ class TestTheCommand:
     def test_with_nothing_at_all(self, laptop: Laptop) -> None:
         kept = {"PATH": "/nowhere", "HOME": laptop.variables["HOME"], "PULUMI_HOME": laptop.variables["PULUMI_HOME"]}
         laptop.variables = kept
-        shown = laptop.run("doctor", "--json")
+        shown = laptop.child("doctor", "--json")
         assert shown.code == 1
         counts = shown.json["counts"]
         assert (counts["good"], counts["warning"], counts["bad"]) == (0, 0, 1)
@@ -243,7 +245,7 @@ class TestNoValueIsEverShown:
                 box.esc.fail("GET .*/decrypt", status=403, body=body, times=None)
             case "github":
                 box.github.fail("GET .*", status=403, body={"message": everything}, times=None)
-        shown = laptop.run("doctor", *form)
+        shown = laptop.child("doctor", *form)
         hidden = [*canaries]
         if wrong == "esc":  # who was never let see the values can't know that a service quotes them
             hidden = [laptop.variables[name] for name in ("SENTRY_DSN", "SENTRY_API_TOKEN", "PULUMI_ACCESS_TOKEN")]

@@ -85,7 +85,7 @@ def busy(laptop: Laptop, box: Sandbox) -> Laptop:
 @pytest.mark.pulumi
 class TestHistory:
     def test_for_a_person(self, busy: Laptop) -> None:
-        shown = busy.run("history")
+        shown = busy.child("history")
         assert shown.code == 0
         days = {number: f"{before(number * DAY):%Y-%m-%d}" for number in (10, 20, 40)}
         words = shown.out.split()
@@ -157,7 +157,7 @@ class TestHistory:
         assert sum(request.path.endswith("/decrypt") for request in box.esc.requests) == 2
 
     def test_of_an_environment_that_there_is_not(self, laptop: Laptop) -> None:
-        shown = laptop.run("history", "--json")
+        shown = laptop.child("history", "--json")
         assert shown.code == 4
         assert set(shown.json) == {"error"}
         assert "[404]" in shown.json["error"]["what"]
@@ -165,7 +165,7 @@ class TestHistory:
     def test_no_value_is_ever_shown(self, busy: Laptop) -> None:
         values = [busy.variables[name] for name in ("SENTRY_DSN", "SENTRY_API_TOKEN", "PULUMI_ACCESS_TOKEN")]
         for options in ([], ["--all"], ["--json"], ["-k", "OTHER"]):
-            shown = busy.run("history", *options)
+            shown = busy.child("history", *options)
             assert shown.code == 0
             assert held_by(shown.out + shown.err, values) == []
 
@@ -214,7 +214,7 @@ class TestRotateCheck:
         laptop.synced()
         held = box.esc.decrypted(laptop.environment)
         box.esc.save(laptop.environment, held.replace(box.sentry.dsn, f"{box.sentry.dsn}1"))
-        shown = laptop.run("rotate-check", "--max-age", max_age)
+        shown = laptop.child("rotate-check", "--max-age", max_age)
         assert shown.code == 1
         assert "✓ SENTRY_DSN        young" in shown.out
         assert "✗ SENTRY_API_TOKEN  old    40 days, set 20" in shown.out
@@ -279,16 +279,16 @@ class TestRotateCheck:
         box.esc.save(laptop.environment, held.replace(box.sentry.dsn, f"{box.sentry.dsn}1"))
         box.esc.save(laptop.environment, f"{held.replace(box.sentry.dsn, f'{box.sentry.dsn}1')}  A: 1\n")
         given = ["rotate-check", "--max-age", "30d", "--json"]
-        shown = laptop.run(*given, GITHUB_ACTIONS="true")
+        shown = laptop.child(*given, GITHUB_ACTIONS="true")
         assert shown.json["ok"] is False
         (error,) = commands(shown.err, "error")
         assert error.properties == {"title": "Secret old"}
         assert error.data.startswith(f"SENTRY_API_TOKEN in {laptop.environment}: 40 days, set 20")
         assert "It may be 30 days old at most." in error.data
-        assert commands(laptop.run(*given).err, "error") == []
-        unknown = laptop.run(*given, "--limit", "1", "-k", "SENTRY_DSN", GITHUB_ACTIONS="true")
-        (warning,) = commands(unknown.err, "warning")
-        assert warning.properties == {"title": "Secret unknown"}
+        assert commands(laptop.child(*given).err, "error") == []
+        unknown = laptop.run(*given, "--limit", "1", "-k", "SENTRY_DSN", "-k", "NONE", GITHUB_ACTIONS="true")
+        (warning,), (missing,) = commands(unknown.err, "warning"), commands(unknown.err, "error")
+        assert (warning.properties, missing.properties) == ({"title": "Secret unknown"}, {"title": "Secret missing"})
 
     @pytest.mark.parametrize("age", ["", "90", "0d", "d", "-1d", "1.5d", "90 d", "999999d"])
     def test_an_age_that_is_none(self, laptop: Laptop, age: str) -> None:

@@ -33,7 +33,7 @@ class TestPlan:
 
     def test_something_would_change(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.create("values:\n  SENTRY_PROJECT_SLUG: another\n  SENTRY_DSN: " + laptop.variables["SENTRY_DSN"] + "\n")
-        shown = laptop.run("plan")
+        shown = laptop.child("plan")
         assert shown.code == 10
         assert shown.out == (
             f"{laptop.environment}\n"
@@ -48,7 +48,7 @@ class TestPlan:
 
     def test_json(self, laptop: Laptop) -> None:
         laptop.create()
-        shown = laptop.run("plan", "--json", SENTRY_CLIENT_SECRET="a-webhook-secret")
+        shown = laptop.child("plan", "--json", SENTRY_CLIENT_SECRET="a-webhook-secret")
         assert shown.code == 10
         assert shown.json == {
             "result": "planned",
@@ -106,7 +106,7 @@ class TestPlan:
         assert (there["result"], there["error"]["title"]) == (None, "Pulumi ESC")
 
     def test_inputs_that_are_missing(self, laptop: Laptop, box: Sandbox) -> None:
-        shown = laptop.run("plan", "--json", SENTRY_DSN=None, SENTRY_API_TOKEN=None)
+        shown = laptop.child("plan", "--json", SENTRY_DSN=None, SENTRY_API_TOKEN=None)
         assert shown.code == 2
         assert "`sentry-dsn` is not set" in shown.json["error"]["what"]
         assert "`sentry-api-token` is not set" in shown.json["error"]["what"]
@@ -141,7 +141,7 @@ class TestSignIn:
         assert laptop.run("plan", PULUMI_ACCESS_TOKEN=None, **job).code == 0
 
     def test_without_the_cli(self, laptop: Laptop) -> None:
-        shown = laptop.run("plan", PATH="/nowhere")
+        shown = laptop.child("plan", PATH="/nowhere")
         assert shown.code == 4
         assert "The Pulumi CLI isn't installed" in shown.err
 
@@ -212,14 +212,14 @@ class TestSyncOnATerminal:
 class TestSyncOffATerminal:
     def test_does_not_write_unasked(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.create()
-        shown = laptop.run("sync", "--json")
+        shown = laptop.child("sync", "--json")
         assert shown.code == 2
         assert "Pass --yes" in shown.json["error"]["what"]
         assert box.esc.requests == []
 
     def test_writes_and_prints_json(self, laptop: Laptop) -> None:
         laptop.create()
-        shown = laptop.run("sync", "--yes", "--json")
+        shown = laptop.child("sync", "--yes", "--json")
         assert shown.code == 0
         (environment,) = shown.json["environments"]
         assert (shown.json["result"], environment["result"]) == ("synced", "synced")
@@ -255,7 +255,7 @@ class TestSyncOffATerminal:
     def test_on_a_runner_it_writes_the_outputs_of_the_step_too(self, laptop: Laptop, tmp_path: Path) -> None:
         laptop.create()
         files = {"GITHUB_OUTPUT": str(tmp_path / "output"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
-        shown = laptop.run("sync", "--yes", "--json", GITHUB_ACTIONS="true", GITHUB_RUN_ID="17", **files)
+        shown = laptop.child("sync", "--yes", "--json", GITHUB_ACTIONS="true", GITHUB_RUN_ID="17", **files)
         assert shown.code == 0
         assert json.loads(shown.out)["result"] == "synced"
         assert "synced" in (tmp_path / "output").read_text()
@@ -264,7 +264,7 @@ class TestSyncOffATerminal:
 
     def test_nothing_is_left_behind(self, laptop: Laptop) -> None:
         laptop.create()
-        assert laptop.run("sync", "--yes").code == 0
+        assert laptop.child("sync", "--yes").code == 0
         assert list(laptop.home.rglob("*")) == []
 
 

@@ -1,8 +1,10 @@
-"""`sophia-sync` on somebody's laptop: a real child process, off a terminal or on one, against the local services."""
+"""`sophia-sync` on somebody's laptop, against the local services: in this process, as a child, or on a terminal."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import io
 import itertools
 import json
 import os
@@ -20,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import Permissions, Sandbox
-from tests.support.inputs import REPOSITORY
+from sophia_sync.console import program
+from tests.support.inputs import REPOSITORY, environment
 
 PROGRAM = Path(sys.executable).with_name("sophia-sync")
 SYNC_WORKFLOW = "sync-sentry-secrets.yml"
@@ -124,7 +127,18 @@ class Laptop:
         return {name: value for name, value in {**self.variables, **changes}.items() if value is not None}
 
     def run(self, *arguments: str, **changes: str | None) -> Shown:
-        """Run a command off a terminal, as in a pipe."""
+        """Run a command in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            environment(self.with_variables(changes)),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = program.run(arguments)
+        return Shown(code, out.getvalue(), err.getvalue())
+
+    def child(self, *arguments: str, **changes: str | None) -> Shown:
+        """Run a command in a real child process off a terminal, as in a pipe."""
         done = subprocess.run(
             [PROGRAM, *arguments],
             env=self.with_variables(changes),
