@@ -131,7 +131,7 @@ class TestTheCommand:
             "MCP server",
             "12 good, 12 not checked.",
         ]
-        assert "  ✓ access token              works, and is sandbox's (PULUMI_ACCESS_TOKEN)" in lines
+        assert "  ✓ access token              works, and belongs to sandbox" in lines
         assert max(map(len, lines)) <= 80
         assert "\x1b" not in shown.out
 
@@ -150,7 +150,8 @@ class TestTheCommand:
 
     def test_json_has_one_shape(self, laptop: Laptop) -> None:
         laptop.synced()
-        shown = laptop.child("doctor", "--json", GITHUB_TOKEN=None)
+        with RawServer(JSON % (b"200 OK", b"{}")) as server:
+            shown = laptop.child("doctor", "--json", "--mcp-url", server.url, GITHUB_TOKEN=None)
         assert shown.code == 0
         assert set(shown.json) == {"ok", "counts", "checks", "error"}
         assert set(shown.json["counts"]) == {"good", "warning", "bad", "not checked"}
@@ -164,10 +165,10 @@ class TestTheCommand:
     def test_with_nothing_at_all(self, laptop: Laptop) -> None:
         kept = {"PATH": "/nowhere", "HOME": laptop.variables["HOME"], "PULUMI_HOME": laptop.variables["PULUMI_HOME"]}
         laptop.variables = kept
-        shown = laptop.child("doctor", "--json")
+        shown = laptop.child("doctor", "--json", "--mcp-url", NOBODY)
         assert shown.code == 1
         counts = shown.json["counts"]
-        assert (counts["good"], counts["warning"], counts["bad"]) == (0, 0, 1)
+        assert (counts["good"], counts["warning"], counts["bad"]) == (0, 0, 2)
         assert shown.err == "Looking at Pulumi ESC, Sentry, GitHub and the MCP server …\n"
 
     def test_an_option_that_is_malformed(self, laptop: Laptop) -> None:

@@ -39,7 +39,7 @@ class TestAllIsWell:
         found = esc_checks(laptop)
         assert {check.state for check in found.values()} == {State.GOOD}
         assert found["CLI"].what.startswith("v")
-        assert found["access token"].what == "works, and is sandbox's (PULUMI_ACCESS_TOKEN)"
+        assert found["access token"].what == "works, and belongs to sandbox (PULUMI_ACCESS_TOKEN)"
         assert "2 revisions" in found["environment"].what
         assert found["SENTRY_DSN"].what.startswith("encrypted, added 40 days ago in revision 2 by somebody-else")
         assert found["SENTRY_PROJECT_SLUG"].what.startswith("plain text, added 40 days ago in revision 2")
@@ -56,7 +56,7 @@ class TestAllIsWell:
         laptop.synced()
         subprocess.run([pulumi, "login"], env=laptop.variables, check=True, capture_output=True)
         found = esc_checks(laptop, PULUMI_ACCESS_TOKEN=None, PULUMI_BACKEND_URL=None)
-        assert found["access token"].what == "works, and is sandbox's (from `pulumi login`)"
+        assert found["access token"].what == "works, and belongs to sandbox (from `pulumi login`)"
         assert {check.state for check in found.values()} == {State.GOOD}
 
     def test_by_the_identity_token_of_a_job(self, laptop: Laptop, box: Sandbox) -> None:
@@ -67,7 +67,7 @@ class TestAllIsWell:
             ACTIONS_ID_TOKEN_REQUEST_URL=box.github.id_token_url,
             ACTIONS_ID_TOKEN_REQUEST_TOKEN=box.github.id_token_request_token,
         )
-        assert found["access token"].what == "works, and is oidc's (GitHub's identity token)"
+        assert found["access token"].what == "works, and belongs to oidc (GitHub's identity token)"
 
 
 class TestPartsThatAreMissing:

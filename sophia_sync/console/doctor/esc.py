@@ -61,7 +61,7 @@ def pulumi(session: Session) -> tuple[list[Check], bool]:
         whose = client.account()
     except EscError as error:
         return [*checks, bad(TOKEN, error.what, _anew(client) if "nauthorized" in error.what else error.todo)], False
-    return [*checks, good(TOKEN, f"works, and is {whose}'s ({_source(session, client)})")], True
+    return [*checks, good(TOKEN, f"works, and belongs to {whose} ({_source(session, client)})")], True
 
 
 def _anew(client: Pulumi) -> str:
