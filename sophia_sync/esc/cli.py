@@ -85,6 +85,21 @@ class Revision:
     retracted: bool = False
 
 
+def parse_revisions(printed: str) -> list[Revision]:
+    """The revisions that `env version history` prints, in its order."""
+    return [
+        Revision(
+            int(found["number"]),
+            # The CLI is written in Go, which prints up to nine digits of a second, and none that are zero.
+            datetime.fromisoformat(f"{found['date']}T{found['time'][:15]}{found['offset']}"),
+            found["author"],
+            tuple(found["tags"].split(", ")) if found["tags"] else (),
+            found["retracted"] is not None,
+        )
+        for found in _LISTED.finditer(printed)
+    ]
+
+
 @dataclass(frozen=True)
 class Pulumi:
     """The CLI, signed in to one Pulumi Cloud for one run.
@@ -269,18 +284,7 @@ class Pulumi:
             EscError: They can't be listed.
         """
         doing = f"list the revisions of {environment}"
-        listed = self._ask(doing, "env", "version", "history", environment, "--utc", "--pager", "cat")
-        return [
-            Revision(
-                int(found["number"]),
-                # The CLI is written in Go, which prints up to nine digits of a second, and none that are zero.
-                datetime.fromisoformat(f"{found['date']}T{found['time'][:15]}{found['offset']}"),
-                found["author"],
-                tuple(found["tags"].split(", ")) if found["tags"] else (),
-                found["retracted"] is not None,
-            )
-            for found in _LISTED.finditer(listed)
-        ]
+        return parse_revisions(self._ask(doing, "env", "version", "history", environment, "--utc", "--pager", "cat"))
 
     @property
     def _pulumi_home(self) -> Path:
