@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 
 from sophia_sync.environments import AT_ONCE, side_by_side
-from sophia_sync.errors import DefinitionError
+from sophia_sync.errors import DefinitionError, EscError
 from sophia_sync.esc import definition
 from sophia_sync.esc.cli import Pulumi, Revision
 from sophia_sync.esc.definition import Held, HeldKind, Name
@@ -119,19 +119,24 @@ def _states(
 ) -> Iterator[tuple[Revision, Mapping[Name, Held] | None]]:
     """What each revision holds of the keys; None for one whose definition makes no sense, or can't be evaluated."""
 
-    def state(revision: Revision) -> Mapping[Name, Held] | None:
-        text = pulumi.read(environment, str(revision.number))
-        if not text.strip() and revision.number > 1:
-            return None  # every environment begins empty, but later the CLI also prints nothing of what has errors
+    def state(revision: Revision) -> Mapping[Name, Held] | EscError | None:
         try:
+            text = pulumi.read(environment, str(revision.number))
+            if not text.strip() and revision.number > 1:
+                return None  # every environment begins empty, but later the CLI also prints nothing of what has errors
             return definition.parse(text).held(keys)
         except DefinitionError:
             return None
+        except EscError as error:
+            return error  # raised below: what fails in a thread would cut short whatever else has the same deadline
 
     for start in range(0, len(revisions), AT_ONCE):
         batch = revisions[start : start + AT_ONCE]
-        held = side_by_side(pulumi.deadline, [partial(state, revision) for revision in batch])
-        yield from zip(batch, held, strict=True)
+        read = side_by_side(pulumi.deadline, [partial(state, revision) for revision in batch])
+        for revision, held in zip(batch, read, strict=True):
+            if isinstance(held, EscError):
+                raise held
+            yield revision, held
 
 
 def compare(before: Mapping[Name, Held], after: Mapping[Name, Held], keys: Sequence[str]) -> dict[str, How]:

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import click
 
 from sophia_sync import inputs
-from sophia_sync.commands import Runner
+from sophia_sync.commands import Runner, harmless
 from sophia_sync.errors import InputError, SyncError
 from sophia_sync.redact import Redactor
 
@@ -103,14 +103,14 @@ class Screen:
 
     def line(self, text: str = "") -> None:
         """A paragraph of the result for a person."""
-        self._say(self._wrapped(self.redact(text), "", ""))
+        self._say(self._wrapped(self._shown(text), "", ""))
 
     def heading(self, text: str) -> None:
-        self._say(click.style(self.redact(text), bold=True))
+        self._say(click.style(self._shown(text), bold=True))
 
     def table(self, rows: Sequence[Row]) -> None:
         """Rows of the result for a person."""
-        shown = [(row, [self.redact(cell) for cell in row.cells]) for row in rows]
+        shown = [(row, [self._shown(cell) for cell in row.cells]) for row in rows]
         widths = [max(map(len, column)) for column in zip(*(cells[:-1] for _, cells in shown), strict=True)]
         for row, cells in shown:
             padded = [f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)]
@@ -121,7 +121,7 @@ class Screen:
             self._say(_INDENT + coloured + text[len(_INDENT) + len(sign) :])
             for first, text in ((f"    {self._arrow} ", row.todo), ("    ", row.note)):
                 if text:
-                    self._say(self._wrapped(self.redact(text), first, " " * len(first)))
+                    self._say(self._wrapped(self._shown(text), first, " " * len(first)))
 
     def json(self, value: object) -> None:
         """The result for a program."""
@@ -130,14 +130,14 @@ class Screen:
 
     def progress(self, text: str) -> None:
         """What goes on, beside the result."""
-        self._write(self.err, self.redact(text))
+        self._write(self.err, self._shown(text))
 
     def failure(self, error: SyncError) -> None:
         """An error: in words for a person, as an annotation on a GitHub runner."""
         if self.on_runner:
             self.runner.error(str(error), error.title)
             return
-        text = self._wrapped(f"{self.redact(error.title)}: {self.redact(str(error))}", _LABEL, "")
+        text = self._wrapped(self._shown(f"{error.title}: {error}"), _LABEL, "")
         self._write(self.err, click.style(_LABEL, fg="red", bold=True) + text.removeprefix(_LABEL))
         if isinstance(error, InputError):
             self._write(self.err, self._wrapped(_ABOUT_INPUTS, "", ""))
@@ -146,7 +146,13 @@ class Screen:
         if not self.as_json:
             self._write(self.out, text)
 
+    def _shown(self, text: str) -> str:
+        """A text without secrets, and without what would steer a terminal: services and people have a part in it."""
+        return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in self.redact(text))
+
     def _write(self, stream: TextIO, text: str) -> None:
+        if self.on_runner:
+            text = "\n".join(map(harmless, text.split("\n")))
         encoding = getattr(stream, "encoding", None) or "utf-8"
         fit = text.encode(encoding, "backslashreplace").decode(encoding)
         try:

@@ -75,7 +75,7 @@ class ConsoleRun(Run):
             names = ", ".join(settings.esc_environment)
             self._screen.progress(f"Reading {names} …")
             super().synchronise(settings.model_copy(update={"dry_run": True}), bundle, signed_in, heed_preflight)
-            if self._changes:
+            if self.changes:
                 if not self._agree():
                     raise DeclinedError
                 self._screen.progress(f"Writing {names} …")
@@ -83,7 +83,7 @@ class ConsoleRun(Run):
         super().synchronise(settings, bundle, signed_in, heed_preflight)
 
     @property
-    def _changes(self) -> int:
+    def changes(self) -> int:
         """How many keys a sync would change."""
         plans = [synced.plan for synced in self.outcome.synced if synced.result is Result.PLANNED]
         return sum(len(plan.changed) for plan in plans)
@@ -115,9 +115,7 @@ class ConsoleRun(Run):
                 self._screen.line(report.headline(synced))
         self._screen.json(outcome_json(self.outcome))
         self.write_report()
-        if error is not None:
-            return error.exit_code
-        return CHANGES if self._is_plan and self._changes else 0
+        return error.exit_code if error else 0
 
     @property
     def _is_plan(self) -> bool:
@@ -179,7 +177,8 @@ def _environment_json(ended: Ended) -> dict[str, object]:
 def plan(screen: Screen, given: Mapping[str, str]) -> int:
     """Show what a sync would change; writes nothing and asks Sentry nothing."""
     inputs.give({**given, "dry-run": "true", "deploy": "never", "preflight": "off"})
-    return conduct(ConsoleRun(screen, agree=None))
+    run = ConsoleRun(screen, agree=None)
+    return conduct(run) or (CHANGES if run.changes else 0)
 
 
 def sync(screen: Screen, given: Mapping[str, str], *, yes: bool) -> int:
@@ -187,8 +186,8 @@ def sync(screen: Screen, given: Mapping[str, str], *, yes: bool) -> int:
     inputs.give(given)
     if not inputs.is_given("deploy"):
         inputs.give({"deploy": "never"})  # a person on a laptop says so who wants a deploy
-    if not yes and not on_a_terminal():
-        error = InputError(["There is no terminal to ask on whether to write. Pass --yes."])
+    if not yes and (screen.as_json or not on_a_terminal()):
+        error = InputError(["Nobody can be asked whether to write: that takes a terminal, and no --json. Pass --yes."])
         screen.failure(error)
         screen.json(outcome_json(Outcome(error=error)))
         return error.exit_code

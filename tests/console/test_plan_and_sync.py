@@ -196,6 +196,13 @@ class TestSyncOnATerminal:
         assert box.esc.values(laptop.environment)["A"] == 2
         assert box.esc.values(laptop.environment)["SENTRY_DSN"] == box.sentry.dsn
 
+    def test_asks_nobody_where_json_is_wanted(self, laptop: Laptop, box: Sandbox) -> None:
+        laptop.create()
+        shown = laptop.on_terminal("sync", "--json")
+        assert shown.code == 2
+        assert QUESTION not in shown.out
+        assert box.esc.requests == []
+
     def test_has_colours_unless_nobody_wants_them(self, laptop: Laptop) -> None:
         laptop.create()
         assert "\x1b[32m" in laptop.on_terminal("plan").out
@@ -226,6 +233,11 @@ class TestSyncOffATerminal:
         assert (environment["previous_revision"], environment["revision"]) == (1, 2)
         assert [key["key"] for key in environment["keys"]] == KEYS
         assert shown.json["error"] is None
+
+    def test_as_a_dry_run_it_ends_like_the_action(self, laptop: Laptop, box: Sandbox) -> None:
+        laptop.create()
+        shown = laptop.run("sync", "--yes", "--json", **{"INPUT_DRY-RUN": "true"})
+        assert (shown.code, shown.json["result"], writes(box)) == (0, "planned", 0)
 
     def test_dispatches_no_deploy_unless_told_to(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.create()

@@ -17,6 +17,7 @@ from sophia_sync.esc.cli import Revision
 from sophia_sync.history import How, LastChange
 from sophia_sync.redact import Redactor
 from tests.support.inputs import environment
+from tests.support.runner import Command, parse_log
 
 SECRET = "correct horse battery staple"  # with blanks, at which lines are broken
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -185,3 +186,35 @@ class TestTimes:
         assert changed(LastChange(by_run, How.CHANGED), NOW) == "changed 3 days ago in revision 7 by workflow run 17"
         assert changed(LastChange(by_person, How.ADDED), NOW) == "added 4 days ago in revision 6 by somebody"
         assert changed(LastChange(by_person, None), NOW) == "unchanged since before revision 6, 4 days ago"
+
+
+class TestWhatOthersWrote:
+    """Logins, GitHub's messages, the CLI's: nobody steers a terminal or a runner by them."""
+
+    TEXT = "\x1b[2J\x1b]0;title\x07 jo\r\u202etxt"
+
+    def test_steers_no_terminal(self) -> None:
+        out = Terminal()
+        shown = screen(out, NO_COLOR="1")
+        shown.line(self.TEXT)
+        shown.heading(self.TEXT)
+        shown.table([Row(Mark.NONE, (self.TEXT, self.TEXT), self.TEXT, self.TEXT)])
+        shown.progress(self.TEXT)
+        shown.failure(EscError(self.TEXT, self.TEXT))
+        assert isinstance(shown.err, io.StringIO)
+        printed = out.getvalue() + shown.err.getvalue()
+        assert "jo" in printed
+        assert not any(character in printed for character in "\x1b\x07\r\u202e")
+
+    @pytest.mark.parametrize("as_json", [False, True])
+    def test_is_no_command_to_a_runner(self, as_json: bool) -> None:
+        out = io.StringIO()
+        shown = screen(out, as_json=as_json, GITHUB_ACTIONS="true")
+        text = "::error::a\n  ::add-mask::b\n##[error]c"
+        shown.line(text)
+        shown.progress(text)
+        shown.json({"what": text})
+        assert isinstance(shown.err, io.StringIO)
+        told = [entry for entry in parse_log(out.getvalue() + shown.err.getvalue()) if isinstance(entry, Command)]
+        assert told == []
+        assert not as_json or json.loads(out.getvalue())["what"].startswith("::error::a")
