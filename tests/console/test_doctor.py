@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ from sophia_sync.console.diagnosis import Check, Diagnosis, Section, State
 from sophia_sync.console.doctor import mcp
 from sophia_sync.process import Deadline
 from tests.support.docker_leaks import held_by
-from tests.support.laptop import Laptop
+from tests.support.laptop import PROGRAM, Laptop
 from tests.support.raw_server import RawServer
 
 pytestmark = pytest.mark.pulumi
@@ -170,6 +173,24 @@ class TestTheCommand:
         counts = shown.json["counts"]
         assert (counts["good"], counts["warning"], counts["bad"]) == (0, 0, 2)
         assert shown.err == "Looking at Pulumi ESC, Sentry, GitHub and the MCP server …\n"
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("service", ["esc", "github"])
+    def test_a_signal_ends_it_whatever_it_waits_for(
+        self, laptop: Laptop, box: Sandbox, service: str, number: signal.Signals
+    ) -> None:
+        laptop.synced()
+        asked = threading.Event()
+        server, request = (box.esc, "GET .*/versions") if service == "esc" else (box.github, "GET /repos/.*")
+        server.before(request, asked.set)
+        server.fail(request, kind="hang", times=None)
+        command = [str(PROGRAM), "doctor", "--json"]
+        with subprocess.Popen(command, env=laptop.variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            assert asked.wait(60)
+            child.send_signal(number)
+            out, _ = child.communicate(timeout=60)
+        assert child.returncode == 128 + number
+        assert json.loads(out)["error"]["what"] == f"{number.name} ended it."
 
     def test_an_option_that_is_malformed(self, laptop: Laptop) -> None:
         shown = laptop.run("doctor", "--json", "--repository", "nonsense")

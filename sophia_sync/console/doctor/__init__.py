@@ -11,10 +11,13 @@ from sophia_sync.console.doctor import esc, github, mcp
 from sophia_sync.console.screen import Mark, Row, Screen
 from sophia_sync.console.session import Session, conduct, session
 from sophia_sync.environments import side_by_side
+from sophia_sync.process import Beside
 
 SOMETHING_IS_BAD = 1
 """The exit code of `doctor` where something is bad."""
 
+# Seconds that a request to GitHub, begun before the deadline, may go on after it.
+_LONGEST_REQUEST = 15.0
 _MARKS = {
     State.GOOD: Mark.GOOD,
     State.WARNING: Mark.WARNING,
@@ -49,7 +52,8 @@ def diagnose(looking: Session, keys: Sequence[str], limit: int, sync_workflow: s
     """Look at all places at once."""
     places: list[Callable[[], list[Section]]] = [
         partial(esc.sections, looking, keys, limit),
-        lambda: github.sections(looking, sync_workflow),
+        # In a thread that can be left behind: an answer of GitHub's that doesn't come shall not hold up a signal.
+        lambda: Beside(partial(github.sections, looking, sync_workflow)).result(looking.deadline, _LONGEST_REQUEST),
         lambda: [mcp.section(mcp_url, looking.deadline)],
     ]
     found = side_by_side(looking.deadline, places)
