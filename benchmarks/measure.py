@@ -123,9 +123,8 @@ def interleaved(
 ) -> Iterable[Row]:
     """Measure all contenders, one run of each after the other, round by round."""
     contenders = place.contenders()
-    for (
-        contender
-    ) in contenders:  # once unmeasured: the first use of an account signs in, the first start reads the disk
+    # Once unmeasured: the first use of an account signs in, the first start reads the disk.
+    for contender in contenders:
         run(place, contender)
     for latency in latencies:
         for server in place.box.servers:

@@ -140,7 +140,7 @@ def look(url: str, deadline: Deadline) -> tuple[int, Any]:
                 body = response.raw.read(LONGEST_LOOK + 1, decode_content=True)
         try:
             return response.status_code, json.loads(body) if len(body) <= LONGEST_LOOK else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return response.status_code, None
 
     # In a thread: neither the look-up of a name nor an answer that comes byte by byte has a limit of its own.

@@ -15,11 +15,10 @@ from sophia_sync.esc.cli import Pulumi, private_folder
 from sophia_sync.inputs import Access, RunContext
 from sophia_sync.interrupts import Interrupted
 from sophia_sync.process import Deadline
-from sophia_sync.redact import Redactor
 
 
 def pulumi_for(
-    access: Access, organization: str, folder: Path, context: RunContext, deadline: Deadline, redact: Redactor
+    access: Access, organization: str, folder: Path, context: RunContext, deadline: Deadline, screen: Screen
 ) -> Pulumi:
     """The Pulumi CLI for one organisation: with the access token, GitHub's identity token or an existing login.
 
@@ -31,7 +30,7 @@ def pulumi_for(
     if token is None and context.oidc is not None:
         from sophia_sync import signin  # noqa: PLC0415 - it brings `requests`, which costs 0.2 s
 
-        token = signin.access_token(access, organization, context, deadline, redact.add)
+        token = signin.access_token(access, organization, context, deadline, screen.runner.hide)
     if token is None:
         login = inputs.pulumi_login()
         if login is None:
@@ -44,7 +43,7 @@ def pulumi_for(
         access_token=token,
         environ=inputs.child_environment(),
         deadline=deadline,
-        redact=redact,
+        redact=screen.redact,
         login=login,
     )
 
@@ -76,8 +75,7 @@ class Session:
         if organization not in self._signed_in:
             folder = self._home / organization
             folder.mkdir(mode=0o700, exist_ok=True)
-            redact = self.screen.redact
-            pulumi = pulumi_for(self.access, organization, folder, self.context, self.deadline, redact)
+            pulumi = pulumi_for(self.access, organization, folder, self.context, self.deadline, self.screen)
             pulumi.prepare(organization)
             self._signed_in[organization] = pulumi
         return self._signed_in[organization]

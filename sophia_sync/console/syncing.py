@@ -61,7 +61,7 @@ class ConsoleRun(Run):
         self._shown: set[str] = set()
 
     def pulumi(self, settings: Settings, organization: str, folder: Path, deadline: Deadline) -> Pulumi:
-        return pulumi_for(settings, organization, folder, self.context, deadline, self.redact)
+        return pulumi_for(settings, organization, folder, self.context, deadline, self._screen)
 
     def synchronise(
         self,

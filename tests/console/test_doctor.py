@@ -87,6 +87,7 @@ class TestTheMcpServer:
             (JSON % (b"503 No", b'{"reason": "something"}'), State.WARNING, "HTTP 503"),
             (JSON % (b"200 OK", b""), State.GOOD, "ready"),
             (JSON % (b"404 No", b"<html>"), State.WARNING, "HTTP 404"),
+            (JSON % (b"404 No", b"[" * 30_000), State.WARNING, "HTTP 404"),
             (JSON % (b"503 No", b'{"reason": "' + b"x" * 70_000 + b'"}'), State.WARNING, "HTTP 503"),
             (b"garbage\r\n\r\n", State.BAD, "closes the connection"),
         ],
