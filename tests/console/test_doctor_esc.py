@@ -215,6 +215,15 @@ class TestTheKeys:
             "encrypted, unchanged since before revision 3, 5 days ago"
         )
 
+    def test_no_more_revisions_are_read_than_it_takes(self, laptop: Laptop, box: Sandbox) -> None:
+        laptop.create()
+        for number in range(20):
+            box.esc.save(laptop.environment, f"values:\n  A: {number}\n")
+        write(laptop)
+        box.esc.requests.clear()
+        assert esc_checks(laptop)["SENTRY_DSN"].what.startswith("encrypted, added 5 days ago in revision 22")
+        assert sum(request.path.endswith("/decrypt") for request in box.esc.requests) == 1 + 8
+
 
 class TestTheValues:
     @pytest.mark.parametrize(
