@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-
-import click
 
 from sophia_sync import inputs, report
 from sophia_sync.app import Run, conduct
 from sophia_sync.bundle import Bundle
+from sophia_sync.console.question import agreed
 from sophia_sync.console.screen import Mark, Row, Screen, error_json
 from sophia_sync.console.session import on_a_terminal, pulumi_for
 from sophia_sync.console.times import counted
 from sophia_sync.environments import Ended
-from sophia_sync.errors import InputError, SyncError
+from sophia_sync.errors import InputError, SeveralError, SyncError
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.inputs import Settings
 from sophia_sync.plan import Action, Plan
@@ -46,6 +46,16 @@ class DeclinedError(SyncError):
         super().__init__("You answered no: nothing was written.", "Run it again when you want it.")
 
 
+class PlanError(SyncError):
+    """Some of several environments can't be planned; so nothing is written, in none of them."""
+
+    title = "Environments"
+
+    def __init__(self, error: SeveralError) -> None:
+        super().__init__(error.what, "Nothing was written, in none of them.")
+        self.exit_code = error.exit_code
+
+
 class ConsoleRun(Run):
     """A run of the pipeline for a person.
 
@@ -71,16 +81,32 @@ class ConsoleRun(Run):
         heed_preflight: Callable[[], list[str]],
     ) -> None:
         """As every run; where somebody is to be asked, first a plan, and then on only if the answer is yes."""
-        if self._agree is not None and not settings.dry_run:
+        if settings.dry_run:
+            self._plan(settings, bundle, signed_in, heed_preflight)
+            return
+        if self._agree is not None:
             names = ", ".join(settings.esc_environment)
             self._screen.progress(f"Reading {names} …")
-            super().synchronise(settings.model_copy(update={"dry_run": True}), bundle, signed_in, heed_preflight)
+            self._plan(settings, bundle, signed_in, heed_preflight)
             if self.changes:
                 if not self._agree():
                     raise DeclinedError
                 self._screen.progress(f"Writing {names} …")
             heed_preflight = list  # it was heeded, and told
         super().synchronise(settings, bundle, signed_in, heed_preflight)
+
+    def _plan(
+        self,
+        settings: Settings,
+        bundle: Bundle,
+        signed_in: Mapping[str, Pulumi],
+        heed_preflight: Callable[[], list[str]],
+    ) -> None:
+        dry = settings.model_copy(update={"dry_run": True})
+        try:
+            super().synchronise(dry, bundle, signed_in, heed_preflight)
+        except SeveralError as error:
+            raise PlanError(error) from None
 
     @property
     def changes(self) -> int:
@@ -95,8 +121,6 @@ class ConsoleRun(Run):
             self._screen.heading(ended.environment)
             self._screen.table(_rows(ended.synced.plan))
             self._screen.line()
-        if ended.error is not None and len(self.environments) > 1:
-            self._screen.progress(f"{ended.environment}: {ended.error}")
         for warning in ended.warnings:
             self.runner.warning(warning)
 
@@ -191,13 +215,4 @@ def sync(screen: Screen, given: Mapping[str, str], *, yes: bool) -> int:
         screen.failure(error)
         screen.json(outcome_json(Outcome(error=error)))
         return error.exit_code
-    return conduct(ConsoleRun(screen, agree=None if yes else _ask))
-
-
-def _ask() -> bool:
-    """Whether the person agrees; an end of input is no."""
-    try:
-        return click.confirm("Write this?", default=False, err=True)
-    except click.Abort:
-        click.echo(err=True)
-        return False
+    return conduct(ConsoleRun(screen, agree=None if yes else partial(agreed, "Write this?")))

@@ -104,6 +104,8 @@ class TestPlan:
         here, there = shown.json["environments"]
         assert (here["result"], here["error"]) == ("planned", None)
         assert (there["result"], there["error"]["title"]) == (None, "Pulumi ESC")
+        assert shown.json["error"]["todo"] == "Nothing was written, in none of them."
+        assert shown.err.count("[404]") == 1, "it is told once"
 
     def test_inputs_that_are_missing(self, laptop: Laptop, box: Sandbox) -> None:
         shown = laptop.child("plan", "--json", SENTRY_DSN=None, SENTRY_API_TOKEN=None)
@@ -195,6 +197,14 @@ class TestSyncOnATerminal:
         assert laptop.on_terminal("sync", answer="y\n").code == 0
         assert box.esc.values(laptop.environment)["A"] == 2
         assert box.esc.values(laptop.environment)["SENTRY_DSN"] == box.sentry.dsn
+
+    def test_asks_nothing_if_one_of_several_environments_can_not_be_read(self, laptop: Laptop, box: Sandbox) -> None:
+        laptop.create()
+        shown = laptop.on_terminal("sync", "-e", laptop.environment, "-e", "acme/default/none")
+        assert shown.code == 4
+        assert QUESTION not in shown.out
+        assert "Nothing was written, in none of them." in shown.words
+        assert writes(box) == 0
 
     def test_asks_nobody_where_json_is_wanted(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.create()

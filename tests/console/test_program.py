@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -11,8 +13,8 @@ from pathlib import Path
 import click
 import pytest
 
-from sophia_sync import __version__, app, console
-from sophia_sync.console import program, session, syncing
+from sophia_sync import __version__, app, console, interrupts
+from sophia_sync.console import program, question, session, syncing
 from sophia_sync.console.screen import Screen
 from sophia_sync.errors import EscError
 from sophia_sync.interrupts import Interrupted
@@ -81,8 +83,9 @@ class TestWhatTheActionPays:
 
     def test_its_image_has_nothing_of_it(self) -> None:
         assert "click" not in (ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8")
-        ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-        assert ignored.index("sophia_sync/console") > ignored.index("!sophia_sync")
+        assert "RUN rm -r /opt/sentry-esc-sync/sophia_sync/console " in (ROOT / "Dockerfile").read_text(
+            encoding="utf-8"
+        )
 
 
 class TestWithoutTheExtra:
@@ -166,7 +169,22 @@ class TestTheQuestion:
         laptop.synced()
         assert self.ask(laptop, answer=False) == (0, "", 0)
 
-    @pytest.mark.parametrize(("typed", "answer"), [("y\n", True), ("n\n", False), ("\n", False), ("", False)])
-    def test_what_is_typed(self, monkeypatch: pytest.MonkeyPatch, typed: str, answer: bool) -> None:
-        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-        assert syncing._ask() is answer
+
+class TestWhatIsTyped:
+    @pytest.mark.parametrize(
+        ("typed", "answer"),
+        [("y\n", True), (" YES \n", True), ("n\n", False), ("\n", False), ("", False), ("yo\n", False), ("y", True)],
+    )
+    def test_only_a_yes_is_one(self, monkeypatch: pytest.MonkeyPatch, typed: str, answer: bool) -> None:
+        reader, writer = os.pipe()
+        with open(reader, encoding="utf-8") as stdin:  # noqa: PTH123 - of a file descriptor
+            monkeypatch.setattr("sys.stdin", stdin)
+            os.write(writer, typed.encode())
+            os.close(writer)
+            assert question.agreed("Write this?") is answer
+
+    def test_a_signal_that_comes_before_the_wait_ends_it(self) -> None:
+        with interrupts.raised(), question._signals() as signals:
+            with pytest.raises(Interrupted):
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert select.select([signals], [], [], 0)[0] == [signals]
