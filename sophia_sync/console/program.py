@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from sophia_sync import __version__
+from sophia_sync import __version__, checks
 from sophia_sync.console.screen import Screen
 from sophia_sync.redact import Redactor
 
@@ -48,6 +48,13 @@ class Address(click.ParamType[str]):
         if not is_one:
             self.fail("It isn't an address like http://HOST:PORT.", param, ctx)
         return value
+
+
+def _workflow(_: click.Context, __: click.Parameter, value: str) -> str:
+    try:
+        return checks.workflow(value)
+    except ValueError as error:
+        raise click.BadParameter(f"It {error}.") from None
 
 
 def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -158,8 +165,8 @@ def plan(as_json: bool, **options: Any) -> int:
 def sync(as_json: bool, yes: bool, **options: Any) -> int:
     """Write the credentials into ESC, as the action does.
 
-    Shows the plan and asks before it writes. Where there is no terminal to ask on, it wants --yes. Both the question
-    and the work have to be done within --timeout.
+    Shows the plan and asks before it writes. Where there is no terminal to ask on, and with --json, it wants --yes.
+    Both the question and the work have to be done within --timeout.
 
     \b
     Exit codes: 0 done or nothing to do, 1 you answered no,
@@ -181,6 +188,7 @@ def sync(as_json: bool, yes: bool, **options: Any) -> int:
     "--sync-workflow",
     metavar="FILE",
     default="sync-sentry-secrets.yml",
+    callback=_workflow,
     help="The workflow that syncs.",
 )
 @click.option("--deploy-workflow", metavar="FILE", help="The workflow that deploys.")

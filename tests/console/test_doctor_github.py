@@ -130,6 +130,12 @@ class TestTheWorkflows:
         assert {found[name].state for name in WORKFLOWS} == {State.NOT_CHECKED}
         assert found["sync workflow"].todo == "Give the token read access to Actions."
 
+    def test_may_not_be_told_for_another_reason(self, laptop: Laptop, box: Sandbox) -> None:
+        box.github.fail("GET .*/actions/.*", status=418, times=None)
+        found, names = github_checks(laptop)
+        assert found["sync workflow"].what == "GitHub doesn't tell (HTTP 418: I'm a Teapot)."
+        assert names["SENTRY_DSN"].todo == found["sync workflow"].todo == "Run it again later."
+
     def test_are_found_by_other_names_too(self, laptop: Laptop, box: Sandbox) -> None:
         box.github.add_workflow(laptop.repository, "other.yml")
         found, _ = github_checks(laptop, **{"INPUT_DEPLOY-WORKFLOW": "other.yml"})

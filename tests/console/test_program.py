@@ -65,7 +65,17 @@ class TestHelp:
         assert program.run([]) == 2
         assert "Commands:" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("arguments", [["nonsense"], ["plan", "--nonsense"], ["history", "--limit", "0"]])
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["nonsense"],
+            ["plan", "--nonsense"],
+            ["history", "--limit", "0"],
+            ["doctor", "--sync-workflow", "../secrets"],
+            ["doctor", "--mcp-url", "nonsense"],
+            ["rotate-check", "--max-age", "old"],
+        ],
+    )
     def test_a_command_line_that_makes_no_sense(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert program.run(arguments) == 2
         assert "Try 'sophia-sync" in capsys.readouterr().err

@@ -66,6 +66,13 @@ def _unseen(repository: str, error: ReadingError) -> Check:
     return not_checked(REPOSITORY, f"{error}.", "Run it again later. Is GITHUB_API_URL right?")
 
 
+def _untold(error: ReadingError, todo: str) -> tuple[str, str]:
+    """Why something can't be told, and the next step: `todo` where the token may not see it."""
+    if error.status in (401, 403, 404):
+        return f"The token may not see it ({error}).", todo
+    return f"GitHub doesn't tell ({error}).", "Run it again later."
+
+
 class _Looking:
     """One look at a repository that can be seen."""
 
@@ -91,8 +98,7 @@ class _Looking:
         try:
             workflow = self._reader.workflow(file)
         except ReadingError as error:
-            todo = "Give the token read access to Actions."
-            return None, none_of([name, run_name], f"The token may not see it ({error}).", todo)
+            return None, none_of([name, run_name], *_untold(error, "Give the token read access to Actions."))
         if workflow is None:
             what = f"there is no {file} on the default branch"
             missing = bad(name, what, "Add it to .github/workflows, see the README.")
@@ -149,7 +155,7 @@ class _Looking:
             named = [*reader.names("secrets", "organisation"), *reader.names("secrets", "repository")]
         except ReadingError as error:
             todo = "Use a fine-grained token with Secrets: read and Variables: read, or a classic one with `repo`."
-            return none_of(SECRETS, f"The token may not list them ({error}).", todo)
+            return none_of(SECRETS, *_untold(error, todo))
         variables = self._variables()
         found = {one.name: one for one in [*(variables or []), *named]}  # a repository's own comes last, and counts
         elsewhere = self._elsewhere([name for name in SECRETS if name not in found])
