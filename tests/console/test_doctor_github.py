@@ -223,9 +223,10 @@ class TestTheSecrets:
         assert (found.state, found.what[:6]) == (State.GOOD, "secret")
 
     def test_one_of_the_repository_itself_counts(self, well: Laptop, box: Sandbox) -> None:
-        box.github.add_secret(well.repository, "SENTRY_DSN", before(20 * DAY))
+        updated = before(20 * DAY)
+        box.github.add_secret(well.repository, "SENTRY_DSN", updated)
         found = secrets(well)["SENTRY_DSN"]
-        assert found.what == f"secret of the repository, last updated {before(20 * DAY):%Y-%m-%d %H:%M} UTC"
+        assert found.what == f"secret of the repository, last updated {updated:%Y-%m-%d %H:%M} UTC"
 
     def test_one_was_updated_and_not_carried_over_yet(self, well: Laptop, box: Sandbox) -> None:
         box.github.add_secret("acme", "SENTRY_API_TOKEN", before(HOUR))
