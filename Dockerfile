@@ -10,7 +10,9 @@ RUN pip install --no-cache-dir --no-compile --only-binary=:all: --require-hashes
 FROM python:3.13.15-slim-trixie AS code
 COPY entrypoint.py matrix.py /opt/sentry-esc-sync/
 COPY sophia_sync /opt/sentry-esc-sync/sophia_sync/
-RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/sentry-esc-sync
+# The command line is no part of the action, and what it needs isn't here.
+RUN rm -r /opt/sentry-esc-sync/sophia_sync/console /opt/sentry-esc-sync/sophia_sync/__main__.py \
+    && python -m compileall -q --invalidation-mode unchecked-hash /opt/sentry-esc-sync
 
 FROM python:3.13.15-slim-trixie
 LABEL org.opencontainers.image.title="sentry-esc-sync" \

@@ -81,9 +81,7 @@ class Run:
             from sophia_sync.bundle import make_bundle
 
             bundle = make_bundle(settings)
-            self.synchronise(settings, bundle, signed_in, begun, self.load_what_deploys(settings, heed_preflight))
-            for warning in heed_preflight():  # also of a sync that wrote nothing: a broken credential should be known
-                self.runner.warning(warning)
+            self.synchronise(settings, bundle, signed_in, heed_preflight, begun)
             if deploy.is_due(settings, self.outcome.synced, self.environments, bundle, self.runner.line):
                 self.deploy(settings, deadline)
 
@@ -121,21 +119,9 @@ class Run:
         """The Pulumi CLI, signed in for this run alone, for each organisation."""
         signed_in = {}
         for organization in dict.fromkeys(name.partition("/")[0] for name in settings.esc_environment):
-            access_token = settings.pulumi_access_token
-            if access_token is None:
-                from sophia_sync import signin  # it brings `requests`, which costs 0.2 s
-
-                access_token = signin.access_token(settings, organization, self.context, deadline, self.runner.hide)
             folder = home / organization
             folder.mkdir(mode=0o700)
-            signed_in[organization] = Pulumi(
-                home=folder,
-                cloud_url=settings.pulumi_cloud_url,
-                access_token=access_token,
-                environ=child_environment(),
-                deadline=deadline,
-                redact=self.redact,
-            )
+            signed_in[organization] = self.pulumi(settings, organization, folder, deadline)
             signed_in[organization].prepare(organization)
         return signed_in
 
@@ -164,17 +150,34 @@ class Run:
         first = settings.esc_environment[0]
         return Beside(partial(signed_in[first.partition("/")[0]].read, first))
 
+    def pulumi(self, settings: Settings, organization: str, folder: Path, deadline: Deadline) -> Pulumi:
+        """The Pulumi CLI for one organisation: with the stored access token, else with one that is exchanged."""
+        access_token = settings.pulumi_access_token
+        if access_token is None:
+            from sophia_sync import signin  # it brings `requests`, which costs 0.2 s
+
+            access_token = signin.access_token(settings, organization, self.context, deadline, self.runner.hide)
+        return Pulumi(
+            home=folder,
+            cloud_url=settings.pulumi_cloud_url,
+            access_token=access_token,
+            environ=child_environment(),
+            deadline=deadline,
+            redact=self.redact,
+        )
+
     def synchronise(
         self,
         settings: Settings,
         bundle: Bundle,
         signed_in: Mapping[str, Pulumi],
-        begun: Beside[str],
-        before_write: Callable[[], object],
+        heed_preflight: Callable[[], list[str]],
+        begun: Beside[str] | None = None,
     ) -> None:
         """Read, plan, write, read back, in each environment."""
         from sophia_sync import environments
 
+        before_write = self.load_what_deploys(settings, heed_preflight)
         tag = self.context.tag if settings.tag_revision else None
         first, *others = settings.esc_environment
         reads = {first: begun} | dict.fromkeys(others)
@@ -188,6 +191,8 @@ class Run:
         error = environments.failure(self.outcome.environments)
         if error is not None:
             raise error
+        for warning in heed_preflight():  # also where nothing was written: a credential that is broken should be known
+            self.runner.warning(warning)
 
     def tell(self, ended: Ended) -> None:
         """Keep how the sync of an environment ended, and print it."""
@@ -256,12 +261,16 @@ class Run:
     def report(self, error: SyncError | None) -> int:
         """Report how the run ended, with everything that is known of it; returns the exit code."""
         if error is not None:
-            for environment in self.environments:  # those that were ended by the run's own end
-                self.outcome = self.outcome.with_revision(environment.name, environment.sync.revision)
-            self.outcome = replace(self.outcome, error=error)
+            self.note(error)
             self.runner.error(str(error), error.title)
         self.write_report()
         return error.exit_code if error else 0
+
+    def note(self, error: SyncError) -> None:
+        """Keep what the run failed with, and what it had saved by then."""
+        for environment in self.environments:  # those that were ended by the run's own end
+            self.outcome = self.outcome.with_revision(environment.name, environment.sync.revision)
+        self.outcome = replace(self.outcome, error=error)
 
     def write_report(self) -> None:
         """Write the summary and the outputs; what was done stands, also where they can't be written."""
@@ -314,7 +323,11 @@ def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int
         output_path=context.output_path,
         summary_path=context.summary_path,
     )
-    run = Run(runner, redact, context)
+    return conduct(Run(runner, redact, context))
+
+
+def conduct(run: Run) -> int:
+    """Conduct a run to its end, whatever that is, and report it; returns the exit code."""
     with interrupts.raised():
         try:
             error = run.failure()

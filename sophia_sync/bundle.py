@@ -9,6 +9,16 @@ from pydantic import SecretStr
 from sophia_sync.esc.definition import Exported, Name
 from sophia_sync.inputs import Settings
 
+SENTRY_KEYS = {
+    "SENTRY_DSN": True,
+    "SENTRY_API_TOKEN": True,
+    "SENTRY_ORGANIZATION_SLUG": False,
+    "SENTRY_PROJECT_SLUG": False,
+    "SENTRY_CLIENT_SECRET": True,
+}
+"""The five keys, and whether each is stored encrypted."""
+OPTIONAL_KEYS = frozenset({"SENTRY_CLIENT_SECRET"})
+
 
 @dataclass(frozen=True)
 class Entry:

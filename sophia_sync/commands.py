@@ -29,6 +29,15 @@ def escape_property(text: str) -> str:
     return escape_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
+def harmless(line: str) -> str:
+    """A line that is no workflow command.
+
+    The runner takes `::` for one at the start of a line, and the older notation `##[` anywhere.
+    """
+    line = line.replace("##[", "## [")
+    return f"| {line}" if line.lstrip().startswith("::") else line
+
+
 class Runner:
     """What a run tells the GitHub runner and the person who reads its log.
 
@@ -67,13 +76,9 @@ class Runner:
                 self._print(f"::add-mask::{escape_data(form)}")
 
     def line(self, text: str) -> None:
-        """Print log lines. What would be a workflow command is made harmless.
-
-        The runner takes `::` for one at the start of a line, and the older notation `##[` anywhere.
-        """
+        """Print log lines. What would be a workflow command is made harmless."""
         for line in self._redact(text).splitlines() or [""]:
-            harmless = line.replace("##[", "## [")
-            self._print(f"| {harmless}" if harmless.lstrip().startswith("::") else harmless)
+            self._print(harmless(line))
 
     @contextlib.contextmanager
     def group(self, title: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""GitHub: sign-in, the dispatch of the deploy workflow, and the wait for its run. The only module that knows GitHub.
+"""GitHub: the dispatch of the deploy workflow, and the wait for its run.
 
 Source: docs.github.com, REST API, "Create a workflow dispatch event" and "Workflow runs"; PyGithub 2.10.
 """
@@ -13,11 +13,11 @@ from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sophia_sync import github_api
 from sophia_sync.deploy import Target
 from sophia_sync.errors import DeployError
 from sophia_sync.inputs import Settings
 from sophia_sync.process import Deadline
-from sophia_sync.retries import TRANSIENT_STATUS, asked_wait, retrying
 
 if TYPE_CHECKING:
     from github import Github
@@ -30,9 +30,6 @@ _LOOK_AGAIN = 1.0
 # Seconds between two looks at a run: short at first, for tests and quick deploys, then sparing the rate limit.
 _SHORTEST_POLL = 1.0
 _LONGEST_POLL = 15.0
-
-# Seconds: GitHub itself ends a request that takes it more than ten.
-_LONGEST_REQUEST = 12
 
 T = TypeVar("T")
 
@@ -120,37 +117,11 @@ class Dispatcher:
 
     def _client(self) -> Github:
         if self._github is None:
-            self._github = self._sign_in()
+            permissions = {"actions": "write"}
+            self._github = github_api.sign_in(
+                self._settings, self._target.repository, self._api_url, self._deadline, permissions
+            )
         return self._github
-
-    def _sign_in(self) -> Github:
-        # PyGithub costs half a second to import: only when a dispatch is due.
-        from github import Auth, Github, GithubIntegration  # noqa: PLC0415
-
-        # Repeating requests is our own affair: a dispatch whose answer was lost may have started a run.
-        options: dict[str, Any] = {
-            "base_url": self._api_url,
-            "timeout": max(1, min(_LONGEST_REQUEST, int(self._deadline.remaining()))),
-            "retry": None,
-            "seconds_between_requests": None,
-            "seconds_between_writes": None,
-            "lazy": True,  # ask only for what is read
-        }
-        settings = self._settings
-        if settings.github_app_id is None or settings.github_app_private_key is None:
-            assert settings.github_token is not None  # noqa: S101 - `inputs.load` has seen to it
-            return Github(auth=Auth.Token(settings.github_token.get_secret_value()), **options)
-        owner, _, name = self._target.repository.partition("/")
-        key = settings.github_app_private_key.get_secret_value()
-        with GithubIntegration(auth=Auth.AppAuth(settings.github_app_id, key), **options) as app:
-            installation = app.get_repo_installation(owner, name)
-            if not isinstance(installation.id, int):
-                raise _UnexpectedAnswerError
-            github = app.get_github_for_installation(installation.id, {"actions": "write"})
-            auth = github.requester.auth
-            if auth is None or not isinstance(auth.token, str):
-                raise _UnexpectedAnswerError
-            return github
 
     def _dispatch(self, inputs: dict[str, Any]) -> Deployed:
         target = self._target
@@ -158,7 +129,7 @@ class Dispatcher:
         ref = target.ref or repository.default_branch
         workflow = repository.get_workflow(target.workflow)
         if not isinstance(ref, str) or not isinstance(workflow.state, str):
-            raise _UnexpectedAnswerError
+            raise github_api.UnexpectedAnswerError
         if workflow.state != "active":
             raise DeployError(
                 f"The workflow {target.workflow} in {target.repository} is disabled ({workflow.state}).",
@@ -201,26 +172,16 @@ class Dispatcher:
         repository = self._client().get_repo(self._target.repository)
         run = repository.get_workflow_run(run_id)
         if not isinstance(run.status, str):
-            raise _UnexpectedAnswerError
+            raise github_api.UnexpectedAnswerError
         return run.status, run.conclusion
 
     def _carefully(self, call: Callable[[], T], deadline: Deadline) -> T:
         """Call GitHub, again where that may help, and tell a failure in words."""
-        from github import BadAttributeException, GithubException  # noqa: PLC0415
+        from github import GithubException  # noqa: PLC0415
         from requests import RequestException  # noqa: PLC0415
 
-        # What PyGithub makes of an answer that is none of GitHub's.
-        unexpected = (BadAttributeException, _UnexpectedAnswerError, AssertionError, KeyError, TypeError, ValueError)
-
-        def may_pass(error: BaseException) -> bool:
-            if isinstance(error, GithubException):
-                return error.status in TRANSIENT_STATUS or (
-                    error.status == 403 and asked_wait(_headers(error)) is not None
-                )
-            return isinstance(error, (RequestException, *unexpected)) and not isinstance(error, DeployError)
-
         try:
-            return retrying(deadline, may_pass, _headers)(call)
+            return github_api.repeated(call, deadline)
         except GithubException as error:
             raise self._refused(error.status, error.data) from None
         except RequestException as error:
@@ -228,7 +189,7 @@ class Dispatcher:
                 f"GitHub at {self._api_url} could not be reached for the deploy ({type(error).__name__}).",
                 "The sync stands. Run again: with `deploy: changed` the deploy is made up for.",
             ) from None
-        except unexpected:
+        except github_api.unexpected():
             raise DeployError(
                 f"GitHub at {self._api_url} gave an answer for the deploy that makes no sense.",
                 "The sync stands. Check that GITHUB_API_URL is GitHub's API, and run again.",
@@ -236,16 +197,12 @@ class Dispatcher:
 
     def _refused(self, status: int, data: object) -> DeployError:
         cause, todo = _REFUSALS.get(status, ("GitHub failed", "Run again later."))
-        message = data.get("message", "") if isinstance(data, dict) else ""
+        message = github_api.message(data)
         reason = f"HTTP {status}{f': {message}' if message else ''}"
         return DeployError(
             f"The deploy by {self._target.workflow} in {self._target.repository} failed: {cause} ({reason}).",
             f"The sync stands. {todo}",
         )
-
-
-class _UnexpectedAnswerError(Exception):
-    """An answer without what GitHub's API promises."""
 
 
 _REFUSALS = {
@@ -265,10 +222,6 @@ _REFUSALS = {
         "`deploy-ref` must exist.",
     ),
 }
-
-
-def _headers(error: BaseException) -> Mapping[str, str]:
-    return getattr(error, "headers", None) or {}
 
 
 def _server_time(headers: Mapping[str, Any]) -> datetime:

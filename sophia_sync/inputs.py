@@ -7,6 +7,7 @@ underscores, and from a plain variable where it has one. An empty value counts a
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -159,15 +160,60 @@ def _from(field: str) -> AliasChoices:
     return AliasChoices(*_names(field))
 
 
-class Settings(BaseModel):
-    """The action's inputs, checked. Make one with `load`."""
+class Access(BaseModel):
+    """Where ESC, GitHub and Sentry are, and how to sign in: all that it takes to look. Make one with `load_access`."""
 
     model_config = ConfigDict(
+        defer_build=True,  # a sync doesn't use it by itself
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
         validate_default=False,
     )
+
+    esc_environment: Annotated[tuple[str, ...], BeforeValidator(checks.environments)] = Field(
+        ("scoobyjava-org/default/sophia-ai-production",), validation_alias=_from("esc_environment")
+    )
+    pulumi_access_token: Annotated[
+        SecretStr | None, BeforeValidator(checks.pasted(checks.pulumi_token, required=False))
+    ] = Field(None, validation_alias=_from("pulumi_access_token"))
+    pulumi_token_scope: Annotated[TokenScope, BeforeValidator(TokenScope.parse)] = Field(
+        TokenScope(), validation_alias=_from("pulumi_token_scope")
+    )
+    pulumi_cloud_url: Annotated[str, BeforeValidator(checks.url)] = Field(
+        "https://api.pulumi.com", validation_alias=_from("pulumi_cloud_url")
+    )
+    sentry_url: Annotated[str, BeforeValidator(checks.url)] = Field(
+        "https://sentry.io", validation_alias=_from("sentry_url")
+    )
+    deploy_workflow: Annotated[str, BeforeValidator(checks.workflow)] = Field(
+        "deploy-sentry-mcp.yml", validation_alias=_from("deploy_workflow")
+    )
+    deploy_repository: Annotated[str | None, BeforeValidator(checks.repository)] = Field(
+        None, validation_alias=_from("deploy_repository")
+    )
+    github_token: Annotated[SecretStr | None, BeforeValidator(checks.pasted(checks.github_token, required=False))] = (
+        Field(None, validation_alias=_from("github_token"))
+    )
+    github_app_id: Annotated[str | None, BeforeValidator(checks.app_id)] = Field(
+        None, validation_alias=_from("github_app_id")
+    )
+    github_app_private_key: Annotated[SecretStr | None, BeforeValidator(checks.private_key)] = Field(
+        None, validation_alias=_from("github_app_private_key")
+    )
+    timeout: Annotated[int, BeforeValidator(_run_seconds)] = Field(300, validation_alias=_from("timeout"))
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """Every secret among the settings: what must be hidden wherever it turns up."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(value for value in values if isinstance(value, SecretStr))
+
+
+class Settings(Access):
+    """The action's inputs, checked. Make one with `load`."""
+
+    model_config = ConfigDict(defer_build=False)
 
     sentry_dsn: Annotated[SecretStr, BeforeValidator(checks.pasted(checks.dsn))] = Field(
         validation_alias=_from("sentry_dsn")
@@ -190,21 +236,6 @@ class Settings(BaseModel):
     extra_variables: Annotated[dict[str, str], BeforeValidator(extras.variables)] = Field(
         {}, validation_alias=_from("extra_variables")
     )
-    esc_environment: Annotated[tuple[str, ...], BeforeValidator(checks.environments)] = Field(
-        ("scoobyjava-org/default/sophia-ai-production",), validation_alias=_from("esc_environment")
-    )
-    pulumi_access_token: Annotated[
-        SecretStr | None, BeforeValidator(checks.pasted(checks.pulumi_token, required=False))
-    ] = Field(None, validation_alias=_from("pulumi_access_token"))
-    pulumi_token_scope: Annotated[TokenScope, BeforeValidator(TokenScope.parse)] = Field(
-        TokenScope(), validation_alias=_from("pulumi_token_scope")
-    )
-    pulumi_cloud_url: Annotated[str, BeforeValidator(checks.url)] = Field(
-        "https://api.pulumi.com", validation_alias=_from("pulumi_cloud_url")
-    )
-    sentry_url: Annotated[str, BeforeValidator(checks.url)] = Field(
-        "https://sentry.io", validation_alias=_from("sentry_url")
-    )
     preflight: Annotated[PreflightMode, BeforeValidator(_preflight_mode)] = Field(
         PreflightMode.ENFORCE, validation_alias=_from("preflight")
     )
@@ -216,36 +247,18 @@ class Settings(BaseModel):
     deploy: Annotated[DeployWhen, BeforeValidator(_deploy_when)] = Field(
         DeployWhen.ALWAYS, validation_alias=_from("deploy")
     )
-    deploy_workflow: Annotated[str, BeforeValidator(checks.workflow)] = Field(
-        "deploy-sentry-mcp.yml", validation_alias=_from("deploy_workflow")
-    )
-    deploy_repository: Annotated[str | None, BeforeValidator(checks.repository)] = Field(
-        None, validation_alias=_from("deploy_repository")
-    )
     deploy_ref: Annotated[str | None, BeforeValidator(checks.ref)] = Field(None, validation_alias=_from("deploy_ref"))
     deploy_inputs: Annotated[dict[str, Any], BeforeValidator(checks.json_object)] = Field(
         {}, validation_alias=_from("deploy_inputs")
-    )
-    github_token: Annotated[SecretStr | None, BeforeValidator(checks.pasted(checks.github_token, required=False))] = (
-        Field(None, validation_alias=_from("github_token"))
     )
     deploy_wait: Annotated[bool, BeforeValidator(checks.boolean)] = Field(False, validation_alias=_from("deploy_wait"))
     deploy_timeout: Annotated[int, BeforeValidator(_wait_seconds)] = Field(
         900, validation_alias=_from("deploy_timeout")
     )
-    github_app_id: Annotated[str | None, BeforeValidator(checks.app_id)] = Field(
-        None, validation_alias=_from("github_app_id")
-    )
-    github_app_private_key: Annotated[SecretStr | None, BeforeValidator(checks.private_key)] = Field(
-        None, validation_alias=_from("github_app_private_key")
-    )
-    timeout: Annotated[int, BeforeValidator(_run_seconds)] = Field(300, validation_alias=_from("timeout"))
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """Every secret among the settings: what must be hidden wherever it turns up."""
-        values = (getattr(self, name) for name in type(self).model_fields)
-        return (*(value for value in values if isinstance(value, SecretStr)), *self.extra_secrets.values())
+        return (*super().secrets, *self.extra_secrets.values())
 
 
 def raw_secrets() -> tuple[SecretStr, ...]:
@@ -258,6 +271,11 @@ def raw_secrets() -> tuple[SecretStr, ...]:
         if value is not None and field == "extra_secrets":
             found += extras.values(value)
     return tuple(found)
+
+
+def _set() -> dict[str, str]:
+    """The variables that are set: an empty value counts as unset."""
+    return {name: value for name, value in os.environ.items() if value}
 
 
 def _given(field: str) -> str | None:
@@ -279,10 +297,9 @@ def load() -> tuple[Settings, list[str]]:
     problems = []
     settings = None
     try:
-        settings = Settings.model_validate({name: value for name, value in os.environ.items() if value})
+        settings = Settings.model_validate(_set())
     except ValidationError as error:
-        for detail in error.errors(include_url=False, include_input=False, include_context=False):
-            problems.append(_problem(str(detail["loc"][0]), str(detail["type"]), str(detail["msg"])))
+        problems += _problems(error)
     problems += _missing_for_deploy() + _same_twice()
     both = sorted(settings.extra_secrets.keys() & settings.extra_variables.keys()) if settings else []
     if both:
@@ -299,8 +316,37 @@ def load() -> tuple[Settings, list[str]]:
     return settings, warnings
 
 
+def load_access() -> Access:
+    """Read and check only what is needed to look at ESC, GitHub and Sentry.
+
+    Raises:
+        InputError: As `load`.
+    """
+    try:
+        return Access.model_validate(_set())
+    except ValidationError as error:
+        raise InputError(_problems(error)) from None
+
+
+def give(inputs: Mapping[str, str]) -> None:
+    """Set inputs, by their names: what was given by a command's options wins over the environment."""
+    os.environ.update({f"INPUT_{name.upper()}": value for name, value in inputs.items()})
+
+
+def is_given(name: str) -> bool:
+    """Whether an input is set, well-formed or not."""
+    return _given(name.replace("-", "_")) is not None
+
+
+def _problems(error: ValidationError) -> list[str]:
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    return [_problem(str(detail["loc"][0]), str(detail["type"]), str(detail["msg"])) for detail in details]
+
+
 def _problem(location: str, kind: str, message: str) -> str:
-    name = location.removeprefix("INPUT_").lower().replace("_", "-")
+    """What is wrong with an input, in words; `location` is the variable that it was read from."""
+    field = next(field for field in Settings.model_fields if location in _names(field))
+    name = field.replace("_", "-")
     what = "is not set (a missing secret arrives as an empty string)"
     if kind != "missing":
         what = message.removeprefix("Value error, ")
@@ -363,6 +409,7 @@ class RunContext:
     run_url: str | None
     oidc: OidcRequest | None = None
     repository: str | None = None
+    server_url: str = "https://github.com"
 
     @property
     def tag(self) -> str | None:
@@ -391,7 +438,24 @@ def run_context() -> RunContext:
         run_url=f"{server}/{repository}/actions/runs/{run_id}" if repository and run_id else None,
         oidc=OidcRequest(oidc_url, SecretStr(oidc_token)) if oidc_url and oidc_token else None,
         repository=repository or None,
+        server_url=server,
     )
+
+
+def colours_are_refused() -> bool:
+    """Whether the person wants no colours, also not on a terminal; no-color.org."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+
+
+def pulumi_login(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder where an existing `pulumi login` keeps its credentials; None if there are none."""
+    try:
+        # As the CLI finds it: HOME counts only for a user whom the machine doesn't know.
+        home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        home = Path(environ.get("HOME", os.curdir))
+    folder = Path(environ.get("PULUMI_HOME") or home / ".pulumi")
+    return folder if (folder / "credentials.json").is_file() else None
 
 
 # What a child may see of our environment: where programs are, and how to reach the network through a company's proxy

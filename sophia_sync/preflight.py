@@ -56,16 +56,32 @@ _DENIED = {
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A fact that is wrong: what was asked and what Sentry said, and what to do; no secret's value."""
+
+    what: str
+    todo: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.todo}"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What Sentry says of the new credentials.
 
     Attributes:
-        refused: The facts that are wrong, each with what was asked, what Sentry said and what to do; no secret's value.
+        refusals: The facts that are wrong.
         unknown: Why Sentry could not be asked, or not about everything; None if it was.
     """
 
-    refused: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
     unknown: str | None = None
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The refusals in words."""
+        return tuple(map(str, self.refusals))
 
     @property
     def ok(self) -> bool:
@@ -122,7 +138,7 @@ class _Examination:
         self._project_url = f"{url}/api/0/projects/{quote(organization, safe='')}/{quote(project, safe='')}/"
         # The texts hold what Sentry says, and that could hold anything.
         self._redact = Redactor([token, dsn, SecretStr(self._public_key)])
-        self._refused: list[str] = []
+        self._refused: list[Refusal] = []
         self._open: list[str] = []
 
     @property
@@ -136,7 +152,7 @@ class _Examination:
         return Verdict(tuple(self._refused), self._redact(unknown))
 
     def refuse(self, what: str, todo: str) -> None:
-        self._refused.append(self._redact(f"{what} {todo}"))
+        self._refused.append(Refusal(self._redact(what), self._redact(todo)))
 
     def leave_open(self, why: str) -> None:
         """Note what could not be asked; `why` goes on from Sentry's name."""

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from requests import Response
 
 from sophia_sync.errors import SignInError
-from sophia_sync.inputs import OidcRequest, RunContext, Settings, TokenScope
+from sophia_sync.inputs import Access, OidcRequest, RunContext, TokenScope
 from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 from sophia_sync.web import Client, UnansweredError, json_of, one_line
@@ -39,7 +39,7 @@ _Hide = Callable[[SecretStr], None]
 
 
 def access_token(
-    settings: Settings, organization: str, context: RunContext, deadline: Deadline, hide: _Hide
+    settings: Access, organization: str, context: RunContext, deadline: Deadline, hide: _Hide
 ) -> SecretStr:
     """The access token to use an organisation's ESC with: the stored one, else one that is exchanged for this run.
 

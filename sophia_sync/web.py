@@ -5,7 +5,9 @@ The dispatch is PyGithub's affair, and Pulumi's API, but for the sign-in, the CL
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from typing import Any, Self
 from urllib.parse import urljoin
 
@@ -20,16 +22,18 @@ from requests.exceptions import (
     Timeout,
 )
 from requests.exceptions import ConnectionError as NoConnectionError
+from urllib3.exceptions import HTTPError as Urllib3Error
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from sophia_sync.process import Deadline
+from sophia_sync.process import Beside, Deadline
 from sophia_sync.retries import ATTEMPTS, TRANSIENT_STATUS, retrying
 
 LONGEST_REQUEST = 10.0
 """Seconds that a request may take to connect, and then to answer."""
 MOST_REDIRECTS = 3
 LONGEST_QUOTE = 300
+LONGEST_LOOK = 65_536
 
 _TRANSIENT = (NoConnectionError, Timeout, ChunkedEncodingError, ContentDecodingError)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -116,6 +120,36 @@ class Client:
         if response.status_code in TRANSIENT_STATUS:
             raise HTTPError(response=response)
         return response
+
+
+def look(url: str, deadline: Deadline) -> tuple[int, Any]:
+    """Ask an address once, with no token and not through a proxy, and follow no redirect.
+
+    Returns:
+        The status, and what the answer's JSON is; None if it is none, or longer than `LONGEST_LOOK` bytes.
+
+    Raises:
+        UnansweredError: Nothing came in time, or it broke off.
+    """
+
+    def ask() -> tuple[int, Any]:
+        seconds = min(LONGEST_REQUEST, deadline.remaining()) or LONGEST_REQUEST
+        with Session() as session:
+            session.trust_env = False
+            with session.get(url, timeout=seconds, allow_redirects=False, stream=True) as response:
+                body = response.raw.read(LONGEST_LOOK + 1, decode_content=True)
+        try:
+            return response.status_code, json.loads(body) if len(body) <= LONGEST_LOOK else None
+        except (ValueError, RecursionError):
+            return response.status_code, None
+
+    # In a thread: neither the look-up of a name nor an answer that comes byte by byte has a limit of its own.
+    try:
+        return Beside(ask).result(deadline.part(LONGEST_REQUEST), 0.5)
+    except TimeoutError:
+        raise UnansweredError("gives no answer in time") from None
+    except (RequestException, HTTPException, Urllib3Error, ValueError) as error:
+        raise UnansweredError(_why(error)) from None
 
 
 def json_of(response: Response) -> Any:

@@ -10,13 +10,11 @@ from __future__ import annotations
 import logging
 import math
 import os
-import pwd
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, overload
 
@@ -205,14 +203,16 @@ class AutoEscConfig:
 
         from sophia_sync import checks  # noqa: PLC0415
         from sophia_sync.esc.cli import Pulumi, private_folder  # noqa: PLC0415
-        from sophia_sync.inputs import child_environment  # noqa: PLC0415
+        from sophia_sync.inputs import child_environment, pulumi_login  # noqa: PLC0415
         from sophia_sync.process import Deadline  # noqa: PLC0415
         from sophia_sync.redact import Redactor  # noqa: PLC0415
 
         environment = _checked("PULUMI_ENVIRONMENT", checks.environment, self.esc_path)
         token = self._environ.get("PULUMI_ACCESS_TOKEN", "").strip()
         cloud_url = self._environ.get("PULUMI_BACKEND_URL", "") or (DEFAULT_CLOUD if token else "")
-        login = None if token else self._existing_login()
+        login = None if token else pulumi_login(self._environ)
+        if not token and login is None:
+            raise ValueError("There is neither PULUMI_ACCESS_TOKEN nor a `pulumi login`.")
         with private_folder() as home:
             pulumi = Pulumi(
                 home=home,
@@ -226,24 +226,6 @@ class AutoEscConfig:
             )
             pulumi.prepare(environment.partition("/")[0])
             return pulumi.open_values(environment)
-
-    def _existing_login(self) -> Path:
-        """The folder where `pulumi login` keeps its credentials.
-
-        Raises:
-            ValueError: There are none.
-        """
-        folder = Path(self._environ.get("PULUMI_HOME") or self._home() / ".pulumi")
-        if not (folder / "credentials.json").is_file():
-            raise ValueError("There is neither PULUMI_ACCESS_TOKEN nor a `pulumi login`.")
-        return folder
-
-    def _home(self) -> Path:
-        """The user's home as the CLI finds it: HOME counts only for a user whom the machine doesn't know."""
-        try:
-            return Path(pwd.getpwuid(os.getuid()).pw_dir)
-        except KeyError:
-            return Path(self._environ.get("HOME", os.curdir))
 
     def _keep(self) -> float:
         """Seconds for which values are kept."""

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -64,6 +65,16 @@ class Esc(EscRoutes):
         """
         with self.lock:
             self.environments.corrupt(path, change)
+
+    def date(self, path: str, number: int, created: datetime) -> None:
+        """Let a revision have been saved at another time."""
+        with self.lock:
+            self.environments.change_revision(path, number, created=created)
+
+    def retract(self, path: str, number: int) -> None:
+        """Take a revision back, as `env version retract` does."""
+        with self.lock:
+            self.environments.retract(path, number)
 
     def delete(self, path: str) -> None:
         with self.lock:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Any
 
 from sandbox.esc.ciphertext import Cipher
 from sandbox.esc.definition import decrypt, encrypt
@@ -33,6 +34,8 @@ class Revision:
     etag: str
     created: datetime
     author: str
+    replacement: int | None = None
+    """Where the revision was retracted: which one stands for it. It can't be read any more."""
 
 
 @dataclass
@@ -91,7 +94,8 @@ class Environment:
         else:
             tag = self.revision_tags.get(version or LATEST)
             number = tag.revision if tag else 0
-        return self.revisions[number - 1] if 1 <= number <= len(self.revisions) else None
+        found = self.revisions[number - 1] if 1 <= number <= len(self.revisions) else None
+        return found if found and found.replacement is None else None
 
     def tags_of(self, revision: Revision) -> list[str]:
         return sorted(tag.name for tag in self.revision_tags.values() if tag.revision == revision.number)
@@ -145,6 +149,20 @@ class Environments:
         environment = self.get(path)
         definition = encrypt(change(environment.latest.definition), self.cipher)
         environment.revisions[-1] = replace(environment.latest, definition=definition)
+
+    def retract(self, path: str, number: int) -> None:
+        """Take a revision back, but the latest: it can't be read any more, and its tags go to the one before."""
+        environment = self.get(path)
+        if not 1 < number < environment.latest.number:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"Revision {number} can't be retracted")
+        self.change_revision(path, number, replacement=number - 1)
+        for tag in environment.revision_tags.values():
+            tag.revision = number - 1 if tag.revision == number else tag.revision
+
+    def change_revision(self, path: str, number: int, **changes: Any) -> None:
+        """Change what is known of a revision."""
+        revisions = self.get(path).revisions
+        revisions[number - 1] = replace(revisions[number - 1], **changes)
 
     def decrypted(self, revision: Revision) -> str:
         return decrypt(revision.definition, self.cipher)

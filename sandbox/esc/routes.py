@@ -320,13 +320,16 @@ def _listed(environment: Environment) -> Json:
 
 
 def _revision(environment: Environment, revision: Revision) -> Json:
-    return {
+    row: Json = {
         "number": revision.number,
         "created": _time(revision.created),
         "creatorLogin": revision.author,
         "creatorName": revision.author,
         "tags": environment.tags_of(revision),
     }
+    if revision.replacement is not None:
+        row["retracted"] = {"replacement": revision.replacement, "at": _time(revision.created)}
+    return row
 
 
 def _revision_tag(tag: RevisionTag) -> Json:

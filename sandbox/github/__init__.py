@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from sandbox.github.repositories import (
     ACTIVE,
@@ -10,6 +11,8 @@ from sandbox.github.repositories import (
     Annotation,
     Dispatch,
     Job,
+    Named,
+    Names,
     Permissions,
     Repository,
     Workflow,
@@ -68,11 +71,24 @@ class GitHub(GitHubRoutes):
             self.apps[app.id] = app
             return app
 
-    def start_run(self, full_name: str, file: str, ref: str | None = None, event: str = "push") -> int:
+    def set_workflow_state(self, full_name: str, file: str, state: str) -> None:
+        """Switch a workflow on (`active`) or off (`disabled_manually`, `disabled_inactivity`)."""
+        with self.lock:
+            self.repositories[full_name.lower()].workflows[file].state = state
+
+    def start_run(
+        self,
+        full_name: str,
+        file: str,
+        ref: str | None = None,
+        event: str = "push",
+        created: datetime | None = None,
+    ) -> int:
         """Start a run that is none of our dispatches; gives its id."""
         with self.lock:
             repository = self.repositories[full_name.lower()]
             run = self.begin_run(repository, repository.workflows[file], ref or repository.default_branch, event)
+            run.created = created or run.created
             return run.id
 
     def add_job(
@@ -97,6 +113,19 @@ class GitHub(GitHubRoutes):
                     replace(job, conclusion=conclusion, annotations=tuple(annotations)) if job.id == job_id else job
                     for job in run.jobs
                 ]
+
+    def add_secret(self, owner: str, name: str, updated: datetime | None = None) -> None:
+        """Add a secret to an organisation, or to a repository if `owner` is its full name."""
+        with self.lock:
+            self._names(owner).secrets[name] = Named(name, updated or datetime.now(UTC))
+
+    def add_variable(self, owner: str, name: str, value: str, updated: datetime | None = None) -> None:
+        """The same for a variable."""
+        with self.lock:
+            self._names(owner).variables[name] = Named(name, updated or datetime.now(UTC), value)
+
+    def _names(self, owner: str) -> Names:
+        return self.repositories[owner.lower()].names if "/" in owner else self.organizations[owner]
 
     def complete(self, run_id: int, conclusion: str = "success") -> None:
         """End a run."""

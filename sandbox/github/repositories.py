@@ -39,6 +39,24 @@ class Workflow:
         return [] if self.inputs is None else sorted(set(inputs) - set(self.inputs))
 
 
+@dataclass(frozen=True)
+class Named:
+    """A secret or a variable of Actions. Of a secret GitHub tells no more than this, of a variable also the value."""
+
+    name: str
+    updated: datetime
+    value: str | None = None
+    """Of a variable."""
+
+
+@dataclass
+class Names:
+    """The secrets and variables of one owner, by their names."""
+
+    secrets: dict[str, Named] = field(default_factory=dict)
+    variables: dict[str, Named] = field(default_factory=dict)
+
+
 @dataclass(eq=False)
 class Repository:
     id: int
@@ -48,6 +66,12 @@ class Repository:
     refs: set[str]
     """Its branches and tags."""
     workflows: dict[str, Workflow] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
+    """Its own secrets and variables."""
+    unshared: set[str] = field(default_factory=set)
+    """Of its organisation's secrets and variables those that it can't use."""
+    private: bool = True
+    pushed: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def full_name(self) -> str:
@@ -117,6 +141,10 @@ class Permissions:
     """Full names; None: all."""
     checks: str = "read"
     """`read` or `none`."""
+    names: bool = False
+    """Whether it may list the names of a repository's secrets and variables, which no job's own token may."""
+    organization_names: bool = False
+    """Whether it may list those of a whole organisation."""
 
     def sees(self, repository: Repository) -> bool:
         return self.repositories is None or repository.full_name in self.repositories

@@ -3,7 +3,7 @@
 from datetime import datetime
 from hashlib import sha1
 
-from sandbox.github.repositories import Annotation, Job, Repository, Run, Workflow
+from sandbox.github.repositories import Annotation, Job, Named, Repository, Run, Workflow
 from sandbox.server import Json
 
 WEB = "https://github.com"
@@ -21,12 +21,18 @@ class Representations:
             "id": repository.id,
             "name": repository.name,
             "full_name": repository.full_name,
-            "private": True,
+            "private": repository.private,
             "owner": {"login": repository.owner, "type": "Organization"},
             "html_url": f"{WEB}/{repository.full_name}",
             "url": self._url(repository),
             "default_branch": repository.default_branch,
+            "pushed_at": time(repository.pushed),
         }
+
+    def named(self, named: Named) -> Json:
+        """A secret, or with its value a variable."""
+        row = {"name": named.name, "created_at": time(named.updated), "updated_at": time(named.updated)}
+        return row if named.value is None else row | {"value": named.value}
 
     def workflow(self, repository: Repository, workflow: Workflow) -> Json:
         path = f".github/workflows/{workflow.file}"

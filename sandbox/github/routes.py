@@ -8,7 +8,8 @@ import itertools
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
@@ -16,7 +17,7 @@ from flask import g, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from sandbox.github.repositories import ACTIVE, Dispatch, Permissions, Repository, Run, Workflow
+from sandbox.github.repositories import ACTIVE, Dispatch, Named, Names, Permissions, Repository, Run, Workflow
 from sandbox.github.representations import Representations, run_page, time
 from sandbox.github.sign_in import App, SigningKey, id_token
 from sandbox.server import Json, RefusedError, Route, Server
@@ -47,6 +48,8 @@ class GitHubRoutes(Server):
         """The repository that such a job runs in."""
         self.id_token_key = SigningKey()
         self.repositories: dict[str, Repository] = {}
+        self.organizations: dict[str, Names] = defaultdict(Names)
+        """The secrets and variables of each."""
         self.runs: dict[int, Run] = {}
         self.apps: dict[int, App] = {}
         self.ids = itertools.count(7_000_001)
@@ -62,6 +65,12 @@ class GitHubRoutes(Server):
         yield f"GET {_RUN}", self.get_run
         yield f"GET {_RUN}/jobs", self.list_jobs
         yield f"GET {_REPOSITORY}/check-runs/<int:job_id>/annotations", self.list_annotations
+        yield f"GET {_REPOSITORY}/actions/secrets", self.list_secrets
+        yield f"GET {_REPOSITORY}/actions/variables", self.list_variables
+        yield f"GET {_REPOSITORY}/actions/organization-secrets", self.list_shared_secrets
+        yield f"GET {_REPOSITORY}/actions/organization-variables", self.list_shared_variables
+        yield "GET /orgs/<owner>/actions/secrets", self.list_organization_secrets
+        yield "GET /orgs/<owner>/actions/variables", self.list_organization_variables
         yield f"GET {_REPOSITORY}/installation", self.get_installation
         yield "POST /app/installations/<int:installation_id>/access_tokens", self.create_installation_token
         yield f"GET {ID_TOKENS}", self.create_id_token
@@ -171,6 +180,37 @@ class GitHubRoutes(Server):
             raise RefusedError(HTTPStatus.NOT_FOUND, "Not Found")
         return _page(None, [self._shown.annotation(annotation) for annotation in found.annotations])
 
+    # Secrets and variables: the names alone of the former.
+
+    def list_secrets(self, owner: str, name: str) -> ResponseReturnValue:
+        return self._page_of("secrets", self._with_names(owner, name).names.secrets)
+
+    def list_variables(self, owner: str, name: str) -> ResponseReturnValue:
+        return self._page_of("variables", self._with_names(owner, name).names.variables)
+
+    def list_shared_secrets(self, owner: str, name: str) -> ResponseReturnValue:
+        """Those of the organisation that the repository can use."""
+        return self._page_of("secrets", self.organizations[owner].secrets, self._with_names(owner, name).unshared)
+
+    def list_shared_variables(self, owner: str, name: str) -> ResponseReturnValue:
+        return self._page_of("variables", self.organizations[owner].variables, self._with_names(owner, name).unshared)
+
+    def list_organization_secrets(self, owner: str) -> ResponseReturnValue:
+        _may_list(organization=True)
+        return self._page_of("secrets", self.organizations[owner].secrets)
+
+    def list_organization_variables(self, owner: str) -> ResponseReturnValue:
+        _may_list(organization=True)
+        return self._page_of("variables", self.organizations[owner].variables)
+
+    def _with_names(self, owner: str, name: str) -> Repository:
+        repository = self._repository(owner, name)
+        _may_list(organization=False)
+        return repository
+
+    def _page_of(self, kind: str, names: Mapping[str, Named], without: Collection[str] = ()) -> Response:
+        return _page(kind, [self._shown.named(one) for one in names.values() if one.name not in without])
+
     # Sign-in.
 
     def get_installation(self, owner: str, name: str) -> ResponseReturnValue:
@@ -263,6 +303,12 @@ def _check_dispatch(repository: Repository, workflow: Workflow, ref: str, inputs
 def _unprocessable(message: str) -> RefusedError:
     url = f"{DOCUMENTATION}/actions/workflows#create-a-workflow-dispatch-event"
     return RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, message, documentation_url=url)
+
+
+def _may_list(*, organization: bool) -> None:
+    permissions: Permissions = g.get("permissions") or Permissions()
+    if not (permissions.organization_names if organization else permissions.names):
+        raise RefusedError(HTTPStatus.FORBIDDEN, "Resource not accessible by integration")
 
 
 def _signed_app() -> App:

@@ -1,7 +1,7 @@
 """Pulumi's ESC, through the commands of its CLI: the one module that knows the commands, flags and messages.
 
-Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli` (`env_get.go`, `env_edit.go`, `env_version_tag.go`, `login.go`);
-the same code is in the full Pulumi CLI.
+Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli` (`env_get.go`, `env_edit.go`, `env_version.go`,
+`env_version_history.go`, `env_version_tag.go`, `env_ls.go`, `login.go`); the same code is in the full Pulumi CLI.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,13 @@ _BELOW = re.compile(rb"(?:#[^\n]*\n)*(?:# |\n(?P<evaluated>\{.*))", re.DOTALL)
 _GOGC = "400"
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
 _SAVED = re.compile(rb"\(revision (\d+)\)")
+# As `env version history` prints it (`printRevision` in `env_version.go`); JSON is known to newer CLIs only.
+_LISTED = re.compile(
+    r"^revision (?P<number>\d+)(?P<retracted> \(retracted\))?(?: \(tags?: (?P<tags>[^)\n]*)\))?\n"
+    r"Author: (?:[^\n]* )?<(?P<author>[^\n]*)>\n"
+    r"Date:   (?P<date>\S+) (?P<time>\S+) (?P<offset>[+-]\d{4})",
+    re.MULTILINE,
+)
 
 
 def private_folder() -> contextlib.AbstractContextManager[Path]:
@@ -68,6 +76,32 @@ def editor_would_cut(text: str) -> bool:
     if at == -1:
         return False
     return (at == 0 or text[at - 1] == "\n") and text[at + 3 : at + 4] in ("", "\n")
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One revision of an environment: its author is a login, and one that is `retracted` can't be read any more."""
+
+    number: int
+    created: datetime
+    author: str
+    tags: tuple[str, ...] = ()
+    retracted: bool = False
+
+
+def parse_revisions(printed: str) -> list[Revision]:
+    """The revisions that `env version history` prints, in its order."""
+    return [
+        Revision(
+            int(found["number"]),
+            # The CLI is written in Go, which prints up to nine digits of a second, and none that are zero.
+            datetime.fromisoformat(f"{found['date']}T{found['time'][:15]}{found['offset']}"),
+            found["author"],
+            tuple(found["tags"].split(", ")) if found["tags"] else (),
+            found["retracted"] is not None,
+        )
+        for found in _LISTED.finditer(printed)
+    ]
 
 
 @dataclass(frozen=True)
@@ -223,6 +257,41 @@ class Pulumi:
         if finished.code != 0 or finished.timed_out:
             raise self._failure(f"set the revision tag {name} of {environment}", finished)
 
+    def version(self) -> str:
+        """The CLI's own version, such as `v3.243.0`: one call, which asks nobody.
+
+        Raises:
+            EscError: There is no CLI, or it doesn't run.
+        """
+        return self._ask("ask the Pulumi CLI for its version", "version").strip()
+
+    def account(self) -> str:
+        """Whose the access token or the login is: one call.
+
+        Raises:
+            EscError: It is refused, or can't be shown.
+        """
+        return self._ask("ask whose access token it is", "whoami").strip()
+
+    def environments(self, organization: str) -> list[str]:
+        """The environments of an organisation that can be seen, as `organisation/project/environment`: one call.
+
+        Raises:
+            EscError: There is no such organisation, or they can't be listed.
+        """
+        listed = self._ask(f"list the environments of {organization}", "env", "ls", "--organization", organization)
+        # The CLI leaves out an organisation that is the user's own.
+        return [name if name.count("/") == 2 else f"{organization}/{name}" for name in listed.split()]
+
+    def revisions(self, environment: str) -> list[Revision]:
+        """All revisions of an environment, newest first, with their tags: one call.
+
+        Raises:
+            EscError: They can't be listed.
+        """
+        doing = f"list the revisions of {environment}"
+        return parse_revisions(self._ask(doing, "env", "version", "history", environment, "--utc", "--pager", "cat"))
+
     @property
     def _pulumi_home(self) -> Path:
         return self.login if self.access_token is None and self.login is not None else self.home
@@ -230,6 +299,14 @@ class Pulumi:
     @property
     def _cloud(self) -> str:
         return self.cloud_url or "Pulumi Cloud"
+
+    def _ask(self, doing: str, *arguments: str) -> str:
+        """What a call prints."""
+        with self._start(*arguments) as child:
+            finished = child.finish()
+        if finished.code != 0 or finished.timed_out:
+            raise self._failure(doing, finished)
+        return _decode(finished.stdout)
 
     def _start(self, *arguments: str) -> contextlib.AbstractContextManager[Child]:
         environ = {

@@ -2,11 +2,12 @@
 
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from sandbox import Sandbox
+from sandbox import RefusedError, Sandbox
 from tests.contract import transcripts
 
 PAGES = sorted((Path(__file__).parent / "transcripts").glob("*.md"))
@@ -117,3 +118,23 @@ def test_the_record_of_requests_keeps_no_token(box: Sandbox, cli: Cli) -> None:
     ]
     assert box.esc.requests[0].headers["Authorization"] == "token …"
     assert box.esc.token not in str(box.esc.requests)
+
+
+def test_a_retracted_revision_is_listed_as_one_and_can_not_be_read(box: Sandbox, cli: Cli) -> None:
+    box.esc.create(ENVIRONMENT, DEFINITION)
+    box.esc.save(ENVIRONMENT, DEFINITION)
+    assert cli("version", "tag", f"{ENVIRONMENT}@stable", "@2").returncode == 0
+    box.esc.retract(ENVIRONMENT, 2)
+    listed = cli("version", "history", ENVIRONMENT).stdout
+    assert "revision 2 (retracted)" in listed
+    assert "replaced with revision 1" in listed
+    assert "[404]" in cli("get", f"{ENVIRONMENT}@2", "--definition").stderr
+    assert box.esc.revision_tags(ENVIRONMENT)["stable"] == 1
+    with pytest.raises(RefusedError):
+        box.esc.retract(ENVIRONMENT, 3)
+
+
+def test_a_revision_may_be_of_another_day(box: Sandbox, cli: Cli) -> None:
+    box.esc.create(ENVIRONMENT)
+    box.esc.date(ENVIRONMENT, 1, datetime(2020, 2, 29, 12, 30, tzinfo=UTC))
+    assert "Date:   2020-02-29 12:30:00 +0000 UTC" in cli("version", "history", ENVIRONMENT, "--utc").stdout

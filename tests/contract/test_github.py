@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import requests
 from github import Auth, Github, GithubException, GithubIntegration
 from github.Repository import Repository
 
@@ -170,3 +171,58 @@ def test_an_app_with_another_key_is_refused(box: Sandbox, repository: Repository
     with pytest.raises(GithubException) as refused:
         integration(box, app.id, other.private_key).get_repo_installation(*REPOSITORY.split("/"))
     assert refused.value.status == 401
+
+
+class TestSecretsAndVariables:
+    @pytest.fixture(autouse=True)
+    def some(self, box: Sandbox) -> None:
+        box.github.add_repository(REPOSITORY)
+        at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        box.github.add_secret("ai-cherry", "SHARED", at)
+        box.github.add_secret("ai-cherry", "KEPT", at)
+        box.github.add_secret(REPOSITORY, "OWN", at)
+        box.github.add_variable("ai-cherry", "SHARED_VARIABLE", "a value", at)
+        box.github.add_variable(REPOSITORY, "OWN_VARIABLE", "another", at)
+        box.github.repositories[REPOSITORY].unshared = {"KEPT"}
+        box.github.add_token("lister", Permissions(names=True, organization_names=True))
+
+    def test_of_a_repository(self, box: Sandbox) -> None:
+        repository = github(box, "lister").get_repo(REPOSITORY)
+        (secret,) = repository.get_secrets()
+        (variable,) = repository.get_variables()
+        assert (secret.name, secret.updated_at) == ("OWN", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+        assert (variable.name, variable.value) == ("OWN_VARIABLE", "another")
+
+    def test_of_an_organisation(self, box: Sandbox) -> None:
+        answer = requests.get(
+            f"{box.github.url}/orgs/ai-cherry/actions/secrets", headers={"Authorization": "Bearer lister"}, timeout=9
+        ).json()
+        assert answer["total_count"] == 2
+        assert [set(row) for row in answer["secrets"]] == [{"name", "created_at", "updated_at"}] * 2
+
+    @pytest.mark.parametrize(("kind", "names"), [("secrets", ["SHARED"]), ("variables", ["SHARED_VARIABLE"])])
+    def test_of_an_organisation_that_a_repository_can_use(self, box: Sandbox, kind: str, names: list[str]) -> None:
+        requester = github(box, "lister").requester
+        _, answer = requester.requestJsonAndCheck("GET", f"/repos/{REPOSITORY}/actions/organization-{kind}")
+        assert [row["name"] for row in answer[kind]] == names
+
+    def test_are_not_for_the_token_of_a_job(self, box: Sandbox) -> None:
+        requester = github(box, box.github.token).requester
+        for path in (f"/repos/{REPOSITORY}/actions/secrets", "/orgs/ai-cherry/actions/variables"):
+            with pytest.raises(GithubException) as refused:
+                requester.requestJsonAndCheck("GET", path)
+            assert (refused.value.status, refused.value.data["message"]) == (
+                403,
+                "Resource not accessible by integration",
+            )
+
+
+def test_a_repository_tells_when_somebody_last_pushed_to_it(box: Sandbox, repository: Repository) -> None:
+    box.github.repositories[REPOSITORY].pushed = datetime(2026, 1, 2, tzinfo=UTC)
+    found = github(box, box.github.token).get_repo(REPOSITORY)
+    assert (found.pushed_at, found.private) == (datetime(2026, 1, 2, tzinfo=UTC), True)
+
+
+def test_a_workflow_can_be_switched_off(box: Sandbox, repository: Repository) -> None:
+    box.github.set_workflow_state(REPOSITORY, WORKFLOW, "disabled_inactivity")
+    assert repository.get_workflow(WORKFLOW).state == "disabled_inactivity"

@@ -14,6 +14,7 @@ RUN_ELSEWHERE = {
     "docs/mcp-server.md": "tests/docs/test_mcp_server_page.py",
     "docs/mutants.md": "tools/mutants.py",
     "docs/scale.md": "tests/workflow/test_scale_page.py",
+    "docs/command-line.md": "tests/console/test_page.py",
     **{
         f"tests/contract/transcripts/{name}.md": "tests/contract/test_cli.py"
         for name in ("edit", "environments", "imports", "tags", "values", "versions")

@@ -30,8 +30,8 @@ def kinds_of(error: type[SyncError]) -> list[type[SyncError]]:
     return [error, *(kind for below in error.__subclasses__() for kind in kinds_of(below))]
 
 
-# Those of the deploy program have the exit codes of docs/deploy.md.
-OF_THE_ACTION = [kind for kind in kinds_of(SyncError) if kind.__module__.startswith("sophia_sync.")]
+# Those of the deploy program have the exit codes of docs/deploy.md, those of the command line of docs/command-line.md.
+OF_THE_ACTION = [kind for kind in kinds_of(SyncError) if re.match(r"sophia_sync\.(?!console\.)", kind.__module__)]
 
 
 @pytest.mark.parametrize("error", [kind for kind in OF_THE_ACTION if "title" in vars(kind)])

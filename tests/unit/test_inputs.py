@@ -100,6 +100,14 @@ class TestWhereAnInputIsReadFrom:
         assert found({hyphens: first, underscores: second}) == first
         assert found({hyphens: "", underscores: first}) == first
 
+    @pytest.mark.parametrize("name", PLAIN_VARIABLES)
+    def test_what_is_wrong_with_a_plain_variable_is_told_of_the_input(self, name: str) -> None:
+        others = as_runner({other: value for other, value in VALID.items() if other != name})
+        for plain in PLAIN_VARIABLES[name]:
+            with environment(others | {plain: "${{ secrets.MISSING }}"}), pytest.raises(InputError) as error:
+                inputs.load()
+            assert f"`{name}` " in str(error.value)
+
     def test_names_are_upper_case(self) -> None:
         given = as_runner(VALID | {"sentry-project-slug": ""}) | {"input_sentry-project-slug": "lower"}
         with environment(given), pytest.raises(InputError, match="sentry-project-slug"):

@@ -17,7 +17,7 @@ from sandbox.server import Route
 from sophia_sync import preflight, web
 from sophia_sync.errors import PreflightError
 from sophia_sync.inputs import PreflightMode
-from sophia_sync.preflight import PAGES_OF_KEYS, Verdict, check, heed
+from sophia_sync.preflight import PAGES_OF_KEYS, Refusal, Verdict, check, heed
 from sophia_sync.process import Deadline
 from sophia_sync.redact import forms
 from tests.support.inputs import environment
@@ -420,8 +420,9 @@ class TestTime:
 
 class TestWhatAVerdictMeans:
     GOOD = Verdict()
-    BAD = Verdict(("The token is refused.",))
-    WORSE = Verdict(("The token is refused.", "The DSN is another's."), "Sentry is slow.")
+    TOKEN = Refusal("The token is refused.", "Replace it.")
+    BAD = Verdict((TOKEN,))
+    WORSE = Verdict((TOKEN, Refusal("The DSN is another's.", "Copy it.")), "Sentry is slow.")
     OPEN = Verdict((), "Sentry is slow.")
 
     @pytest.mark.parametrize("mode", PreflightMode)
@@ -433,14 +434,14 @@ class TestWhatAVerdictMeans:
         assert heed(self.OPEN, mode) == ["Sentry is slow. The sync goes on."]
 
     def test_a_refusal_ends_the_sync(self) -> None:
-        with pytest.raises(PreflightError, match=r"The token is refused\. Nothing was written") as error:
+        with pytest.raises(PreflightError, match=r"The token is refused\. Replace it\. Nothing was written") as error:
             heed(self.BAD, PreflightMode.ENFORCE)
         assert error.value.exit_code == 3
 
     def test_several_refusals_are_told_at_once(self) -> None:
         with pytest.raises(PreflightError) as error:
             heed(self.WORSE, PreflightMode.ENFORCE)
-        assert "\n- The token is refused.\n- The DSN is another's.\n" in str(error.value)
+        assert "\n- The token is refused. Replace it.\n- The DSN is another's. Copy it.\n" in str(error.value)
 
     def test_refusals_are_warnings_where_that_is_asked_for(self) -> None:
         unknown, token, dsn = heed(self.WORSE, PreflightMode.WARN)

@@ -6,6 +6,7 @@ import json
 import stat
 import tempfile
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 
 from sophia_sync.errors import ConflictError, EscError, TransientError
 from sophia_sync.esc import cli
-from sophia_sync.esc.cli import Pulumi, editor_would_cut, private_folder
+from sophia_sync.esc.cli import Pulumi, Revision, editor_would_cut, parse_revisions, private_folder
 from sophia_sync.process import Deadline, Finished
 from sophia_sync.redact import Redactor
 
@@ -212,3 +213,27 @@ class TestPrivateFolder:
 
 def test_the_access_token_is_not_shown(pulumi: Pulumi) -> None:
     assert "pul-canary" not in repr(pulumi)
+
+
+class TestRevisions:
+    def test_as_the_cli_prints_them(self) -> None:
+        printed = (
+            "revision 5 (tags: latest, github-run-17-1)\nAuthor: Jo <Doe> (ci) <jo>\n"
+            "Date:   2026-11-24 20:36:55.123456789 +0000 UTC\n\n"
+            "revision 4 (retracted)\nAuthor: sandbox <sandbox>\nDate:   2026-11-24 20:36:55 +0000 UTC\n"
+            "\n    Retracted by <unknown> at 2026-11-24 21:00:00 +0000 UTC and replaced with revision 3.\n"
+            "\n    revision 9 was wrong\n\n"
+            "revision 3 (tag: stable)\nAuthor: <unknown>\nDate:   2026-11-24 20:36:55.7 +0000 UTC\n\n"
+            "revision 1\nAuthor: sandbox <sandbox>\nDate:   2026-01-02 03:04:05.06 +0000 UTC\n\n"
+        )
+        second = datetime(2026, 11, 24, 20, 36, 55, tzinfo=UTC)
+        assert parse_revisions(printed) == [
+            Revision(5, second.replace(microsecond=123456), "jo", ("latest", "github-run-17-1")),
+            Revision(4, second, "sandbox", retracted=True),
+            Revision(3, second.replace(microsecond=700_000), "unknown", ("stable",)),
+            Revision(1, datetime(2026, 1, 2, 3, 4, 5, 60_000, tzinfo=UTC), "sandbox"),
+        ]
+
+    @pytest.mark.parametrize("printed", ["", "\n", "error: nothing\n", "revision x\nAuthor: a <a>\nDate:   y\n"])
+    def test_none(self, printed: str) -> None:
+        assert parse_revisions(printed) == []

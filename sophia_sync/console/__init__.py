@@ -1,0 +1,21 @@
+"""The program on the command line, `sophia-sync`. Needs the extra `cli`; the action doesn't import it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+
+def main() -> int:
+    """The console script `sophia-sync`; returns the exit code."""
+    # Until a command takes over nothing has been done: end at once, and without a trace.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+    try:
+        import click  # noqa: F401, PLC0415
+    except ModuleNotFoundError:
+        sys.stderr.write('error: the command line needs Click: pip install "sentry-esc-sync[cli]"\n')
+        return 2
+    from sophia_sync.console.program import run  # noqa: PLC0415 - imports take a while
+
+    return run()

@@ -1,0 +1,100 @@
+"""What `doctor` finds: checks, each with a state, what was found, and the next step. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """How a check ended."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+    NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What was looked at.
+        state: How that ended.
+        what: What was found, or why it was not checked; no secret's value.
+        todo: The exact next step; empty where there is none to take.
+    """
+
+    name: str
+    state: State
+    what: str
+    todo: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Checks of one place, such as an environment."""
+
+    name: str
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything that was looked at."""
+
+    sections: tuple[Section, ...]
+
+    def count(self, state: State) -> int:
+        return sum(check.state is state for section in self.sections for check in section.checks)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is bad."""
+        return not self.count(State.BAD)
+
+    @property
+    def summary(self) -> str:
+        return ", ".join(f"{self.count(state)} {state}" for state in State if self.count(state)) + "."
+
+    def json(self) -> dict[str, object]:
+        """What `doctor --json` prints."""
+        return {
+            "ok": self.ok,
+            "counts": {state.value: self.count(state) for state in State},
+            "checks": [
+                {
+                    "section": section.name,
+                    "name": check.name,
+                    "state": check.state.value,
+                    "what": check.what,
+                    "todo": check.todo,
+                }
+                for section in self.sections
+                for check in section.checks
+            ],
+            "error": None,
+        }
+
+
+def good(name: str, what: str, todo: str = "") -> Check:
+    return Check(name, State.GOOD, what, todo)
+
+
+def warning(name: str, what: str, todo: str) -> Check:
+    return Check(name, State.WARNING, what, todo)
+
+
+def bad(name: str, what: str, todo: str) -> Check:
+    return Check(name, State.BAD, what, todo)
+
+
+def not_checked(name: str, why: str, todo: str = "") -> Check:
+    return Check(name, State.NOT_CHECKED, why, todo)
+
+
+def none_of(names: Sequence[str], why: str, todo: str = "") -> list[Check]:
+    """Checks that all could not be made for one reason; the next step is told once."""
+    return [not_checked(name, why, "" if number else todo) for number, name in enumerate(names)]

@@ -1,0 +1,170 @@
+"""`doctor`: the Pulumi CLI, the token, the environments, and the keys in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sophia_sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
+from sophia_sync.console.diagnosis import Check, Section, bad, good, none_of, warning
+from sophia_sync.console.doctor import sentry
+from sophia_sync.console.session import Session
+from sophia_sync.console.times import ago, changed, counted, now
+from sophia_sync.environments import side_by_side
+from sophia_sync.errors import EscError
+from sophia_sync.esc.cli import Pulumi
+from sophia_sync.esc.definition import Held, HeldKind, Name
+from sophia_sync.esc.opened import Opened
+from sophia_sync.history import LastChange, last_changes
+from sophia_sync.process import Beside
+from sophia_sync.sync import read
+
+PULUMI = "Pulumi"
+CLI, TOKEN, ENVIRONMENT = "CLI", "access token", "environment"
+
+# A moment beyond a deadline that the CLI heeds by itself.
+_GRACE = 1.0
+_SYNC = "`sophia-sync sync` writes it, or run the sync workflow."
+
+
+@dataclass(frozen=True)
+class _Holding:
+    """What could be read of one environment."""
+
+    held: Mapping[Name, Held]
+    changes: Mapping[str, LastChange]
+    opened: Mapping[str, Opened] | EscError
+
+
+def sections(session: Session, keys: Sequence[str], limit: int) -> list[Section]:
+    """Everything about ESC and what it holds."""
+    checks, usable = pulumi(session)
+    work = [partial(_environment, session, name, keys, limit, usable) for name in session.environments]
+    found = side_by_side(session.deadline, work)
+    return [Section(PULUMI, tuple(checks)), *found]
+
+
+def pulumi(session: Session) -> tuple[list[Check], bool]:
+    """The CLI and whose token it has; the second part tells whether it is of use to go on."""
+    first = session.environments[0]
+    try:
+        client = session.pulumi(first)
+    except EscError as error:
+        return [*none_of([CLI], "Not started without an access token."), bad(TOKEN, error.what, error.todo)], False
+    try:
+        checks = [good(CLI, client.version())]
+    except EscError as error:
+        missing = "Install it: https://www.pulumi.com/docs/install/, and put it on PATH."
+        return [bad(CLI, error.what, missing), *none_of([TOKEN], "It takes the CLI to ask.")], False
+    try:
+        whose = client.account()
+    except EscError as error:
+        return [*checks, bad(TOKEN, error.what, _anew(client) if "nauthorized" in error.what else error.todo)], False
+    return [*checks, good(TOKEN, f"works, and belongs to {whose} ({_source(session, client)})")], True
+
+
+def _anew(client: Pulumi) -> str:
+    """How to get a token that works."""
+    if client.access_token is None:
+        return "Sign in again: pulumi login"
+    return f"Make a new one in {client.cloud_url} → Access Tokens, and set PULUMI_ACCESS_TOKEN to it."
+
+
+def _source(session: Session, client: Pulumi) -> str:
+    if client.access_token is None:
+        return "from `pulumi login`"
+    return "PULUMI_ACCESS_TOKEN" if session.access.pulumi_access_token else "GitHub's identity token"
+
+
+def _environment(session: Session, name: str, keys: Sequence[str], limit: int, usable: bool) -> Section:
+    """One environment, its keys, and the values in it."""
+    rest = [*keys, *sentry.NAMES]
+    if not usable:
+        return Section(name, tuple(none_of([ENVIRONMENT, *rest], "Needs a CLI with a token that works.")))
+    try:
+        client = session.pulumi(name)
+        checks = [_newest(client, name)]
+    except EscError as error:
+        found = _missing(client, name) if "[404]" in error.what else bad(ENVIRONMENT, error.what, error.todo)
+        return Section(name, (found, *none_of(rest, "The environment can't be read.")))
+    try:
+        holding = _holding(client, name, keys, limit)
+    except EscError as error:
+        unread = bad(ENVIRONMENT, error.what, error.todo)
+        return Section(name, (unread, *none_of(rest, "The environment can't be read.")))
+    checks += [_key(key, holding) for key in keys]
+    return Section(name, (*checks, *sentry.checks(session, holding.opened)))
+
+
+def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int) -> _Holding:
+    """Read an environment: its definition, its history, and what a consumer sees of it."""
+
+    def opened() -> Mapping[str, Opened] | EscError:
+        try:
+            return client.open_values(name)
+        except EscError as error:
+            return error
+
+    values = Beside(opened)
+    held = read(client, name, keys).entries
+    # One that need not be there is not looked for through the whole history.
+    changes = last_changes(client, name, [key for key in keys if key in held or key not in OPTIONAL_KEYS], limit)
+    return _Holding(held, changes, values.result(client.deadline, _GRACE))
+
+
+def _newest(client: Pulumi, name: str) -> Check:
+    revisions = client.revisions(name)
+    if not revisions:
+        return warning(ENVIRONMENT, "exists, but its revisions aren't listed", "See it in the Pulumi console.")
+    newest = revisions[0]
+    return good(
+        ENVIRONMENT,
+        f"exists, {counted(len(revisions), 'revision')}; the newest is {newest.number}, saved "
+        f"{ago(newest.created, now())} by {newest.author}",
+    )
+
+
+def _missing(client: Pulumi, name: str) -> Check:
+    """Which part of an environment's path there is not."""
+    organization, project, _ = name.split("/")
+    try:
+        there = client.environments(organization)
+    except EscError:
+        return bad(
+            ENVIRONMENT,
+            f"The token sees no organisation {organization}.",
+            "Check its name in Pulumi Cloud, and that the token's owner is a member of it.",
+        )
+    create = f"`pulumi env init {name}` makes it; then sync."
+    if not any(path.startswith(f"{organization}/{project}/") for path in there):
+        have = ", ".join(sorted({path.split("/")[1] for path in there})) or "none"
+        what = f"The token sees no environments of a project {project} in {organization} (projects: {have})."
+        return bad(ENVIRONMENT, what, f"Check the project's name. {create}")
+    have = ", ".join(path.split("/")[2] for path in there if path.startswith(f"{organization}/{project}/"))
+    return bad(ENVIRONMENT, f"There is no such environment in {organization}/{project} (there: {have}).", create)
+
+
+def _key(key: str, holding: _Holding) -> Check:
+    """One key: there, encrypted as it should be, and since when."""
+    held = holding.held.get(key)
+    change = holding.changes.get(key)
+    when = f", {changed(change, now())}" if change else ""
+    if held is None:
+        if key in OPTIONAL_KEYS:
+            return good(key, "not held, and needed for webhooks only")
+        return bad(key, f"not held{when}", _SYNC)
+    secret = SENTRY_KEYS.get(key)
+    form = "encrypted" if held.encrypted else "plain text"
+    if held.kind in (HeldKind.OTHER, HeldKind.REFERENCES):
+        todo = "Is that wanted? A sync would put the value itself there."
+        return warning(key, f"an expression, not a value of its own{when}", todo)
+    if secret and not held.encrypted:
+        return bad(
+            key,
+            f"in plain text{when}",
+            "`sophia-sync sync` encrypts it. Then replace the credential: older revisions still show it.",
+        )
+    if secret is False and held.encrypted:
+        return warning(key, f"encrypted, and need not be{when}", f"{_SYNC} Until then consumers blot it out.")
+    return good(key, form + when)

@@ -1,0 +1,115 @@
+"""`doctor`: whether the values that ESC holds agree with each other and with Sentry. Shows none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from sophia_sync import checks as inputs_checks
+from sophia_sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
+from sophia_sync.console.diagnosis import Check, State, bad, good, none_of, not_checked
+from sophia_sync.console.session import Session
+from sophia_sync.errors import EscError
+from sophia_sync.esc.opened import Opened
+from sophia_sync.redact import Redactor
+
+CONSUMERS, VALUES, SENTRY = "consumers' view", "values", "Sentry"
+NAMES = (CONSUMERS, VALUES, SENTRY)
+
+_CHECKS: Mapping[str, Callable[[str], str]] = {
+    "SENTRY_DSN": inputs_checks.dsn,
+    "SENTRY_API_TOKEN": inputs_checks.sentry_token,
+    "SENTRY_ORGANIZATION_SLUG": inputs_checks.slug,
+    "SENTRY_PROJECT_SLUG": inputs_checks.slug,
+    "SENTRY_CLIENT_SECRET": inputs_checks.secret,
+}
+_NEEDED = [key for key in SENTRY_KEYS if key not in OPTIONAL_KEYS]
+_CREDENTIALS = [key for key, secret in SENTRY_KEYS.items() if secret]
+_REPAIR = "Correct it where it comes from, GitHub's organisation secrets, and sync."
+
+
+def checks(session: Session, opened: Mapping[str, Opened] | EscError) -> list[Check]:
+    """What a consumer sees, whether that makes sense, and what Sentry says of it."""
+    if isinstance(opened, EscError):
+        return [bad(CONSUMERS, opened.what, opened.todo), *none_of([VALUES, SENTRY], "The values can't be opened.")]
+    values = {key: opened[key].text for key in SENTRY_KEYS if key in opened}
+    hidden = [values[key] for key in _CREDENTIALS if key in values]
+    for secret in (*hidden, *(secret for one in opened.values() for secret in one.secrets)):
+        session.screen.redact.add(secret)
+    found = [_consumers(values), _agree(values)]
+    missing = [key for key in _NEEDED if key not in values]
+    if missing:
+        return [*found, not_checked(SENTRY, f"Without {', '.join(missing)} there is nothing to show to Sentry.")]
+    if found[-1].state is not State.GOOD:
+        return [*found, not_checked(SENTRY, "What is malformed is not shown to Sentry.")]
+    return [*found, *_asked(session, values)]
+
+
+def _consumers(values: Mapping[str, SecretStr]) -> Check:
+    there = [key for key in _NEEDED if key in values]
+    if len(there) == len(_NEEDED):
+        return good(CONSUMERS, "`pulumi env open` gives all that the backend and the MCP server need")
+    missing = ", ".join(key for key in _NEEDED if key not in values)
+    return bad(CONSUMERS, f"`pulumi env open` gives no {missing}", "`sophia-sync sync` writes what is missing.")
+
+
+def _agree(values: Mapping[str, SecretStr]) -> Check:
+    """Whether each value is what its key says, and no two hold the same."""
+    wrong = [f"{key} {problem}" for key, value in values.items() if (problem := _problem(key, value))]
+    credentials = [key for key in _CREDENTIALS if key in values]
+    wrong += [
+        f"{first} and {second} hold the same value"
+        for place, first in enumerate(credentials)
+        for second in credentials[place + 1 :]
+        if values[first].get_secret_value() == values[second].get_secret_value()
+    ]
+    if wrong:
+        return bad(VALUES, "; ".join(wrong), _REPAIR)
+    if not values:
+        return not_checked(VALUES, "There are none.")
+    return good(VALUES, "each is of the form that its key asks for, and no credential stands in two places")
+
+
+def _problem(key: str, value: SecretStr) -> str | None:
+    text = value.get_secret_value()
+    if text != text.strip():
+        return "has white space at its ends"
+    try:
+        _CHECKS[key](text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _asked(session: Session, values: Mapping[str, SecretStr]) -> list[Check]:
+    """What Sentry says of what ESC holds."""
+    from sophia_sync import preflight  # noqa: PLC0415 - it brings `requests`
+
+    texts = {key: value.get_secret_value() for key, value in values.items()}
+    verdict = preflight.check(
+        session.access.sentry_url,
+        values["SENTRY_API_TOKEN"],
+        values["SENTRY_DSN"],
+        texts["SENTRY_ORGANIZATION_SLUG"],
+        texts["SENTRY_PROJECT_SLUG"],
+        session.deadline,
+    )
+    hide = Redactor(value for value in values.values() if value.get_secret_value() not in _host(session))
+
+    def told(text: str) -> str:
+        # What ESC holds isn't new; and not even the slugs are shown, unless they stand in Sentry's own address.
+        return hide(text.replace("the new ", "the "))
+
+    found = [bad(SENTRY, told(refusal.what), told(refusal.todo)) for refusal in verdict.refusals]
+    if verdict.unknown is not None:
+        todo = "Run it again where Sentry can be reached; a self-hosted one is named by --sentry-url."
+        found.append(not_checked(SENTRY, told(verdict.unknown), todo))
+    return found or [
+        good(SENTRY, "accepts the token with all scopes, shows the project, and the DSN is an active key of it")
+    ]
+
+
+def _host(session: Session) -> str:
+    return urlsplit(session.access.sentry_url).hostname or ""

@@ -1,0 +1,275 @@
+"""The commands and their options. A secret has no option: what stands in an argument list, all can read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+
+from sophia_sync import __version__, checks
+from sophia_sync.console.screen import Screen
+from sophia_sync.redact import Redactor
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NUMBER_OF_REVISIONS = click.IntRange(1, 1000)
+
+
+class Age(click.ParamType[timedelta]):
+    """A length of time: `90d`, `12w` or `36h`."""
+
+    name = "age"
+    _UNITS = {"h": "hours", "d": "days", "w": "weeks"}  # noqa: RUF012 - a constant
+
+    def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", value)
+        if match is None:
+            self.fail(f"{value!r} isn't an age like 90d, 12w or 36h.", param, ctx)
+        return timedelta(**{self._UNITS[match[2]]: int(match[1])})
+
+
+class Address(click.ParamType[str]):
+    """An address without a user or a password in it; http will do, as nothing secret is sent there."""
+
+    name = "url"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            parts = urlsplit(value)
+            is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+        except ValueError:
+            is_one = False
+        if not is_one:
+            self.fail("It isn't an address like http://HOST:PORT.", param, ctx)
+        return value
+
+
+def _workflow(_: click.Context, __: click.Parameter, value: str) -> str:
+    try:
+        return checks.workflow(value)
+    except ValueError as error:
+        raise click.BadParameter(f"It {error}.") from None
+
+
+def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+_environment = click.option(
+    "-e",
+    "--environment",
+    "environments",
+    metavar="PATH",
+    multiple=True,
+    help="The ESC environment, as ORG/PROJECT/ENV; several by repeating it.",
+)
+_cloud_url = click.option("--pulumi-cloud-url", metavar="URL", help="A self-hosted Pulumi Cloud.")
+_sentry_url = click.option("--sentry-url", metavar="URL", help="A self-hosted Sentry.")
+_timeout = click.option("--timeout", metavar="SECONDS", help="For everything. [default: 300]")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+_keys = click.option(
+    "-k",
+    "--key",
+    "keys",
+    metavar="KEY",
+    multiple=True,
+    help="A key to look at instead of Sentry's; several by repeating it.",
+)
+
+
+def _limit(default: int) -> Callable[[F], F]:
+    return click.option(
+        "--limit",
+        type=_NUMBER_OF_REVISIONS,
+        default=default,
+        show_default=True,
+        metavar="N",
+        help="How many revisions are looked at, the newest first.",
+    )
+
+
+_esc = _options(_environment, _cloud_url, _timeout)
+
+
+def _given(**options: str | Sequence[str] | None) -> dict[str, str]:
+    """The options that were given, as inputs."""
+    joined = {
+        name.replace("_", "-"): value if isinstance(value, str) else "\n".join(value)
+        for name, value in options.items()
+        if value
+    }
+    if "environments" in joined:
+        joined["esc-environment"] = joined.pop("environments")
+    return joined
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", message="%(prog)s %(version)s")
+def commands() -> None:
+    """Carry Sentry credentials into a Pulumi ESC environment, and see that all is well there.
+
+    Inputs are environment variables: SENTRY_DSN, SENTRY_API_TOKEN, SENTRY_ORGANIZATION_SLUG, SENTRY_PROJECT_SLUG
+    and, if you verify webhooks, SENTRY_CLIENT_SECRET for plan and sync; PULUMI_ACCESS_TOKEN, or an existing
+    `pulumi login`, for all. No secret is ever an option, and none is ever shown.
+
+    \b
+    The ESC environment is scoobyjava-org/default/sophia-ai-production
+    unless --environment or PULUMI_ESC_ENVIRONMENT names others.
+    """
+
+
+@commands.command()
+@_esc
+@_json
+def plan(as_json: bool, **options: Any) -> int:
+    """Show what a sync would change, by names and encryption.
+
+    Writes nothing, and asks Sentry nothing.
+
+    \b
+    Exit codes: 0 nothing would change, 10 something would,
+    2 an input is missing or malformed, 4 ESC can't be read.
+    """
+    from sophia_sync.console import syncing  # noqa: PLC0415 - each command loads what it needs
+
+    return syncing.plan(Screen(Redactor(), as_json=as_json), _given(**options))
+
+
+@commands.command()
+@_esc
+@_sentry_url
+@click.option(
+    "--preflight",
+    type=click.Choice(["enforce", "warn", "off"]),
+    help="Whether Sentry must accept the credentials first. [default: enforce]",
+)
+@click.option(
+    "--deploy",
+    type=click.Choice(["always", "changed", "never"]),
+    help="Whether to dispatch the deploy afterwards; needs GITHUB_TOKEN. [default: never]",
+)
+@click.option("--repository", "deploy_repository", metavar="OWNER/NAME", help="The repository of the deploy workflow.")
+@click.option("-y", "--yes", is_flag=True, help="Write without asking.")
+@_json
+def sync(as_json: bool, yes: bool, **options: Any) -> int:
+    """Write the credentials into ESC, as the action does.
+
+    Shows the plan and asks before it writes. Where there is no terminal to ask on, and with --json, it wants --yes.
+    Both the question and the work have to be done within --timeout.
+
+    \b
+    Exit codes: 0 done or nothing to do, 1 you answered no,
+    2 an input is missing or malformed, 3 Sentry refuses the credentials,
+    4 ESC, 5 the read-back differs, 6 the deploy, 70 a defect, 130 and 143 a signal.
+    """
+    from sophia_sync.console import syncing  # noqa: PLC0415
+
+    return syncing.sync(Screen(Redactor(), as_json=as_json), _given(**options), yes=yes)
+
+
+@commands.command()
+@_esc
+@_sentry_url
+@_keys
+@_limit(100)
+@click.option("--repository", "deploy_repository", metavar="OWNER/NAME", help="Where the workflows are.")
+@click.option(
+    "--sync-workflow",
+    metavar="FILE",
+    default="sync-sentry-secrets.yml",
+    callback=_workflow,
+    help="The workflow that syncs.",
+)
+@click.option("--deploy-workflow", metavar="FILE", help="The workflow that deploys.")
+@click.option("--mcp-url", type=Address(), metavar="URL", help="The MCP server.")
+@_json
+def doctor(
+    as_json: bool, keys: tuple[str, ...], limit: int, sync_workflow: str, mcp_url: str | None, **options: Any
+) -> int:
+    """Look at every part, and say what is wrong and what to do.
+
+    The CLI and its token, the environments, each key, the values among each other and with Sentry, the workflows and
+    their secrets, the MCP server. What can't be looked at is told with its reason; no value is ever shown. Sentry's
+    credentials are those that ESC holds: none has to be set.
+
+    \b
+    Unless named, the workflows are sync-sentry-secrets.yml and
+    deploy-sentry-mcp.yml, and the MCP server is at http://127.0.0.1:8000.
+
+    \b
+    Exit codes: 0 nothing is bad, 1 something is,
+    2 an input is malformed, 70 a defect.
+    """
+    from sophia_sync.console import doctor as command  # noqa: PLC0415
+
+    screen = Screen(Redactor(), as_json=as_json)
+    return command.doctor(
+        screen, _given(**options), keys=keys, limit=limit, sync_workflow=sync_workflow, mcp_url=mcp_url
+    )
+
+
+@commands.command()
+@_esc
+@_keys
+@_limit(20)
+@click.option("--all", "everything", is_flag=True, help="Also show revisions that changed none of the keys.")
+@click.option("--repository", "deploy_repository", metavar="OWNER/NAME", help="For links to the workflow runs.")
+@_json
+def history(as_json: bool, keys: tuple[str, ...], limit: int, everything: bool, **options: Any) -> int:
+    """Show which revision changed which keys, when and by whom.
+
+    Newest first. The workflow run is known by the revision tag that a sync sets. Retracted revisions can't be read
+    and are left out.
+
+    \b
+    Exit codes: 0 done, 2 an input is malformed, 4 ESC can't be read.
+    """
+    from sophia_sync.console import history as command  # noqa: PLC0415
+
+    screen = Screen(Redactor(), as_json=as_json)
+    return command.history(screen, _given(**options), keys=keys, limit=limit, everything=everything)
+
+
+@commands.command("rotate-check")
+@_esc
+@_keys
+@_limit(200)
+@click.option("--max-age", type=Age(), required=True, help="The longest that a secret may stay: 90d, 12w, 36h.")
+@_json
+def rotate_check(as_json: bool, keys: tuple[str, ...], limit: int, max_age: timedelta, **options: Any) -> int:
+    """Compare the age of each secret with --max-age.
+
+    The age is the time since the revision that gave it its value. On a GitHub runner, what is wrong is told by
+    annotations: made for a workflow with a schedule.
+
+    \b
+    Exit codes: 0 all are younger, 1 one is older, missing, or of unknown age,
+    2 an input is malformed, 4 ESC can't be read.
+    """
+    from sophia_sync.console import rotation  # noqa: PLC0415
+
+    screen = Screen(Redactor(), as_json=as_json)
+    return rotation.rotate_check(screen, _given(**options), keys=keys, limit=limit, max_age=max_age)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    try:
+        code = commands.main(arguments, prog_name="sophia-sync", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130
+    return code if isinstance(code, int) else 0

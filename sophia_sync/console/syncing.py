@@ -1,0 +1,220 @@
+"""`plan` and `sync`: the action's own pipeline, with a person before it instead of a runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from sophia_sync import inputs, report
+from sophia_sync.app import Run, conduct
+from sophia_sync.bundle import Bundle
+from sophia_sync.console.question import agreed
+from sophia_sync.console.screen import Mark, Row, Screen, error_json
+from sophia_sync.console.session import on_a_terminal, pulumi_for
+from sophia_sync.console.times import counted
+from sophia_sync.errors import InputError, SeveralError, SyncError
+from sophia_sync.esc.cli import Pulumi
+from sophia_sync.inputs import Settings
+from sophia_sync.outcome import Ended, Outcome
+from sophia_sync.plan import Action, Plan
+from sophia_sync.process import Beside, Deadline
+from sophia_sync.sync import Result
+
+CHANGES = 10
+"""The exit code of `plan` where a sync would change something."""
+DECLINED = 1
+"""The exit code of `sync` where the person doesn't want it."""
+
+_MARKS = {
+    Action.ADD: Mark.ADD,
+    Action.CHANGE: Mark.CHANGE,
+    Action.ENCRYPT: Mark.CHANGE,
+    Action.DECRYPT: Mark.CHANGE,
+    Action.UNCHANGED: Mark.NONE,
+}
+
+
+class DeclinedError(SyncError):
+    """The person was shown the plan and doesn't want it."""
+
+    exit_code = DECLINED
+    title = "Sync"
+
+    def __init__(self) -> None:
+        super().__init__("You answered no: nothing was written.", "Run it again when you want it.")
+
+
+class PlanError(SyncError):
+    """Some of several environments can't be planned; so nothing is written, in none of them."""
+
+    title = "Environments not planned"
+
+    def __init__(self, error: SeveralError) -> None:
+        super().__init__(error.what, "Nothing was written, in none of them.")
+        self.exit_code = error.exit_code
+
+
+class ConsoleRun(Run):
+    """A run of the pipeline for a person.
+
+    Args:
+        screen: Where the plan, the outcome and the errors go; what a run logs goes to its standard error.
+        agree: Asks the person, who has seen the plan; None: nobody is asked.
+    """
+
+    def __init__(self, screen: Screen, agree: Callable[[], bool] | None) -> None:
+        super().__init__(screen.runner, screen.redact, inputs.run_context())
+        self._screen = screen
+        self._agree = agree
+        self._shown: set[str] = set()
+
+    def pulumi(self, settings: Settings, organization: str, folder: Path, deadline: Deadline) -> Pulumi:
+        return pulumi_for(settings, organization, folder, self.context, deadline, self._screen)
+
+    def synchronise(
+        self,
+        settings: Settings,
+        bundle: Bundle,
+        signed_in: Mapping[str, Pulumi],
+        heed_preflight: Callable[[], list[str]],
+        begun: Beside[str] | None = None,
+    ) -> None:
+        """As every run; where somebody is to be asked, first a plan, and then on only if the answer is yes."""
+        if settings.dry_run:
+            self._plan(settings, bundle, signed_in, heed_preflight, begun)
+            return
+        if self._agree is not None:
+            names = ", ".join(settings.esc_environment)
+            self._screen.progress(f"Reading {names} …")
+            self._plan(settings, bundle, signed_in, heed_preflight, begun)
+            begun = None  # what was read by now is old
+            if self.changes:
+                if not self._agree():
+                    raise DeclinedError
+                self._screen.progress(f"Writing {names} …")
+            heed_preflight = list  # it was heeded, and told
+        super().synchronise(settings, bundle, signed_in, heed_preflight, begun)
+
+    def _plan(
+        self,
+        settings: Settings,
+        bundle: Bundle,
+        signed_in: Mapping[str, Pulumi],
+        heed_preflight: Callable[[], list[str]],
+        begun: Beside[str] | None,
+    ) -> None:
+        dry = settings.model_copy(update={"dry_run": True})
+        try:
+            super().synchronise(dry, bundle, signed_in, heed_preflight, begun)
+        except SeveralError as error:
+            raise PlanError(error) from None
+
+    @property
+    def changes(self) -> int:
+        """How many keys a sync would change."""
+        plans = [synced.plan for synced in self.outcome.synced if synced.result is Result.PLANNED]
+        return sum(len(plan.changed) for plan in plans)
+
+    def tell(self, ended: Ended) -> None:
+        self.outcome = self.outcome.with_end(ended)
+        if ended.synced is not None and ended.environment not in self._shown:
+            self._shown.add(ended.environment)
+            self._screen.heading(ended.environment)
+            self._screen.table(_rows(ended.synced.plan))
+            self._screen.line()
+        for warning in ended.warnings:
+            self.runner.warning(warning)
+
+    def report(self, error: SyncError | None) -> int:
+        """Show how the run ended; returns the exit code."""
+        if error is not None:
+            self.note(error)
+        if isinstance(error, DeclinedError):
+            self._screen.progress(error.what)
+        elif error is not None:
+            self._screen.failure(error)
+        elif self._is_plan:
+            self._screen.line(_headline(self.outcome))
+        else:
+            for synced in self.outcome.synced:
+                self._screen.line(report.headline(synced))
+        self._screen.json(outcome_json(self.outcome))
+        self.write_report()
+        return error.exit_code if error else 0
+
+    @property
+    def _is_plan(self) -> bool:
+        return any(synced.result is Result.PLANNED for synced in self.outcome.synced)
+
+
+def _rows(plan: Plan) -> list[Row]:
+    return [
+        Row(
+            _MARKS[step.action],
+            (str(step.name), step.action.value, "encrypted" if step.secret else "plain text"),
+        )
+        for step in plan.steps
+    ]
+
+
+def _headline(outcome: Outcome) -> str:
+    steps = [step for synced in outcome.synced for step in synced.plan.steps]
+    changed = sum(step.action is not Action.UNCHANGED for step in steps)
+    if not changed:
+        return "Nothing to do: ESC holds all of it already."
+    return f"{changed} of {counted(len(steps), 'key')} would change. `sophia-sync sync` writes them."
+
+
+def outcome_json(outcome: Outcome) -> dict[str, object]:
+    """What `plan` and `sync` print with `--json`."""
+    result = report.outputs(outcome).get("result") if outcome.is_synced else None
+    deployed = outcome.deployed
+    return {
+        "result": result,
+        "environments": [_environment_json(ended) for ended in outcome.environments],
+        "deploy": None
+        if deployed is None
+        else {
+            "repository": deployed.target.repository,
+            "workflow": deployed.target.workflow,
+            "ref": deployed.ref,
+            "run_id": deployed.run_id,
+            "run_url": deployed.run_url,
+            "conclusion": deployed.conclusion,
+        },
+        "error": error_json(outcome.error),
+    }
+
+
+def _environment_json(ended: Ended) -> dict[str, object]:
+    synced = ended.synced
+    steps = synced.plan.steps if synced else ()
+    return {
+        "environment": ended.environment,
+        "result": synced.result.value if synced else None,
+        "keys": [{"key": str(step.name), "action": step.action.value, "encrypted": step.secret} for step in steps],
+        "revision": synced.revision if synced else ended.revision,
+        "previous_revision": synced.previous_revision if synced else None,
+        "error": error_json(ended.error),
+    }
+
+
+def plan(screen: Screen, given: Mapping[str, str]) -> int:
+    """Show what a sync would change; writes nothing and asks Sentry nothing."""
+    inputs.give({**given, "dry-run": "true", "deploy": "never", "preflight": "off"})
+    run = ConsoleRun(screen, agree=None)
+    return conduct(run) or (CHANGES if run.changes else 0)
+
+
+def sync(screen: Screen, given: Mapping[str, str], *, yes: bool) -> int:
+    """Sync, and ask before anything is written."""
+    inputs.give(given)
+    if not inputs.is_given("deploy"):
+        inputs.give({"deploy": "never"})  # a person on a laptop says so who wants a deploy
+    if not yes and (screen.as_json or not on_a_terminal()):
+        error = InputError(["Nobody can be asked whether to write: that takes a terminal, and no --json. Pass --yes."])
+        screen.failure(error)
+        screen.json(outcome_json(Outcome(error=error)))
+        return error.exit_code
+    return conduct(ConsoleRun(screen, agree=None if yes else partial(agreed, "Write this?")))
