@@ -77,8 +77,9 @@ format: $(VENV)/.complete ## let ruff format the code and sort the imports
 lock: $(VENV)/.complete ## write requirements/*.txt anew from pyproject.toml (UPGRADE=1: with the newest versions)
 	$(UV_COMPILE) pyproject.toml --output-file requirements/runtime.txt
 	$(UV_COMPILE) pyproject.toml --extra mcp --constraints requirements/runtime.txt --output-file requirements/mcp.txt
-	$(UV_COMPILE) pyproject.toml --extra backend --extra mcp --extra sandbox --extra dev \
-		--constraints requirements/mcp.txt --output-file requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra release --constraints requirements/mcp.txt --output-file requirements/release.txt
+	$(UV_COMPILE) pyproject.toml --extra backend --extra mcp --extra release --extra sandbox --extra dev \
+		--constraints requirements/release.txt --constraints requirements/mcp.txt --output-file requirements/dev.txt
 	$(UV_COMPILE) requirements/go.in --output-file requirements/go.txt
 	$(UV_COMPILE) requirements/mutants.in --constraints requirements/dev.txt --output-file requirements/mutants.txt
 	$(UV_COMPILE) requirements/bugsink.in --output-file requirements/bugsink.txt

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.conftest import Host, free_port
+from tests.deploy.conftest import Host
 from tests.deploy.program import Result
 from tests.support import docker_leaks
+from tests.support.docker_registry import free_port
 
 pytestmark = pytest.mark.docker
 
