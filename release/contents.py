@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -143,14 +144,12 @@ def _binary(docker: Docker, image: str) -> tuple[str, str, tuple[GoModule, ...]]
             listed = _go_version(copy)
     finally:
         docker.remove(container)
-    lines = [line.split("\t")[1:] for line in listed.splitlines()[1:]]
-    # A module that is replaced by another is followed by that one, which is what was compiled.
     modules: list[GoModule] = []
-    for kind, path, *version in lines:
+    for kind, path, version in re.findall(r"^\t(dep|=>)\t(\S+)(?:\t(\S+))?", listed, re.MULTILINE):
+        # A module that is replaced by another is followed by that one, which is what was compiled.
         if kind == "=>":
             modules.pop()
-        if kind in ("dep", "=>"):
-            modules.append(GoModule(path, version[0] if version else ""))
+        modules.append(GoModule(path, version))
     return sha256, listed.splitlines()[0].rpartition(": go")[2], tuple(modules)
 
 

@@ -19,6 +19,6 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def project(registry: str, tmp_path: Path) -> Project:
+def unreleased(registry: str, tmp_path: Path) -> Project:
     """A repository with a commit that is ready to be released, and nothing released yet."""
     return Project(tmp_path, registry)

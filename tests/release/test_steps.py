@@ -11,6 +11,11 @@ from release.settings import PLATFORMS
 from tests.release.project import BASES, VERSION, Project, git
 
 
+@pytest.fixture
+def project(unreleased: Project) -> Project:
+    return unreleased
+
+
 def sboms_and_provenance(project: Project, image: str) -> list[tuple[str, str]]:
     attached = project.images.referrers(image.partition("@")[2])
     return sorted((each["artifactType"], each["annotations"].get("platform", "")) for each in attached)

@@ -77,6 +77,7 @@ def run(
     variables: Mapping[str, str],
     environment: Mapping[str, str],
     inputs: Mapping[str, str] | None = None,
+    actions: Mapping[str, Path] | None = None,
     timeout: float = 300,
 ) -> Run:
     """Run a workflow to its end; seconds are wall time.
@@ -89,6 +90,7 @@ def run(
         variables: Their variables.
         environment: What the runner sets in every job.
         inputs: Those of `workflow_dispatch`.
+        actions: Checkouts on this machine for what the workflow `uses`, by its name and ref.
         timeout: Seconds that it may take.
     """
     with tempfile.TemporaryDirectory() as folder, _alone():
@@ -100,8 +102,12 @@ def run(
             options += [option, str(path)]
         for name, value in (inputs or {}).items():
             options += ["--input", f"{name}={value}"]
+        for reference, folder_of_action in (actions or {}).items():
+            options += ["--local-repository", f"{reference}={folder_of_action}"]
+        for system in ("ubuntu-24.04", "ubuntu-latest"):
+            options += ["--platform", f"{system}={RUNNER_IMAGE}"]
         command = [str(ACT), event, "--workflows", f".github/workflows/{workflow}", *options]
-        command += ["--platform", f"ubuntu-24.04={RUNNER_IMAGE}", "--pull=false", "--rm", "--no-cache-server", "--json"]
+        command += ["--pull=false", "--rm", "--no-cache-server", "--json"]
         done = subprocess.run(
             command,
             cwd=checkout,
