@@ -231,9 +231,6 @@ class Registry:
         kind, _, rest = refusal.headers.get("WWW-Authenticate", "").partition(" ")
         asked = dict(_CHALLENGE.findall(rest))
         ours = self._credentials and HTTPBasicAuth(self._credentials.user, self._credentials.token.get_secret_value())
-        if kind.lower() == "basic" and ours and not isinstance(self._session.auth, HTTPBasicAuth):
-            self._session.auth = ours
-            return True
         realm = asked.pop("realm", "")
         if kind.lower() != "bearer" or urlsplit(realm).scheme not in {"https", urlsplit(self._url).scheme}:
             return False
