@@ -23,7 +23,7 @@ def test_every_threat_is_shown_by_a_test() -> None:
     assert all("`tests/" in row.rsplit("|", 2)[1] for row in rows)
 
 
-@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/threats.md"])
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/threats.md", "docs/release.md"])
 def test_links_within_the_repository_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
