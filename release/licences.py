@@ -27,9 +27,11 @@ IMAGES = {
 ALLOWED = frozenset(
     {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "LGPL-3.0-or-later", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0"}
 )
-# The marks of lock files are judged for this machine: the images', whatever runs this program.
-_IMAGE = {"python_version": "3.13", "sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
-_IMAGE |= {"implementation_name": "cpython", "platform_python_implementation": "CPython", "platform_machine": "x86_64"}
+# The markers of lock files are judged for the images' Python and system, whatever runs this program.
+_IMAGE = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+_IMAGE |= {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
+_PYTHON = re.compile(r"^FROM \S*\bpython:(\d+\.\d+)", re.MULTILINE)
+_MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 
 # What packages write that state no SPDX expression.
 _SPDX = {
@@ -89,10 +91,13 @@ def may_be_shipped(expression: str) -> bool:
     )
 
 
-def is_in_the_image(marker: str) -> bool:
-    """Whether a locked package is for the images' Python and system."""
+def is_in_the_image(marker: str, platform: str = "linux/amd64") -> bool:
+    """Whether a locked package is for the images' Python and system, on one of their platforms."""
     parsed = Requirement(f"any; {marker}").marker if marker else None
-    return parsed is None or parsed.evaluate(_IMAGE)
+    python = _PYTHON.search((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    if parsed is None or python is None:
+        return parsed is None
+    return parsed.evaluate({**_IMAGE, "python_version": python[1], "platform_machine": _MACHINES[platform]})
 
 
 def packages(locked: Path) -> Iterator[tuple[str, str, str]]:

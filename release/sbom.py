@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from cyclonedx.factory.license import LicenseFactory
+from cyclonedx.contrib.license.factories import LicenseFactory
 from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, Property, XsUri
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType
@@ -93,7 +93,9 @@ def _python(contents: Contents, locked: Iterable[Locked]) -> Iterator[Component]
         licenses=_licences("PSF-2.0"),
         purl=PackageURL("generic", None, "python", contents.python),
     )
-    wanted = {str(package.name): package for package in locked if licences.is_in_the_image(package.marker)}
+    wanted = {
+        str(package.name): package for package in locked if licences.is_in_the_image(package.marker, contents.platform)
+    }
     found = {str(canonicalize_name(package.name)): package for package in contents.packages}
     different = [
         f"{name} is {found[name].version if name in found else 'missing'} in the image, "

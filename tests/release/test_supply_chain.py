@@ -234,6 +234,7 @@ class TestLicences:
             ("", True),
             ("sys_platform == 'win32'", False),
             ("python_version < '3.12'", False),
+            ("python_version == '3.13'", True),
             ("os_name == 'posix'", True),
         ],
     )
