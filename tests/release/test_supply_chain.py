@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,16 @@ class TestLockFiles:
             check=False, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert checked.returncode == 0, checked.stderr
+
+    @pytest.mark.parametrize(("program", "name"), [("release.__main__", "release"), ("deploy.sentry_mcp", "mcp")])
+    def test_a_workflows_program_imports_nothing_that_its_lock_file_lacks(self, program: str, name: str) -> None:
+        code = f"import sys; before = {{*sys.modules}}; import {program}; print(*({{*sys.modules}} - before))"
+        ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+        brought = {module: packages[0] for module, packages in packages_distributions().items()}
+        loaded = {module.partition(".")[0] for module in ran.stdout.split()}
+        used = {canonicalize_name(brought[module]) for module in loaded & brought.keys()} - {"sentry-esc-sync"}
+        assert used <= {package.name for package in lock.read(REQUIREMENTS / f"{name}.txt")}
+        assert "pydantic" in used
 
     def test_what_builds_the_package_is_locked_too(self) -> None:
         locked = {package.name: package.version for package in lock.read(REQUIREMENTS / "dev.txt")}
