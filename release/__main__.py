@@ -196,8 +196,8 @@ class Release:
         )
 
     def sbom(self) -> None:
-        """Write the SBOM of a local image; the digests of its base images aren't known for certain then."""
-        named = dict.fromkeys(bases.named(DOCKERFILE.read_text(encoding="utf-8")), "")
+        """Write the SBOM of a local image; of its base images with those digests that the Dockerfile names."""
+        named = {each: each.partition("@")[2] for each in bases.named(DOCKERFILE.read_text(encoding="utf-8"))}
         self.settings.output.write_bytes(sbom.of(contents.read(self.docker, self.settings.image), LOCK, named))
         self.runner.line(f"{self.settings.output} is written.")
 
@@ -214,8 +214,8 @@ def main(arguments: Sequence[str] | None = None, stream: TextIO | None = None) -
 
     def work(runner: Runner, redact: Redactor) -> None:
         settings = load(arguments)
-        if settings.credentials is not None:
-            runner.hide(settings.credentials.token)
+        for secret in settings.secrets:
+            runner.hide(secret)
         getattr(Release(settings, runner, redact), settings.command)()
 
     return entry.run("release program", work, "Run the step again: what is done already stays as it is.", stream)

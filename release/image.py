@@ -16,7 +16,7 @@ from release.errors import DifferentError
 from release.registry import DOCKER_INDEX, INDEXES, OCI_INDEX, OCI_MANIFEST, Content, Registry, index_of
 from release.settings import DOCKERFILE, LOCK, PLATFORMS, ROOT
 from release.version import Version
-from sophia_sync.errors import SyncError
+from sophia_sync.errors import InputError, SyncError
 
 PLATFORM = "platform"
 """The annotation that tells which platform an SBOM is of."""
@@ -45,8 +45,16 @@ def build(docker: Docker, image: str, platform: str, labels: Mapping[str, str], 
 
 
 def labels(version: Version, commit: str, digests: Mapping[str, str]) -> dict[str, str]:
-    """What an image says about itself besides what the Dockerfile does."""
-    last = bases.named(DOCKERFILE.read_text(encoding="utf-8"))[-1]
+    """What an image says about itself besides what the Dockerfile does.
+
+    Raises:
+        InputError: The digest of a base image isn't given.
+    """
+    named = bases.named(DOCKERFILE.read_text(encoding="utf-8"))
+    missing = [each for each in named if each not in digests]
+    if missing:
+        raise InputError([f"`--bases` gives no digest of {each}." for each in missing])
+    last = named[-1]
     return {
         f"{_LABEL}.version": str(version),
         f"{_LABEL}.revision": commit,

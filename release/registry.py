@@ -201,7 +201,7 @@ class Registry:
         except RequestException as error:
             why = self._redact(f"{type(error).__name__}: {error}")[:_LONGEST_QUOTE]
             raise RegistryError(f"{self.repository} can't be reached: {why}", "Run again when it can.") from None
-        if missing and answer.status_code == 404:
+        if missing and answer.status_code in (404, 405):
             return None
         if not answer.ok:
             said = " ".join(self._redact(answer.text).split())[:_LONGEST_QUOTE]

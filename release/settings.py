@@ -58,7 +58,12 @@ class Settings:
     """The environment of Docker's commands."""
     git: Mapping[str, str] = field(default_factory=dict)
     """The environment of Git's commands."""
-    run_url: str | None = None
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """What must not be shown."""
+        ours = (self.credentials.token,) if self.credentials else ()
+        return (*ours, SecretStr(self.git["GH_TOKEN"])) if self.git.get("GH_TOKEN") else ours
 
 
 def parser() -> argparse.ArgumentParser:

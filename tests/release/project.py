@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from release import sbom
+from release import bases, sbom
 from release.registry import DOCKER_MANIFEST, Content, Credentials, Registry
 from release.settings import PLATFORMS
 from sophia_sync.process import Deadline
@@ -20,12 +20,14 @@ from sophia_sync.redact import Redactor
 from tests.deploy import program
 from tests.deploy.program import Result
 from tests.support import docker_act
+from tests.support.docker_engine import ROOT
 
 COMMAND = (sys.executable, "-m", "release")
 VERSION = "1.2.0"
 DATE = "2026-11-24"
-PYTHON = "python:3.13.15-slim-trixie"
-BASES = {"pulumi/pulumi-base:3.243.0": f"sha256:{'1' * 64}", PYTHON: f"sha256:{'2' * 64}"}
+_NAMED = bases.named((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+BASES = {image: f"sha256:{str(number) * 64}" for number, image in enumerate(_NAMED)}
+PYTHON = _NAMED[-1]
 _AUTHOR = ("-c", "user.name=Nobody", "-c", "user.email=nobody@example.com", "-c", "commit.gpgsign=false")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from release.registry import DOCKER_INDEX, OCI_INDEX, index_of
 from tests.deploy.program import Result
-from tests.release.project import BASES, VERSION, Project, as_content, git
+from tests.release.project import BASES, PYTHON, VERSION, Project, as_content, git
 
 NEXT = "1.3.0"
 NOBODY = "127.0.0.1:1/ai-cherry/sentry-esc-sync"
@@ -113,6 +113,11 @@ class TestTheImage:
         options = ("--version", NEXT, "--to", project.repository, "--bases", json.dumps(BASES))
         done = project.run("index", *options, "--sboms", str(project.folder), f"--manifest=linux/amd64={amd64}")
         refused(done, 2, "for each of linux/amd64, linux/arm64")
+
+    def test_a_base_image_of_which_no_digest_is_known(self, project: Project) -> None:
+        platform = ("--version", NEXT, "--platform", "linux/amd64")
+        some = {name: digest for name, digest in BASES.items() if name != PYTHON}
+        refused(project.run("build", *platform, "--bases", json.dumps(some)), 2, f"no digest of {PYTHON}")
 
     def test_an_image_without_an_sbom(self, project: Project) -> None:
         pushed = project.images.manifest(project.push_image("linux/amd64", version=NEXT))

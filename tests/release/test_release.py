@@ -29,6 +29,7 @@ from tests.support.docker_registry import drop_images
 
 pytestmark = pytest.mark.docker
 
+DOCKERFILES = ("Dockerfile", "mcp-servers/sentry/Dockerfile")
 LOCAL = "sentry-esc-sync:release-test"
 ENVIRONMENT = "acme/default/production"
 REPOSITORY = "acme/sophia"
@@ -49,13 +50,14 @@ class Released:
 
 
 def push_base_images(project: Project) -> None:
-    """Let the Dockerfile's base images come from the registry."""
+    """Let the base images come from the registry."""
     for image in bases.named((ROOT / "Dockerfile").read_text(encoding="utf-8")):
         here = f"{project.registry}/bases/{image.rpartition('/')[2]}"
         docker("tag", image, here)
         docker("push", here)
-        text = (project.clone / "Dockerfile").read_text(encoding="utf-8")
-        (project.clone / "Dockerfile").write_text(text.replace(f"FROM {image}", f"FROM {here}"), encoding="utf-8")
+        for name in DOCKERFILES:
+            text = (project.clone / name).read_text(encoding="utf-8")
+            (project.clone / name).write_text(text.replace(f"FROM {image}", f"FROM {here}"), encoding="utf-8")
     project.commit()
 
 
@@ -82,8 +84,8 @@ def released(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     steps: dict[str, Result] = {}
     version, to = ("--version", VERSION), ("--to", project.repository)
 
-    def step(name: str, *arguments: str) -> dict[str, str]:
-        done = project.run(name, *arguments)
+    def step(name: str, *arguments: str, **environ: str) -> dict[str, str]:
+        done = project.run(name, *arguments, **environ)
         assert done.code == 0, done.log
         steps[f"{name} {len(steps)}"] = done
         return done.outputs
@@ -95,7 +97,8 @@ def released(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         digests = {}
         image = LOCAL
         for platform in (native, other):
-            pushed = step("push", *version, "--platform", platform, "--image", image, *to, *found)
+            options = ("--platform", platform, "--image", image, *to, *found)
+            pushed = step("push", *version, *options, DOCKER_DEFAULT_PLATFORM=platform)
             digests[platform] = pushed[platform.rpartition("/")[2]]
             image = as_if_for(other, project, digests[native])
         manifests = [f"--manifest={platform}={digest}" for platform, digest in digests.items()]
@@ -130,6 +133,50 @@ def test_the_image_is_built_on_base_images_by_digest(released: Released) -> None
         assert labels["org.opencontainers.image.revision"] == released.project.source
         assert labels["org.opencontainers.image.version"] == VERSION
         assert labels["org.opencontainers.image.base.digest"] == found[labels["org.opencontainers.image.base.name"]]
+
+
+def test_a_maintainer_can_pin_the_base_images_in_the_dockerfiles_themselves(released: Released) -> None:
+    project = released.project
+    [found] = [json.loads(each.outputs["bases"]) for name, each in released.steps.items() if name.startswith("bases")]
+    done = project.run("pin")
+    assert done.code == 0, done.log
+    for name in DOCKERFILES:
+        pinned = bases.named((project.clone / name).read_text(encoding="utf-8"))
+        assert pinned == [f"{image}@{digest}" for image, digest in found.items()]
+    again = project.run("bases")
+    git(project.clone, "checkout", "--quiet", *DOCKERFILES)
+    assert json.loads(again.outputs["bases"]) == {f"{image}@{digest}": digest for image, digest in found.items()}
+
+
+def test_code_that_breaks_the_build_or_the_start_is_not_pushed(released: Released) -> None:
+    project = released.project
+    [found] = [each.outputs["bases"] for name, each in released.steps.items() if name.startswith("bases")]
+    options = ("--version", VERSION, "--platform", PLATFORMS[0], "--image", f"{LOCAL}-broken", "--bases", found)
+    refs = project.refs()
+    for path, pattern, broken in (
+        ("Dockerfile", r"^WORKDIR /$", "RUN false"),
+        ("entrypoint.py", r"^import .*$", "import nothing_of_that_name"),
+    ):
+        project.edit(path, pattern, broken)
+        done = project.run("build", *options)
+        git(project.clone, "checkout", "--quiet", path)
+        assert done.code == 3, done.log
+        assert "nothing was pushed" in done.error
+    docker("image", "rm", f"{LOCAL}-broken", check=False)
+    assert project.refs() == refs
+
+
+def test_a_registry_that_is_down_gets_nothing_and_no_tag_moves(released: Released) -> None:
+    project = released.project
+    [found] = [each.outputs["bases"] for name, each in released.steps.items() if name.startswith("bases")]
+    refs = project.refs()
+    nowhere = "127.0.0.1:1/ai-cherry/sentry-esc-sync"
+    options = ("--version", VERSION, "--platform", PLATFORMS[0], "--image", LOCAL, "--bases", found)
+    done = project.run("push", *options, "--to", nowhere)
+    docker("image", "rm", f"{nowhere}:{VERSION}-amd64")
+    assert done.code == 4, done.log
+    assert done.outputs == {}
+    assert project.refs() == refs
 
 
 def test_each_platforms_sbom_is_valid_and_attached_to_the_index(released: Released) -> None:

@@ -176,7 +176,7 @@ def test_every_other_program_is_debians_or_pythons(files: Files) -> None:
 
 
 def test_the_base_images_are_those_of_the_dockerfile(listed: Listed) -> None:
-    named = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"^FROM ([^\s@]+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
     containers = {
         f"{each['name']}:{each['version']}" for each in listed.said["components"] if each["type"] == "container"
     }

@@ -187,8 +187,8 @@ class TestDependabot:
         return {folder for each in entries for folder in each.get("directories", [each.get("directory")])}
 
     def has(self, ecosystem: str, paths: list[Path]) -> bool:
-        there = {f"/{path.parent.relative_to(ROOT).as_posix()}".replace("/.", "/") for path in paths}
-        return bool(there) and there == self.folders(ecosystem)
+        folders = {"/" / path.parent.relative_to(ROOT) for path in paths}
+        return bool(folders) and {str(folder) for folder in folders} == self.folders(ecosystem)
 
     @pytest.mark.parametrize(
         ("schema", "file"), [("dependabot", ".github/dependabot.yml"), ("github-actions", "action.yml")]
