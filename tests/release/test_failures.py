@@ -205,13 +205,14 @@ class TestTheMove:
         refused(project.move(NEXT), 5, "lacks the SBOM for linux/amd64")
 
 
-def test_of_two_that_move_v1_at_once_the_later_one_is_refused(unreleased: Project) -> None:
-    """Between our look at `v1` and our push somebody else moves it: what they did stays."""
+@pytest.mark.parametrize("moment", ["post-index-change", "pre-push"])
+def test_of_two_that_move_v1_at_once_the_later_one_is_refused(unreleased: Project, moment: str) -> None:
+    """Somebody else moves `v1` after our look at it, before our push or in the midst of it: what they did stays."""
     assert unreleased.tag(unreleased.pushed(), VERSION).code == 0
     theirs = git(unreleased.remote, "rev-parse", "main")
-    unreleased.hook(
-        "pre-push", f"git -C {unreleased.remote} update-ref refs/tags/v1 {theirs}", of=unreleased.clone / ".git"
-    )
+    # A hook of the clone's that Git runs at that moment: when the release commit is made anew, to be compared.
+    script = f"git -C {unreleased.remote} update-ref refs/tags/v1 {theirs}"
+    unreleased.hook(moment, script, of=unreleased.clone / ".git")
     refused(unreleased.move(), 4, "`git push` failed")
     assert unreleased.refs()["v1"] == theirs
 
