@@ -17,7 +17,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 	$(if $(UPGRADE),--upgrade --exclude-newer "7 days")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cli run test bench faults fuzz mutants lint format lock image sbom licences pin clean
+.PHONY: help setup cli run test bench faults fuzz mutants pictures lint format lock image sbom licences pin clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ $(VENV)/.mutmut: $(VENV)/.complete requirements/mutants.txt
 	@$(PY) -m tools.packages requirements/mutants.txt
 	@touch $@
 
+pictures: setup ## the pictures in docs/images anew, by a headless Chromium
+	@$(PY) -m tools.pictures
+
 lint: $(VENV)/.complete ## all linters and the type checker
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -69,7 +72,7 @@ lint: $(VENV)/.complete ## all linters and the type checker
 	$(BIN)/shellcheck .ci/run tools/*.sh benchmarks/*.sh
 	$(BIN)/hadolint Dockerfile mcp-servers/sentry/Dockerfile
 	$(PY) -m tools.actionlint -shellcheck $(BIN)/shellcheck -pyflakes ''
-	$(BIN)/zizmor --offline --quiet .github action.yml
+	$(BIN)/zizmor --offline --quiet .github action.yml actions
 
 format: $(VENV)/.complete ## let ruff format the code and sort the imports
 	$(BIN)/ruff check --select I --fix
@@ -79,7 +82,7 @@ lock: $(VENV)/.complete ## write requirements/*.txt anew from pyproject.toml (UP
 	$(UV_COMPILE) pyproject.toml --output-file requirements/runtime.txt
 	$(UV_COMPILE) pyproject.toml --extra mcp --constraints requirements/runtime.txt --output-file requirements/mcp.txt
 	$(UV_COMPILE) pyproject.toml --extra release --constraints requirements/mcp.txt --output-file requirements/release.txt
-	$(UV_COMPILE) pyproject.toml --extra backend --extra mcp --extra release --extra sandbox --extra dev \
+	$(UV_COMPILE) pyproject.toml --extra backend --extra mcp --extra release --extra sandbox --extra docs --extra dev \
 		--constraints requirements/release.txt --constraints requirements/mcp.txt --output-file requirements/dev.txt
 	$(UV_COMPILE) requirements/go.in --output-file requirements/go.txt
 	$(UV_COMPILE) requirements/mutants.in --constraints requirements/dev.txt --output-file requirements/mutants.txt

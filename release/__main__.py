@@ -14,7 +14,7 @@ from deploy import entry
 from deploy.docker import Docker
 from release import action, bases, contents, image, provenance, sbom, version
 from release.errors import DifferentError, UnfitError
-from release.git import ACTION, Git, Tag
+from release.git import Git, Tag
 from release.registry import Registry
 from release.settings import DOCKERFILE, LOCK, ROOT, Settings, load
 from sophia_sync.commands import Runner
@@ -177,17 +177,19 @@ class Release:
         if there is None:
             return None
         self.git.fetch_tag(self.settings.version.tag)
-        found = action.image_of(self.git.show(there.commit, ACTION))
+        found = action.image_of(self.git.show(there.commit, action.FILE))
         if found is None or self.release_commit(found) != there.commit:
             raise self._other(there)
         return found
 
     def release_commit(self, by_digest: str) -> str:
-        text = action.with_image(self.git.show(self.source, ACTION), by_digest)
+        """The commit of this version with an image, made if it isn't there: all actions of the repository use it."""
+        paths = self.git.files(self.source, action.FILE, f"*/{action.FILE}")
+        changed = {path: action.with_image(self.git.show(self.source, path), by_digest) for path in paths}
         message = (
-            f"{self.settings.version.tag}: the action uses its image\n\nSource: {self.source}\nImage: {by_digest}\n"
+            f"{self.settings.version.tag}: the actions use its image\n\nSource: {self.source}\nImage: {by_digest}\n"
         )
-        return self.git.release_commit(self.source, text, message)
+        return self.git.release_commit(self.source, changed, message)
 
     def _other(self, there: Tag) -> DifferentError:
         return DifferentError(

@@ -1,4 +1,4 @@
-"""`action.yml`: on main it says that the image is built, on a release commit which image is used."""
+"""An action's `action.yml`: on main it says that the image is built, on a release commit which image is used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 
 from release.errors import DifferentError
 
-_BUILT = re.compile(r"^  image: Dockerfile$", re.MULTILINE)
+FILE = "action.yml"
+
+_BUILT = re.compile(r"^  image: (?:\.\./)*Dockerfile(?: +#.*)?$", re.MULTILINE)
 _USED = re.compile(r"^  image: docker://(\S+@sha256:[0-9a-f]{64})$", re.MULTILINE)
 
 
@@ -18,7 +20,7 @@ def with_image(action: str, image: str) -> str:
     """
     changed, count = _BUILT.subn(f"  image: docker://{image}", action)
     if count != 1:
-        raise DifferentError("action.yml doesn't say `image: Dockerfile` once.", "Mend it on main.")
+        raise DifferentError("An action.yml doesn't name the Dockerfile as its image once.", "Mend it on main.")
     return changed
 
 

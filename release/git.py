@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from release.errors import GitError
@@ -12,7 +13,6 @@ from sophia_sync import process
 from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 
-ACTION = "action.yml"
 # GitHub's own account for what a workflow commits.
 _NAME = "github-actions[bot]"
 _EMAIL = "41898282+github-actions[bot]@users.noreply.github.com"
@@ -101,10 +101,15 @@ class Git:
     def show(self, commit: str, path: str) -> str:
         return self.run("show", f"{commit}:{path}")
 
-    def release_commit(self, source: str, action: str, message: str) -> str:
-        """A commit on top of the source that differs in `action.yml` alone.
+    def files(self, commit: str, *patterns: str) -> list[str]:
+        """The paths in a commit that match one of the patterns, in which `*` also stands for `/`."""
+        listed = self.run("ls-tree", "-r", "--name-only", commit).splitlines()
+        return [path for path in listed if any(fnmatchcase(path, pattern) for pattern in patterns)]
 
-        The same source, text and message make the same commit: whoever makes it again can compare.
+    def release_commit(self, source: str, changed: Mapping[str, str], message: str) -> str:
+        """A commit on top of the source in which some files, by their paths, have another text.
+
+        The same source, texts and message make the same commit: whoever makes it again can compare.
         """
         when = f"{self.run('show', '--no-patch', '--format=%ct', source)} +0000"
         person = {
@@ -113,11 +118,12 @@ class Git:
             for what, value in (("NAME", _NAME), ("EMAIL", _EMAIL), ("DATE", when))
         }
         with tempfile.TemporaryDirectory() as made:
-            file, index = Path(made, "action"), {"GIT_INDEX_FILE": str(Path(made, "index"))}
-            file.write_text(action, encoding="utf-8")
-            blob = self.run("hash-object", "-w", "--no-filters", "--", str(file))
+            file, index = Path(made, "file"), {"GIT_INDEX_FILE": str(Path(made, "index"))}
             self.run("read-tree", source, environ=index)
-            self.run("update-index", "--cacheinfo", f"100644,{blob},{ACTION}", environ=index)
+            for path, text in changed.items():
+                file.write_text(text, encoding="utf-8")
+                blob = self.run("hash-object", "-w", "--no-filters", "--", str(file))
+                self.run("update-index", "--cacheinfo", f"100644,{blob},{path}", environ=index)
             tree = self.run("write-tree", environ=index)
         return self.run("commit-tree", "--no-gpg-sign", tree, "-p", source, "-m", message, environ=person)
 

@@ -7,9 +7,11 @@ times, and shows what a runner would see: the log, the step's summary, and what 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -33,12 +35,31 @@ values:
 ENTRYPOINT = Path(__file__).resolve().parent.parent / "entrypoint.py"
 
 
+WIDTH = 80
+"""Columns of the narrowest terminal."""
+
+
 def _title(text: str) -> None:
-    print(f"\n━━ {text} " + "━" * max(3, 76 - len(text)), flush=True)
+    print(f"\n━━ {text} {'━' * max(3, WIDTH - 4 - len(text))}", flush=True)
 
 
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
+def _folded(line: str, indent: str = "") -> str:
+    """A line of text in as many as it takes; a word that is longer stays whole."""
+    return textwrap.fill(
+        line,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
+
+
+def _definition(text: str) -> str:
+    """A definition with the beginning of each ciphertext."""
+    short = re.sub(r"(ciphertext: \S{16})\S+", r"\1…", text)
+    return "\n".join(f"  {line}".rstrip() for line in short.splitlines())
 
 
 class Demo:
@@ -76,17 +97,22 @@ class Demo:
         environ = self.environ | {"GITHUB_RUN_ID": str(1000 + self.runs), "GITHUB_RUN_ATTEMPT": "1"}
         requests, dispatches = len(self.box.esc.requests), len(self.box.github.dispatches)
         started = time.monotonic()
-        code = subprocess.run([sys.executable, str(ENTRYPOINT)], env=environ, check=False).returncode  # noqa: S603
+        with subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, str(ENTRYPOINT)], env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            for line in process.stdout or ():
+                print(line.rstrip() if line.startswith(" ") else _folded(line), flush=True)
         took = time.monotonic() - started
+        asked, deployed = len(self.box.esc.requests) - requests, len(self.box.github.dispatches) - dispatches
         print(
-            f"  exit code {code}, {took:.2f} s, {len(self.box.esc.requests) - requests} requests to ESC, "
-            f"{len(self.box.github.dispatches) - dispatches} deploys dispatched"
+            f"→ exit code {process.returncode}, {took:.2f} s; requests to ESC: {asked}, deploys dispatched: {deployed}"
         )
-        return code
+        return process.returncode
 
     def show_summary(self) -> None:
-        _title("The step's summary, as GitHub shows it below the job")
-        print(_indented(self.summary.read_text(encoding="utf-8")))
+        _title("The step's summary, in Markdown; GitHub shows it below the job")
+        for line in self.summary.read_text(encoding="utf-8").splitlines():
+            print(_folded(line, "  "))
 
 
 def main() -> int:
@@ -97,9 +123,11 @@ def main() -> int:
         box.esc.create(ENVIRONMENT, DEFINITION)
         box.github.add_repository(REPOSITORY)
         box.github.add_workflow(REPOSITORY, "deploy-sentry-mcp.yml", inputs=("revision",))
-        print(f"Local Pulumi ESC {box.esc.url}, GitHub {box.github.url}, Sentry {box.sentry.url}; CLI {pulumi.name}")
+        print("Everything below is real but the three services, which run here:")
+        for service, url in {"Pulumi ESC": box.esc.url, "GitHub": box.github.url, "Sentry": box.sentry.url}.items():
+            print(f"  {service:<10}  {url}")
         _title("ESC holds, before the first sync")
-        print(_indented(box.esc.definition(ENVIRONMENT)))
+        print(_definition(box.esc.definition(ENVIRONMENT)))
 
         demo = Demo(box, Path(folder), pulumi)
         codes = [demo.sync("First sync: the credentials arrive, the deploy is dispatched")]
@@ -114,10 +142,10 @@ def main() -> int:
         demo.show_summary()
 
         _title("ESC holds now: our entries are new, every other byte is as it was")
-        print(_indented(box.esc.definition(ENVIRONMENT)))
+        print(_definition(box.esc.definition(ENVIRONMENT)))
         _title("Deploys that GitHub received")
         for dispatch in box.github.dispatches:
-            print(f"  {dispatch.workflow} in {dispatch.repository} on {dispatch.ref}, inputs {dispatch.inputs}")
+            print(f"  {dispatch.workflow} in {dispatch.repository} on {dispatch.ref}, {dispatch.inputs}")
         proven = (
             codes == [0, 0, 3, 0]
             and box.esc.values(ENVIRONMENT)["SENTRY_API_TOKEN"] == token

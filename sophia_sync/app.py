@@ -267,6 +267,8 @@ class Run:
         """Write the summary and the outputs; what was done stands, also where they can't be written."""
         from sophia_sync import report
 
+        if self.outcome.error is None:
+            self.runner.notice(report.notice(self.outcome))
         try:
             self.runner.summary(report.summary(self.outcome))
             for name, value in report.outputs(self.outcome).items():

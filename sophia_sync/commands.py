@@ -85,6 +85,11 @@ class Runner:
             if self._on_runner:
                 self._print("::endgroup::")
 
+    def notice(self, text: str, title: str = "Sentry to ESC") -> None:
+        """What the run's page should tell; nothing where there is no such page, for the log has told it."""
+        if self._on_runner:
+            self._annotate("notice", title, text)
+
     def warning(self, text: str, title: str = "Sentry to ESC") -> None:
         self._annotate("warning", title, text)
 

@@ -90,7 +90,7 @@ class SeveralError(SyncError):
         total: How many environments there are.
     """
 
-    title = "Environments"
+    title = "Environments not synced"
 
     def __init__(self, failed: Sequence[tuple[str, SyncError]], total: int) -> None:
         lines = "\n".join(f"- {environment}: {error}" for environment, error in failed)

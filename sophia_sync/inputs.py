@@ -265,6 +265,11 @@ def _given(field: str) -> str | None:
     return next((os.environ[name] for name in _names(field) if os.environ.get(name)), None)
 
 
+def given(name: str) -> str:
+    """An input of one of the actions `plan` and `gather`, unchecked; empty if it is unset."""
+    return _given(name.replace("-", "_")) or ""
+
+
 def load() -> tuple[Settings, list[str]]:
     """Read and check all inputs; the second part are warnings.
 
@@ -357,6 +362,7 @@ class RunContext:
     run_attempt: str | None
     run_url: str | None
     oidc: OidcRequest | None = None
+    repository: str | None = None
 
     @property
     def tag(self) -> str | None:
@@ -384,6 +390,7 @@ def run_context() -> RunContext:
         run_attempt=os.environ.get("GITHUB_RUN_ATTEMPT") or None,
         run_url=f"{server}/{repository}/actions/runs/{run_id}" if repository and run_id else None,
         oidc=OidcRequest(oidc_url, SecretStr(oidc_token)) if oidc_url and oidc_token else None,
+        repository=repository or None,
     )
 
 

@@ -22,6 +22,8 @@ _HEADINGS = {
     Result.PLANNED: "🔎 Dry run: what a sync would change in Pulumi ESC",
 }
 _ALL = "Sentry credentials in Pulumi ESC"
+# The runner cuts an annotation after 4,096 characters (github.com/actions/runner, `ExecutionContext.AddIssue`).
+_LONGEST_NOTICE = 4_000
 _RESULTS = {
     Result.SYNCED: ("✅", "synced"),
     Result.UNCHANGED: ("✅", "up to date"),
@@ -46,6 +48,23 @@ def headline(synced: Synced) -> str:
 def _revisions(synced: Synced, revision: str) -> str:
     """The one before is not known where the answer to the write was lost."""
     return revision if synced.previous_revision is None else f"{synced.previous_revision} → {revision}"
+
+
+def notice(outcome: Outcome) -> str:
+    """What was done, for the run's page: a line an environment, but one line for all that are up to date."""
+    if len(outcome.synced) == 1:
+        return headline(outcome.synced[0])
+    lines = [headline(synced) for synced in outcome.synced if synced.result is not Result.UNCHANGED]
+    unchanged = len(outcome.synced) - len(lines)
+    shown: list[str] = []
+    for line in lines:
+        if sum(map(len, shown)) + len(shown) + len(line) > _LONGEST_NOTICE:
+            shown.append(f"and {len(lines) - len(shown)} more")
+            break
+        shown.append(line)
+    if unchanged:
+        shown.append(f"{unchanged} of {len(outcome.synced)} environments are up to date, nothing was written there")
+    return "\n".join(shown)
 
 
 def plan_lines(plan: Plan, *, dry_run: bool) -> list[str]:

@@ -154,6 +154,7 @@ def _trust(audience: str, scope: TokenScope) -> str:
     return (
         "Register GitHub's issuer https://token.actions.githubusercontent.com in Pulumi Cloud → Settings → Access "
         f"Management → OIDC Issuers, with an Allow policy for the token type {scope.kind}{whom[scope.kind]}, the "
-        f"audience {audience} and a subject such as repo:OWNER/REPOSITORY:* that matches this job. "
+        f"audience {audience} and a subject that matches this job, such as repo:OWNER/REPOSITORY:* or, for a "
+        "repository that was created or renamed since July 2026, repo:OWNER@OWNER_ID/REPOSITORY@REPOSITORY_ID:*. "
         f"Is `pulumi-token-scope` right? {_STORED_TOKEN}"
     )

@@ -1,6 +1,6 @@
 """HTTP requests of our own: each with a time limit and retries, none that carries a token to another place.
 
-GitHub's API is PyGithub's affair, and Pulumi's, but for the sign-in, the CLI's.
+The dispatch is PyGithub's affair, and Pulumi's API, but for the sign-in, the CLI's.
 """
 
 from __future__ import annotations

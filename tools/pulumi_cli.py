@@ -91,7 +91,7 @@ def ensure(release: Release | None = None, *, cache: Path = CACHE, path: str | N
         try:
             return download(release, downloaded)
         except OSError as error:
-            say(f"Pulumi {release.version} can't be downloaded here ({error}).")
+            say(f"Pulumi {release.version} can't be downloaded here ({getattr(error, 'reason', error)}).")
         try:
             return build(MODULE, compiled, cache=cache, path=path)
         except BuildError as error:

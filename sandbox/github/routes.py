@@ -61,6 +61,7 @@ class GitHubRoutes(Server):
         yield f"GET {_REPOSITORY}/actions/runs", self.list_runs
         yield f"GET {_RUN}", self.get_run
         yield f"GET {_RUN}/jobs", self.list_jobs
+        yield f"GET {_REPOSITORY}/check-runs/<int:job_id>/annotations", self.list_annotations
         yield f"GET {_REPOSITORY}/installation", self.get_installation
         yield "POST /app/installations/<int:installation_id>/access_tokens", self.create_installation_token
         yield f"GET {ID_TOKENS}", self.create_id_token
@@ -156,7 +157,19 @@ class GitHubRoutes(Server):
         return self._shown.run(run)
 
     def list_jobs(self, owner: str, name: str, run_id: int) -> ResponseReturnValue:
-        return _page("jobs", [self._shown.job(self._run(owner, name, run_id))])
+        all_attempts = request.args.get("filter") == "all"
+        return _page("jobs", self._shown.jobs(self._run(owner, name, run_id), all_attempts=all_attempts))
+
+    def list_annotations(self, owner: str, name: str, job_id: int) -> ResponseReturnValue:
+        """Those of the check run that each job is."""
+        repository = self._repository(owner, name)
+        if g.permissions.checks == "none":
+            raise RefusedError(HTTPStatus.FORBIDDEN, "Resource not accessible by integration")
+        jobs = (job for run in self.runs.values() if run.repository is repository for job in run.jobs)
+        found = next((job for job in jobs if job.id == job_id), None)
+        if found is None:
+            raise RefusedError(HTTPStatus.NOT_FOUND, "Not Found")
+        return _page(None, [self._shown.annotation(annotation) for annotation in found.annotations])
 
     # Sign-in.
 
@@ -307,11 +320,12 @@ def _moment(text: str) -> tuple[datetime, datetime]:
     return moment, moment + (timedelta(days=1) if len(text) == len("2026-01-01") else timedelta(seconds=1))
 
 
-def _page(name: str, rows: list[Json]) -> Response:
-    """One page of a listing, with the link to the next in the header `Link`."""
+def _page(name: str | None, rows: list[Json]) -> Response:
+    """One page of a listing, with the link to the next in the header `Link`; without a name it is a bare array."""
     size = max(1, min(100, request.args.get("per_page", 30, type=int)))
     number = max(1, request.args.get("page", 1, type=int))
-    response = jsonify({"total_count": len(rows), name: rows[(number - 1) * size : number * size]})
+    shown = rows[(number - 1) * size : number * size]
+    response = jsonify(shown if name is None else {"total_count": len(rows), name: shown})
     if number * size < len(rows):
         query = {**request.args.to_dict(), "page": str(number + 1)}
         pairs = "&".join(f"{key}={value}" for key, value in query.items())

@@ -52,6 +52,17 @@ class TestSeveral:
         assert ran.commands == [READ] * 3
         assert ran.outputs["result"] == "unchanged"
 
+    def test_one_that_imports_another_needs_no_write_of_its_own(self, action: Action, box: Sandbox) -> None:
+        base = f"{action.environment}-base"
+        box.esc.create(base, "values: {}\n")
+        action.create(f"imports:\n  - {base.partition('/')[2]}\nvalues:\n  other: 1\n")
+        before = action.revision
+        for token in (VALID["sentry-api-token"], "sntrys_cm90YXRlZA"):
+            assert action.run(esc_environment=base, sentry_api_token=token).code == 0
+            assert action.open()["SENTRY_API_TOKEN"] == token
+        assert action.revision == before
+        assert action.open()["other"] == 1
+
     def test_one_that_fails_does_not_stop_the_others(self, action: Action, box: Sandbox) -> None:
         first, second, third = create(action, 3)
         missing = f"{action.environment}-missing"

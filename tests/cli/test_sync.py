@@ -54,6 +54,15 @@ class TestFirstSync:
         assert "## ✅ Sentry credentials synced" in ran.summary
         assert len(commands(ran.log, "group")) == len(commands(ran.log, "endgroup")) == 1
 
+    def test_is_told_on_the_page_of_the_run(self, action: Action) -> None:
+        action.create()
+        [notice] = [command.data for command in commands(action.run().log, "notice")]
+        assert notice.startswith(f"{action.environment}: 4 of 4 keys changed in one revision")
+        [notice] = [command.data for command in commands(action.run().log, "notice")]
+        assert notice == f"{action.environment}: all 4 keys are up to date, nothing was written"
+        refused = action.run(sentry_dsn="nonsense")
+        assert commands(refused.log, "notice") == []
+
     def test_what_a_consumer_opens(self, action: Action) -> None:
         action.create("values:\n  greeting: hello\n")
         action.run(sentry_client_secret="whsec-1")

@@ -182,7 +182,7 @@ class TestTheTag:
         image = project.pushed(NEXT)
         project.edit("action.yml", r"^  image: Dockerfile$", "  image: docker://somebody/else")
         project.commit(NEXT)
-        refused(project.tag(image, NEXT), 5, "action.yml doesn't say `image: Dockerfile` once")
+        refused(project.tag(image, NEXT), 5, "An action.yml doesn't name the Dockerfile as its image once")
         assert f"v{NEXT}" not in project.refs()
 
 

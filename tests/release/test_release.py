@@ -247,7 +247,7 @@ def test_who_uses_v1_gets_the_image_that_was_pushed_and_builds_nothing(
                 "SENTRY_URL": box.sentry.url,
             },
             environment={"GITHUB_API_URL": box.github.url, "GITHUB_REPOSITORY": REPOSITORY},
-            actions={"ai-cherry/sentry-esc-sync@v1": checkout},
+            repositories={"ai-cherry/sentry-esc-sync@v1": checkout},
         )
         assert run.code == 0, run.text
         assert run.outputs["result"] == "synced"

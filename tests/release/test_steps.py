@@ -90,18 +90,20 @@ class TestIndex:
 
 
 class TestTag:
-    def test_the_release_commit_is_the_source_with_the_image_by_digest(self, project: Project) -> None:
+    def test_the_release_commit_is_the_source_with_the_image_by_digest_in_every_action(self, project: Project) -> None:
         image = project.pushed()
         done = project.tag(image)
         assert done.code == 0, done.log
         commit = project.refs()[f"v{VERSION}"]
         assert done.outputs == {"commit": commit}
         assert git(project.remote, "rev-parse", f"{commit}^@") == project.source
-        assert git(project.remote, "diff", "--name-only", project.source, commit) == "action.yml"
-        before = yaml.safe_load(git(project.remote, "show", f"{project.source}:action.yml"))
-        after = yaml.safe_load(git(project.remote, "show", f"{commit}:action.yml"))
-        assert after["runs"] == {"using": "docker", "image": f"docker://{image}"}
-        assert {**after, "runs": before["runs"]} == before
+        changed = git(project.remote, "diff", "--name-only", project.source, commit).splitlines()
+        assert changed == ["action.yml", "actions/gather/action.yml", "actions/plan/action.yml"]
+        for path in changed:
+            before = yaml.safe_load(git(project.remote, "show", f"{project.source}:{path}"))
+            after = yaml.safe_load(git(project.remote, "show", f"{commit}:{path}"))
+            assert after["runs"]["image"] == f"docker://{image}"
+            assert {**after, "runs": {**after["runs"], "image": before["runs"]["image"]}} == before
 
     def test_it_isnt_on_main_and_no_other_tag_is_touched(self, project: Project) -> None:
         assert project.tag(project.pushed()).code == 0

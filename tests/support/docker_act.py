@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,9 @@ def run(
     variables: Mapping[str, str],
     environment: Mapping[str, str],
     inputs: Mapping[str, str] | None = None,
-    actions: Mapping[str, Path] | None = None,
+    leg: str | None = None,
+    repositories: Mapping[str, Path] | None = None,
+    watch: Callable[[dict[str, Any]], None] = lambda _: None,
     timeout: float = 300,
 ) -> Run:
     """Run a workflow to its end; seconds are wall time.
@@ -90,7 +93,9 @@ def run(
         variables: Their variables.
         environment: What the runner sets in every job.
         inputs: Those of `workflow_dispatch`.
-        actions: Checkouts on this machine for what the workflow `uses`, by its name and ref.
+        leg: The only one of a matrix that is run, `KEY:VALUE`.
+        repositories: Checkouts of other repositories by what workflows call them, `OWNER/NAME@REF`.
+        watch: Is given each entry of act's log at once.
         timeout: Seconds that it may take.
     """
     with tempfile.TemporaryDirectory() as folder, _alone():
@@ -102,22 +107,39 @@ def run(
             options += [option, str(path)]
         for name, value in (inputs or {}).items():
             options += ["--input", f"{name}={value}"]
-        for reference, folder_of_action in (actions or {}).items():
-            options += ["--local-repository", f"{reference}={folder_of_action}"]
-        for system in ("ubuntu-24.04", "ubuntu-latest"):
-            options += ["--platform", f"{system}={RUNNER_IMAGE}"]
+        for name, folder_of in (repositories or {}).items():
+            options += ["--local-repository", f"{name}={folder_of}"]
+        options += ["--matrix", leg] if leg else []
         command = [str(ACT), event, "--workflows", f".github/workflows/{workflow}", *options]
+        for system in ("ubuntu-24.04", "ubuntu-latest"):
+            command += ["--platform", f"{system}={RUNNER_IMAGE}"]
         command += ["--pull=false", "--rm", "--no-cache-server", "--json"]
-        done = subprocess.run(
-            command,
-            cwd=checkout,
-            env=_environment(Path(folder)),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-    return Run(done.returncode, tuple(map(json.loads, done.stdout.splitlines())), done.stderr)
+        return _watched(command, checkout, Path(folder), watch, timeout)
+
+
+def _watched(
+    command: list[str], checkout: Path, folder: Path, watch: Callable[[dict[str, Any]], None], timeout: float
+) -> Run:
+    entries = []
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as stderr,
+        subprocess.Popen(
+            command, cwd=checkout, env=_environment(folder), stdout=subprocess.PIPE, stderr=stderr, text=True
+        ) as act,
+    ):
+        limit = threading.Timer(timeout, act.kill)
+        limit.start()
+        try:
+            assert act.stdout is not None
+            for line in act.stdout:
+                entries.append(json.loads(line))
+                watch(entries[-1])
+            code = act.wait()
+        finally:
+            limit.cancel()
+            act.kill()
+        stderr.seek(0)
+        return Run(code, tuple(entries), stderr.read())
 
 
 def _environment(folder: Path) -> dict[str, str]:

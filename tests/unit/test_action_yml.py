@@ -1,4 +1,4 @@
-"""action.yml, the README and the code tell the same inputs, defaults and outputs."""
+"""action.yml, docs/reference.md and the code tell the same inputs, defaults and outputs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ FIELDS = {field.replace("_", "-"): info for field, info in Settings.model_fields
 TOKEN_OF_THE_JOB = {"github-token": "${{ github.token }}"}
 
 
-def readme_table(*header: str) -> dict[str, list[str]]:
-    """The README's table with that header: the cells of each row, by each name in the row's first cell."""
-    lines = iter((ROOT / "README.md").read_text(encoding="utf-8").splitlines())
+def table(*header: str) -> dict[str, list[str]]:
+    """The page's table with that header: the cells of each row, by each name in the row's first cell."""
+    lines = iter((ROOT / "docs/reference.md").read_text(encoding="utf-8").splitlines())
     for line in lines:
         if _cells(line)[: len(header)] == list(header):
             break
     else:
-        pytest.fail(f"README.md has no table with the header | {' | '.join(header)} |")
+        pytest.fail(f"docs/reference.md has no table with the header | {' | '.join(header)} |")
     assert set(next(lines)) <= set("|-: "), "the table's second line"
     rows: dict[str, list[str]] = {}
     for line in lines:
@@ -45,7 +45,7 @@ def readme_table(*header: str) -> dict[str, list[str]]:
             break
         cells = _cells(line)
         for name in re.findall(r"`([^`]+)`", cells[0]):
-            assert name not in rows, f"{name} stands twice in the README"
+            assert name not in rows, f"{name} stands twice on the page"
             rows[name] = cells[1:]
     return rows
 
@@ -71,8 +71,8 @@ class TestInputs:
     def test_action_yml_and_the_settings_have_the_same(self) -> None:
         assert sorted(INPUTS) == sorted(FIELDS)
 
-    def test_the_readme_has_the_same(self) -> None:
-        assert sorted(readme_table("input")) == sorted(FIELDS)
+    def test_the_reference_has_the_same(self) -> None:
+        assert sorted(table("input")) == sorted(FIELDS)
 
     @pytest.mark.parametrize("name", INPUTS)
     def test_action_yml_has_the_default_of_the_settings(self, name: str) -> None:
@@ -80,8 +80,8 @@ class TestInputs:
         assert INPUTS[name]["required"] == FIELDS[name].is_required()
 
     @pytest.mark.parametrize("name", INPUTS)
-    def test_the_readme_has_the_default_of_the_settings(self, name: str) -> None:
-        variable, default, meaning = readme_table("input", "plain variable", "default")[name][:3]
+    def test_the_reference_has_the_default_of_the_settings(self, name: str) -> None:
+        variable, default, meaning = table("input", "plain variable", "default")[name][:3]
         if FIELDS[name].is_required():
             assert default == "required"
         elif default_of(name) is None:
@@ -115,13 +115,13 @@ class TestOutputs:
         ):
             assert set(report.outputs(outcome)) <= set(ACTION["outputs"])
 
-    def test_the_readme_has_the_same(self) -> None:
-        assert sorted(readme_table("output")) == sorted(ACTION["outputs"])
+    def test_the_reference_has_the_same(self) -> None:
+        assert sorted(table("output")) == sorted(ACTION["outputs"])
 
     @pytest.mark.parametrize("name", ACTION["outputs"])
     def test_each_is_described(self, name: str) -> None:
         assert ACTION["outputs"][name]["description"]
-        assert readme_table("output")[name][0]
+        assert table("output")[name][0]
 
 
 def test_it_is_a_container_action_with_branding() -> None:

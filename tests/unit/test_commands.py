@@ -33,7 +33,7 @@ class TestAnnotations:
     @settings(max_examples=300, deadline=None)
     @given(text=st.one_of(TEXT, NOISE), title=TITLE)
     def test_any_text_arrives_as_it_was_meant(self, text: str, title: str) -> None:
-        for level in ("error", "warning"):
+        for level in ("error", "warning", "notice"):
             runner, stream = log_of()
             getattr(runner, level)(text, title)
             assert parse_log(stream.getvalue()) == [Command(level, text, {"title": title})]
@@ -42,6 +42,7 @@ class TestAnnotations:
         runner, stream = log_of(on_runner=False)
         runner.error("It failed.", "Sync")
         runner.warning("It is odd.", "Sync")
+        runner.notice("It is done.")  # the log has it already
         assert stream.getvalue() == "error: Sync: It failed.\nwarning: Sync: It is odd.\n"
 
     def test_hide_secrets_in_text_and_title(self) -> None:

@@ -123,6 +123,10 @@ class TestLog:
     def test_headline(self, synced: Synced, line: str) -> None:
         assert report.headline(synced) == f"{ENVIRONMENT}: {line}"
 
+    @pytest.mark.parametrize("synced", [SYNCED, UNCHANGED, PLANNED])
+    def test_the_notice_of_one_environment_is_its_headline(self, synced: Synced) -> None:
+        assert report.notice(outcome(synced)) == report.headline(synced)
+
     @pytest.mark.parametrize(("dry_run", "word"), [(False, "  changed"), (True, "  would be changed")])
     def test_plan_has_one_line_a_key(self, dry_run: bool, word: str) -> None:
         lines = report.plan_lines(PLAN, dry_run=dry_run)
@@ -211,12 +215,28 @@ class TestSeveralEnvironments:
         assert text.count("| Key |") == 1
         assert "revision 7 → **8**" in text
 
+    def test_the_notice_has_a_line_for_what_changed_and_one_for_the_rest(self) -> None:
+        changed, unchanged = self.ENDS
+        lines = report.notice(Outcome((unchanged, changed, unchanged))).splitlines()
+        assert changed.synced is not None
+        assert lines == [
+            report.headline(changed.synced),
+            "2 of 3 environments are up to date, nothing was written there",
+        ]
+
+    def test_a_notice_is_never_longer_than_the_runner_shows(self) -> None:
+        changed = self.ENDS[0]
+        text = report.notice(Outcome((changed,) * 500))
+        shown = text.splitlines()
+        assert 3_900 < len(text) < 4_096
+        assert shown[-1] == f"and {500 - len(shown) + 1} more"
+
     def test_the_summary_of_a_failure_names_it_first(self) -> None:
         ends = (*self.ENDS, self.BROKEN)
         error = environments.failure(ends)
         text = report.summary(Outcome(ends, error=error))
         assert text.startswith(
-            "## ❌ Environments\n\n1 of 3 environments could not be synced:\n- acme/default/three: It"
+            "## ❌ Environments not synced\n\n1 of 3 environments could not be synced:\n- acme/default/three: It"
         )
         assert rows(text)["acme/default/three"] == "❌ failed | 5"
         assert "Deploy" not in text

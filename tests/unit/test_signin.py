@@ -137,6 +137,7 @@ class TestARefusal:
             "https://token.actions.githubusercontent.com",
             "urn:pulumi:org:acme",
             "repo:OWNER/REPOSITORY:*",
+            "repo:OWNER@OWNER_ID/REPOSITORY@REPOSITORY_ID:*",
             "token type organization",
             "`pulumi-token-scope`",
         ):

@@ -1,5 +1,6 @@
 """The workflows as they are written: what they may do, what they run, and what they hand to the action."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
+from sophia_sync.matrix import jobs
+
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 SYNC = ROOT / ".github" / "workflows" / "sync-sentry-secrets.yml"
+MANY = ROOT / ".github" / "workflows" / "sync-environments.yml"
+ACTIONS = [ROOT / "action.yml", *sorted((ROOT / "actions").glob("*/action.yml"))]
+OWN = "ai-cherry/sentry-esc-sync"
 CI = ROOT / ".github" / "workflows" / "ci.yml"
 
 every_workflow = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -36,7 +42,8 @@ def dispatch_inputs() -> dict[str, Any]:
 
 
 def test_the_workflows_are_found() -> None:
-    assert {CI, SYNC} <= set(FILES)
+    assert {CI, SYNC, MANY} <= set(FILES)
+    assert len(ACTIONS) == 3
 
 
 @every_workflow
@@ -63,11 +70,14 @@ def test_every_job_has_a_time_limit_and_a_fixed_system(path: Path) -> None:
 def test_every_action_is_pinned_by_commit(path: Path) -> None:
     used = [step["uses"] for step in steps_of(load(path)) if "uses" in step]
     assert used
-    for reference in used:
+    # A called workflow can name this repository's own actions in full only; `./` would be the caller's repository.
+    own = {reference for reference in used if re.fullmatch(rf"{OWN}(/actions/\w+)?@v1", reference)}
+    assert not own or path == MANY
+    for reference in set(used) - own:
         assert reference == "./" or re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", reference), reference
     # The comment says which version that commit is.
-    pinned = re.findall(r"uses: \S+@\S+(.*)", path.read_text(encoding="utf-8"))
-    assert pinned
+    pinned = re.findall(rf"uses: (?!{OWN})\S+@\S+(.*)", path.read_text(encoding="utf-8"))
+    assert pinned or own
     assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", comment) for comment in pinned)
 
 
@@ -79,7 +89,7 @@ def test_no_expression_becomes_part_of_a_script(path: Path) -> None:
 @every_workflow
 def test_the_checkout_leaves_no_token_behind(path: Path) -> None:
     checkouts = [step for step in steps_of(load(path)) if step.get("uses", "").startswith("actions/checkout@")]
-    assert checkouts
+    assert checkouts or path == MANY, "the caller's repository is none of its business"
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
@@ -137,3 +147,83 @@ def test_the_credentials_come_from_the_organisation() -> None:
     for name in ("sentry-organization-slug", "sentry-project-slug"):
         variable = name.upper().replace("-", "_")
         assert passed[name] == f"${{{{ vars.{variable} || secrets.{variable} }}}}"
+
+
+def many() -> dict[str, Any]:
+    jobs: dict[str, Any] = load(MANY)["jobs"]
+    return jobs
+
+
+def test_many_environments_are_synced_by_call_only() -> None:
+    assert set(load(MANY)["on"]) == {"workflow_call"}
+
+
+def test_each_leg_runs_under_its_environment_with_a_limit_at_a_time_and_is_never_cancelled() -> None:
+    leg = many()["sync"]
+    assert leg["environment"] == "${{ matrix.environment }}"
+    assert leg["strategy"] == {
+        "fail-fast": False,
+        "max-parallel": "${{ inputs.max-parallel }}",
+        "matrix": "${{ fromJSON(needs.plan.outputs.matrix) }}",
+    }
+    assert leg["concurrency"] == {"group": "sync-environments-${{ matrix.environment }}", "cancel-in-progress": False}
+
+
+def test_no_job_around_the_legs_may_more_than_it_must() -> None:
+    permissions = {name: job["permissions"] for name, job in many().items()}
+    assert permissions == {
+        "plan": {},
+        "sync": {"id-token": "write"},
+        "gather": {"actions": "read", "checks": "read"},
+    }
+
+
+def test_only_a_leg_sees_secrets_and_all_that_it_sees_are_optional_and_opened_by_name() -> None:
+    declared = load(MANY)["on"]["workflow_call"]["secrets"]
+    [step] = many()["sync"]["steps"]
+    used = set(re.findall(r"secrets\.(\w+)", str(step)))
+    assert used == set(declared)
+    assert all("required" not in secret for secret in declared.values())
+    assert "secrets." not in str([many()["plan"], many()["gather"]])
+
+
+def test_a_leg_passes_inputs_that_the_action_has_and_deploys_nothing() -> None:
+    declared = load(ROOT / "action.yml")["inputs"]
+    [step] = many()["sync"]["steps"]
+    assert set(step["with"]) <= set(declared)
+    assert {name for name, value in declared.items() if value["required"]} <= set(step["with"])
+    assert step["with"]["deploy"] == "never"
+
+
+def test_the_summary_is_written_whatever_became_of_the_legs() -> None:
+    gather = many()["gather"]
+    assert gather["needs"] == ["plan", "sync"]
+    assert gather["if"] == "${{ always() && needs.plan.result == 'success' }}"
+
+
+def test_the_names_of_the_jobs_are_those_that_gather_looks_for() -> None:
+    assert many()["gather"]["name"] == jobs.GATHER
+    assert many()["sync"]["name"] == jobs.LEG.format(environment="${{ matrix.environment }}")
+
+
+@pytest.mark.parametrize("name", ["plan", "gather"])
+def test_an_action_gets_what_it_takes_and_gives_what_is_taken_from_it(name: str) -> None:
+    [step] = many()[name]["steps"]
+    action = load(ROOT / "actions" / name / "action.yml")
+    assert step["uses"] == f"{OWN}/actions/{name}@v1"
+    assert set(step["with"]) <= set(action["inputs"])
+    assert {key for key, value in action["inputs"].items() if value["required"]} <= set(step["with"])
+    taken = set(re.findall(rf"steps\.{name}\.outputs\.([\w-]+)", str(many()[name]["outputs"])))
+    assert taken == set(action["outputs"])
+
+
+@pytest.mark.parametrize("path", ACTIONS[1:], ids=lambda path: path.parent.name)
+def test_the_small_actions_are_of_the_same_image(path: Path) -> None:
+    runs = load(path)["runs"]
+    assert (path.parent / runs["image"]).resolve() == ROOT / "Dockerfile"
+    entrypoint = json.loads(re.findall(r"^ENTRYPOINT (.*)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)[0])
+    assert [runs["entrypoint"], *runs["args"]] == [
+        *entrypoint[:-1],
+        entrypoint[-1].replace("entrypoint.py", "matrix.py"),
+        path.parent.name,
+    ]

@@ -1,0 +1,1 @@
+"""What the workflow sync-environments.yml does before its matrix and after it: the actions `plan` and `gather`."""

@@ -1,0 +1,58 @@
+"""What the tests of the documentation need of the machine, and the local services."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox
+from tests.support.action import Action
+from tools import chromium, mermaid
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    try:
+        return chromium.find()
+    except chromium.NoChromiumError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def mermaid_script(chromium_path: str) -> Path:
+    try:
+        return mermaid.ensure()
+    except mermaid.NoMermaidError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox() as box:
+        yield box
+
+
+@pytest.fixture
+def action(box: Sandbox, pulumi: Path, tmp_path: Path) -> Action:
+    return Action(box, pulumi, tmp_path)
+
+
+@pytest.fixture
+def reader(box: Sandbox, pulumi: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of a person at a terminal, whose Pulumi Cloud is the local one."""
+    home = tmp_path / "reader"
+    home.mkdir()
+    path = [str(pulumi.parent), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    return {
+        "PATH": os.pathsep.join(path),
+        "HOME": str(home),
+        "PULUMI_HOME": str(home / ".pulumi"),
+        "LANG": "C.UTF-8",
+        "PULUMI_ACCESS_TOKEN": box.esc.token,
+        "PULUMI_BACKEND_URL": box.esc.url,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

@@ -1,0 +1,42 @@
+"""Which test runs which block of commands: a block that stands in none of the lists fails test_blocks.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.docs.pages import SHELL, Block, blocks
+
+# Pages whose blocks are run by test modules of their own, which name the page.
+RUN_ELSEWHERE = {
+    "docs/backend.md": "tests/backend/test_document.py",
+    "docs/mutants.md": "tools/mutants.py",
+    "docs/release.md": "tests/release/test_pages.py",
+    "docs/scale.md": "tests/workflow/test_scale_page.py",
+    "SECURITY.md": "tests/release/test_pages.py",
+    **{
+        f"tests/contract/transcripts/{name}.md": "tests/contract/test_cli.py"
+        for name in ("edit", "environments", "imports", "tags", "values", "versions")
+    },
+}
+
+# Pages whose commands want machines and tokens of the reader's own: they are linted, as all are, and not run.
+LINTED_ONLY = ("docs/deploy.md", "docs/mcp-server.md")
+
+RUN_HERE: set[Block] = set()
+"""What the tests of this package run; filled by `runs`."""
+
+
+def block(page: str, first_line: str) -> Block:
+    """The one block of a page that begins with that command."""
+    found = [each for each in blocks(page) if each.code.strip() and each.first_line == first_line]
+    assert len(found) == 1, f"{page} has {len(found)} blocks that begin with {first_line!r}"
+    RUN_HERE.add(found[0])
+    return found[0]
+
+
+def runs(page: str, *first_lines: str) -> pytest.MarkDecorator:
+    """The test runs these blocks of a page; it is given their code as `code`, one after the other or as a tuple."""
+    found = [block(page, line) for line in first_lines]
+    assert all(each.language in SHELL for each in found)
+    code = found[0].code if len(found) == 1 else tuple(each.code for each in found)
+    return pytest.mark.parametrize("code", [code], ids=[str(found[0])])

@@ -1,0 +1,67 @@
+"""Every block of every page is run or linted: one that no test knows fails here."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs import test_commands, test_workflows  # noqa: F401 - each registers the blocks that it runs
+from tests.docs.pages import ALL_BLOCKS, PAGES, ROOT, SHELL, Block
+from tests.docs.registry import LINTED_ONLY, RUN_ELSEWHERE, RUN_HERE
+
+# What is good enough for a line that a person types.
+SHELLCHECK_EXCLUDES = "SC1091,SC2034,SC2046,SC2155"
+
+every_block = pytest.mark.parametrize("block", ALL_BLOCKS, ids=str)
+every_shell_block = pytest.mark.parametrize("block", [each for each in ALL_BLOCKS if each.language in SHELL], ids=str)
+
+
+def test_the_pages_are_found() -> None:
+    assert {"README.md", "CONTRIBUTING.md", "docs/quick-start.md", "docs/operations.md"} <= set(PAGES)
+    assert len(ALL_BLOCKS) > 50
+
+
+@every_block
+def test_every_block_is_one_that_a_test_knows(block: Block) -> None:
+    if block.page in RUN_ELSEWHERE:
+        return
+    if block.language in SHELL:
+        assert block in RUN_HERE or block.page in LINTED_ONLY, "no test runs it: register it in tests/docs"
+    else:
+        # yaml and mermaid have tests of their own that take all there are.
+        assert block.language in ("yaml", "mermaid", "json"), f"no test knows what to do with {block.language!r}"
+
+
+@pytest.mark.parametrize("page", [*RUN_ELSEWHERE, *LINTED_ONLY])
+def test_the_register_names_pages_that_exist(page: str) -> None:
+    assert page in PAGES
+
+
+@pytest.mark.parametrize(("page", "module"), RUN_ELSEWHERE.items(), ids=RUN_ELSEWHERE)
+def test_what_runs_a_page_elsewhere_names_it(page: str, module: str) -> None:
+    text = (ROOT / module).read_text(encoding="utf-8")
+    assert Path(page).name in text or Path(page).parent.name in text
+
+
+@every_shell_block
+def test_every_command_is_clean_shell(block: Block) -> None:
+    code = re.sub(r"^\w*\$ +", "", block.code, flags=re.MULTILINE) if block.language == "console" else block.code
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    checked = subprocess.run(
+        [shellcheck, "--shell=bash", "--severity=warning", f"--exclude={SHELLCHECK_EXCLUDES}", "-"],
+        input=code,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("block", [each for each in ALL_BLOCKS if each.language == "json"], ids=str)
+def test_json_is_json(block: Block) -> None:
+    json.loads(block.code)

@@ -1,0 +1,303 @@
+"""The commands of the pages, run as they stand there: with the real Pulumi CLI code, against the local services."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox
+from tests.docs.pages import PAGES, ROOT, blocks, inline_code
+from tests.docs.registry import runs
+from tests.docs.test_workflows import as_workflow, load
+from tests.support.action import Action
+from tests.support.inputs import VALID
+
+pytestmark = pytest.mark.pulumi
+
+ENVIRONMENT = "scoobyjava-org/default/sophia-ai-production"
+QUICK = "acme/default/production"
+SLUGS = ("SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG")
+
+Reader = dict[str, str]
+
+
+def shell(code: str, environ: Mapping[str, str], cwd: Path = ROOT) -> str:
+    """What a block prints; it must succeed."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        cwd=cwd,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# README.md, CONTRIBUTING.md, docs/development.md
+
+
+@runs("README.md", "make run    # the main job against a local Pulumi ESC, GitHub and Sentry, with the real Pulumi CLI")
+def test_the_make_commands_of_the_readme(code: str) -> None:
+    all_are_targets(code)
+
+
+@runs("CONTRIBUTING.md", "make setup   # virtual environment from hash-locked requirements, and a Pulumi CLI")
+def test_the_make_commands_of_contributing(code: str) -> None:
+    all_are_targets(code)
+
+
+@runs("docs/development.md", "make run    # the main job against a local Pulumi ESC, GitHub and Sentry")
+def test_the_make_commands_of_development(code: str) -> None:
+    all_are_targets(code)
+
+
+def all_are_targets(code: str) -> None:
+    for line in code.splitlines():
+        subprocess.run(["make", "--dry-run", *shlex.split(line, comments=True)[1:]], cwd=ROOT, check=True)
+
+
+def test_make_run_shows_that_all_is_as_it_should_be(reader: Reader) -> None:
+    printed = shell(f"{sys.executable} -m sandbox.demo", reader)
+    assert printed.endswith("\nAll as it should be.\n")
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+@runs("docs/development.md", ".venv/bin/python -m pytest tests/unit/test_plan.py")
+def test_one_test_or_those_of_a_module(code: str, reader: Reader) -> None:
+    printed = shell(here(code), reader)
+    assert len(re.findall(r"^=+ \d+ passed", printed, re.MULTILINE)) == 2
+
+
+@pytest.fixture
+def sandbox_by_hand(reader: Reader, tmp_path: Path) -> Iterator[str]:
+    """The first terminal of docs/development.md; gives what it has printed."""
+    [code] = [block.code for block in blocks("docs/development.md") if "-m sandbox |" in block.code]
+    command = ["bash", "-c", here(code.replace("sandbox.env", str(tmp_path / "sandbox.env")))]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=reader, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as terminal:
+        assert terminal.stdout is not None
+        lines = []
+        for line in terminal.stdout:
+            lines.append(line)
+            if line.startswith("export SENTRY_DSN="):
+                break
+        while not (tmp_path / "sandbox.env").read_text(encoding="utf-8").endswith(lines[-1]):
+            os.sched_yield()  # tee writes to its file after it has written to the terminal
+        yield "".join(lines)
+        os.killpg(terminal.pid, signal.SIGTERM)  # as closing the terminal does
+        terminal.stdout.read()  # to its end, which comes when all of them have ended
+
+
+@runs("docs/development.md", ".venv/bin/python -m sandbox | tee sandbox.env", ". ./sandbox.env")
+def test_the_local_services_by_hand(
+    code: tuple[str, str], sandbox_by_hand: str, reader: Reader, tmp_path: Path
+) -> None:
+    without = {name: value for name, value in reader.items() if not name.startswith("PULUMI_")}
+    printed = shell(here(code[1]).replace(". ./", f". {tmp_path}/"), without)
+    assert "dry run, 4 of 4 keys would change" in printed
+    assert "4 of 4 keys changed in one revision" in printed
+    assert "SENTRY_API_TOKEN" in printed.partition("verified by reading back")[2]
+
+
+@runs("docs/development.md", "export PULUMI_ORG=scoobyjava-org")
+def test_against_an_esc_that_one_has_signed_in_to(code: str, reader: Reader, box: Sandbox) -> None:
+    box.esc.create(ENVIRONMENT, "values:\n  SENTRY_PROJECT_SLUG: pay-ready\n")
+    assert shell(code, reader).endswith("\npay-ready\n")
+
+
+def here(code: str) -> str:
+    """With the interpreter that these tests run with, wherever its virtual environment is."""
+    return code.replace(".venv/bin/python", sys.executable)
+
+
+# docs/quick-start.md
+
+
+def inputs_of(piece: str, box: Sandbox) -> dict[str, str]:
+    """The inputs of the one step in a piece of YAML of the quick start, as GitHub would fill them in on a schedule."""
+    kept = {
+        "SENTRY_DSN": box.sentry.dsn,
+        "SENTRY_API_TOKEN": box.sentry.token,
+        "SENTRY_ORGANIZATION_SLUG": box.sentry.organization,
+        "SENTRY_PROJECT_SLUG": box.sentry.project,
+        "SENTRY_CLIENT_SECRET": VALID["sentry-api-token"][::-1],
+        "PULUMI_ACCESS_TOKEN": box.esc.token,
+    }
+    [code] = [block.code for block in blocks("docs/quick-start.md") if block.first_line == piece]
+    [job] = as_workflow(load(code))["jobs"].values()
+    [step] = job["steps"]
+    filled = {
+        name: re.sub(r"\$\{\{ (secrets|vars)\.(\w+) \}\}", lambda found: kept[found[2]], str(value))
+        for name, value in step["with"].items()
+    }
+    assert filled.pop("dry-run", "") in ("", "${{ inputs.dry-run || false }}")
+    return filled | {"pulumi-cloud-url": box.esc.url, "sentry-url": box.sentry.url}
+
+
+@runs("docs/quick-start.md", "pulumi login", "pulumi env get acme/default/production")
+def test_the_quick_start_from_nothing_to_a_look_at_it(
+    code: tuple[str, str], reader: Reader, action: Action, box: Sandbox
+) -> None:
+    make, look = code
+    shell(make, reader)
+    assert box.esc.values(QUICK) == {}
+    inputs = inputs_of("name: Sync Sentry Secrets to Pulumi ESC", box)
+    dry = action.run_with(action.variables(inputs | {"dry-run": "true"}))
+    assert (dry.code, dry.outputs["result"], box.esc.values(QUICK)) == (0, "planned", {})
+    assert dry.summary.count("would be added") == 5
+    done = action.run_with(action.variables(inputs))
+    assert (done.code, done.outputs["result"]) == (0, "synced")
+    printed = shell(look, reader)
+    assert inputs["sentry-project-slug"] in printed
+    assert not [name for name in ("sentry-dsn", "sentry-api-token", "sentry-client-secret") if inputs[name] in printed]
+    assert box.github.dispatches == []
+
+
+def test_the_quick_start_without_a_stored_token(action: Action, box: Sandbox) -> None:
+    box.esc.create(QUICK)
+    box.esc.teams.add("sentry-sync")
+    inputs = inputs_of("permissions:", box)
+    assert "pulumi-access-token" not in inputs
+    done = action.run_with(
+        action.variables(inputs)
+        | {
+            "ACTIONS_ID_TOKEN_REQUEST_URL": box.github.id_token_url,
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": box.github.id_token_request_token,
+            "GITHUB_TOKEN": VALID["github-token"],
+        }
+    )
+    assert (done.code, done.annotations, done.outputs["result"]) == (0, [], "synced")
+    assert {grant.team for grant in box.esc.accounts.grants.values()} == {"sentry-sync"}
+    assert len(box.github.dispatches) == 1
+
+
+# docs/operations.md
+
+
+@pytest.fixture
+def rotated(reader: Reader, action: Action, box: Sandbox) -> Action:
+    """The quick start's environment, synced and then synced again with another token: revisions 2 and 3."""
+    box.esc.create(QUICK)
+    action.environment = QUICK
+    for token in ("sntrys_former", "sntrys_newer"):
+        assert action.run(sentry_api_token=token, tag_revision="true").code == 0
+    assert box.esc.revision(QUICK) == 3
+    return action
+
+
+@runs("docs/operations.md", "pulumi env version history acme/default/production")
+def test_who_changed_what(code: str, rotated: Action, reader: Reader) -> None:
+    printed = shell(code, reader)
+    assert re.search(r"^revision 3 \(.*github-run-17-1.*\)$", printed, re.MULTILINE)
+    assert "+++ acme/default/production@3" in printed
+    assert "sntrys_former" not in printed
+    assert "sntrys_newer" not in printed
+
+
+@runs(
+    "docs/operations.md",
+    "pulumi env diff acme/default/production@2 acme/default/production",
+    "pulumi env get acme/default/production SENTRY_API_TOKEN --value string --show-secrets",
+)
+def test_going_back(code: tuple[str, str], rotated: Action, reader: Reader, box: Sandbox) -> None:
+    back, look = code
+    assert box.esc.values(QUICK)["SENTRY_API_TOKEN"] == "sntrys_newer"
+    shell(back, reader)
+    assert box.esc.values(QUICK)["SENTRY_API_TOKEN"] == "sntrys_former"
+    assert box.esc.revision(QUICK) == 4
+    assert shell(look, reader).strip() == "sntrys_former"
+
+
+# docs/migration.md
+
+
+@runs(
+    "docs/migration.md",
+    f"pulumi env get {ENVIRONMENT}",
+    "rm ~/.pulumi/credentials.json",
+    f"pulumi env version rollback {ENVIRONMENT}@before-the-action",
+)
+def test_from_the_script_to_the_action_and_back(
+    code: tuple[str, str, str], reader: Reader, action: Action, box: Sandbox
+) -> None:
+    mark, tidy, back = code
+    box.esc.create(ENVIRONMENT, "values:\n  # whoever edits it\n  other: thing\n")
+    script = f"""
+        pulumi login
+        pulumi env set {ENVIRONMENT} SENTRY_DSN "$DSN"
+        pulumi env set {ENVIRONMENT} SENTRY_API_TOKEN "$TOKEN" --secret
+        pulumi env set {ENVIRONMENT} SENTRY_ORGANIZATION_SLUG 0123
+        pulumi env set {ENVIRONMENT} SENTRY_PROJECT_SLUG pay-ready --secret
+    """
+    inputs = VALID | {"sentry-organization-slug": "0123", "sentry-project-slug": "pay-ready"}
+    shell(script, reader | {"DSN": inputs["sentry-dsn"], "TOKEN": inputs["sentry-api-token"]})
+    shell(mark, reader)
+    before = box.esc.definition(ENVIRONMENT)
+
+    changes = {name.replace("-", "_"): inputs[name] for name in ("sentry-organization-slug", "sentry-project-slug")}
+    changes |= {"sentry_client_secret": "a-webhook-secret", "esc_environment": ENVIRONMENT}
+    dry = action.run(dry_run="true", **changes)
+    plan = dict(re.findall(r"^\| `(SENTRY_\w+)` \| \S+ ([^|]+) \|", dry.summary, re.MULTILINE))
+    # Each row of the page's table once, but in another order.
+    assert plan == {
+        "SENTRY_DSN": "would be encrypted (is in plain text)",
+        "SENTRY_API_TOKEN": "unchanged",
+        "SENTRY_ORGANIZATION_SLUG": "would be changed",
+        "SENTRY_PROJECT_SLUG": "would be in plain text (is encrypted)",
+        "SENTRY_CLIENT_SECRET": "would be added",
+    }
+    told = re.findall(r"^\| (would be [^|]+|unchanged) \| ", (ROOT / "docs/migration.md").read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(plan.values())
+
+    assert action.run(**changes).outputs["result"] == "synced"
+    assert action.run(**changes).outputs["result"] == "unchanged"
+    assert box.esc.values(ENVIRONMENT)["SENTRY_ORGANIZATION_SLUG"] == "0123"
+    assert (Path(reader["HOME"]) / ".pulumi/credentials.json").exists()
+    shell(tidy, reader)
+    shell(back, reader)
+    assert box.esc.definition(ENVIRONMENT) == before
+
+
+# Commands in the running text.
+
+INLINE = sorted({(page, code) for page in PAGES for code in inline_code(page)})
+
+
+@pytest.mark.parametrize(("page", "code"), [each for each in INLINE if each[1].startswith("make ")])
+def test_make_targets_in_the_text_exist(page: str, code: str) -> None:
+    target = code.split()[1]
+    assert re.search(rf"^{re.escape(target)}:.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("page", "code"), [each for each in INLINE if each[1].startswith("pulumi ")])
+def test_pulumi_commands_in_the_text_exist(page: str, code: str, pulumi: Path) -> None:
+    words = code.split()[1:]
+    command = [word for word in words if re.fullmatch(r"[a-z]+", word)]
+    options = [word.partition("=")[0] for word in words if word.startswith("--")]
+    shown = subprocess.run([pulumi, *command, "--help"], capture_output=True, text=True, check=True).stdout
+    # Help for the whole is what there is for a word that is no command.
+    assert f"pulumi {' '.join(command)}" in shown
+    assert not [option for option in options if f"{option} " not in shown]
+
+
+@pytest.mark.parametrize(("page", "code"), [each for each in INLINE if re.match(r"python -m |pytest ", each[1])])
+def test_programs_in_the_text_exist(page: str, code: str) -> None:
+    words = code.removeprefix("python -m ").split()
+    if words[0] == "pytest":
+        assert all((ROOT / word).exists() for word in words[1:] if word.startswith("tests"))
+    else:
+        assert importlib.util.find_spec(words[0]) is not None
