@@ -22,8 +22,10 @@ SERVICE = "sentry-mcp"
 PORT = 8000
 """Where the server listens in its container."""
 REVISION_LABEL = "sentry-mcp.esc-revision"
+SOURCES_LABEL = "sentry-mcp.sources"
 
-_PUSHED = re.compile(r"digest: (sha256:[0-9a-f]{64})\b")
+# What `docker push` and `docker pull` say.
+_DIGEST = re.compile(r"[dD]igest: (sha256:[0-9a-f]{64})\b")
 # Held as long as its standard input is open: it ends with whoever holds it, however that ends.
 _HOLD = "import sys; print('held', flush=True); sys.stdin.read()"
 _LONGEST_QUOTE = 20
@@ -76,21 +78,29 @@ class Docker:
         """
         return self._run(["docker", *arguments], self.environ)
 
-    def build(self, image: str, context: Path, dockerfile: str) -> None:
-        self.run("build", "--tag", image, "--file", str(context / dockerfile), str(context))
+    def build(self, image: str, context: Path, dockerfile: str, sources: str) -> None:
+        """Build an image that says what it was made of."""
+        label = f"{SOURCES_LABEL}={sources}"
+        self.run("build", "--tag", image, "--label", label, "--file", str(context / dockerfile), str(context))
 
     def push(self, image: str) -> str:
         """Push a tag; the digest under which the registry has it."""
-        said = self.run("push", image)
-        digests = _PUSHED.findall(said)
-        if not digests:
-            raise DockerError(f"`docker push {image}` told no digest.", "Run it by hand to see what it says.")
-        return str(digests[-1])
+        return self._told_digest("push", image)
 
     def pull(self, image: str) -> None:
         """Have an image on the engine's machine; one that is there by its digest isn't asked for."""
         if self.attempt("image", "inspect", image) is None:
             self.run("pull", "--quiet", image)
+
+    def pull_tag(self, image: str) -> str:
+        """Have what the registry calls so at the moment on the engine's machine; its digest."""
+        return self._told_digest("pull", image)
+
+    def sources(self, image: str) -> str:
+        """What an image on the engine's machine says that it was made of; empty if it doesn't."""
+        return self.run(
+            "image", "inspect", "--format", f'{{{{index .Config.Labels "{SOURCES_LABEL}"}}}}', image
+        ).strip()
 
     def forget(self, name: str, keep: Sequence[str | None]) -> None:
         """Drop the images of a registry's repository from the engine's machine, except some, and those in use."""
@@ -174,6 +184,12 @@ class Docker:
     def compose(self, arguments: Sequence[str], variables: Mapping[str, str]) -> str:
         """Run one command of Compose, with the variables that its file asks for."""
         return self._run([*self.compose_command, *arguments], {**self.environ, **variables})
+
+    def _told_digest(self, command: str, image: str) -> str:
+        digests = _DIGEST.findall(self.run(command, image))
+        if not digests:
+            raise DockerError(f"`docker {command} {image}` told no digest.", "Run it by hand to see what it says.")
+        return str(digests[-1])
 
     def _run(self, argv: Sequence[str], environ: Mapping[str, str]) -> str:
         done = self._finish(argv, environ)

@@ -1,4 +1,4 @@
-"""Build, push and deploy the Sentry MCP server: `python -m deploy.sentry_mcp {build,push,deploy}`.
+"""Build, push and deploy the Sentry MCP server: `python -m deploy.sentry_mcp {find,build,push,deploy}`.
 
 The steps of `.github/workflows/deploy-sentry-mcp.yml` call this, and so can a person. See docs/deploy.md.
 """
@@ -11,23 +11,46 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from deploy import check, entry, ssh
+from deploy import attestation, check, entry, sources, ssh
 from deploy.check import CheckError
 from deploy.docker import Compose, Docker, without_tag
-from deploy.errors import ImageError
+from deploy.errors import DockerError, ImageError
 from deploy.rollout import SPARE, Rollout, published_port
 from deploy.settings import ACCESS_TOKEN, DOCKERFILE, ROOT, Settings, load
 from sophia_sync.commands import Runner
-from sophia_sync.errors import SyncError
+from sophia_sync.errors import InputError, SyncError
 from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
+
+
+def find(settings: Settings, docker: Docker, runner: Runner) -> None:
+    """Look for an image of these very sources; if there is one that may be used, the outputs are those of `push`.
+
+    The registry's tag is only where to look: what counts is what the image itself says, under the digest that GitHub
+    attests. Whatever speaks against it is told, and no error: then one is built.
+    """
+    wanted = sources.tag(ROOT, DOCKERFILE)
+    image = f"{settings.target}:{wanted}"
+    runner.line(f"Looking for {image}")
+    try:
+        found = f"{settings.target}@{docker.pull_tag(image)}"
+    except DockerError as error:
+        runner.line(f"There is none, it has to be built. {error.what}")
+        return
+    against = None if docker.sources(found) == wanted else "it is made of other sources"
+    if against is None and settings.origin is not None:
+        against = attestation.missing(found, settings.origin, docker.environ, docker.deadline)
+    if against is not None:
+        runner.line(f"{found} is not used, a new one has to be built: {against}")
+        return
+    _tell(runner, found)
 
 
 def build(settings: Settings, docker: Docker, runner: Runner) -> None:
     """Build the image, and see that a container of it starts as it will be run, but without any credentials."""
     runner.line(f"Building {settings.image}")
     try:
-        docker.build(settings.image, ROOT, DOCKERFILE)
+        docker.build(settings.image, ROOT, DOCKERFILE, sources.tag(ROOT, DOCKERFILE))
     except SyncError as error:
         raise ImageError(error.what, "Mend the Dockerfile or the code; nothing was pushed.") from None
     name = f"sentry-mcp-build-{secrets.token_hex(4)}"
@@ -54,12 +77,22 @@ def build(settings: Settings, docker: Docker, runner: Runner) -> None:
 
 def push(settings: Settings, docker: Docker, runner: Runner) -> None:
     """Push the image; its reference by digest is the output `image`."""
-    runner.line(f"Pushing {settings.target}")
-    docker.run("tag", settings.image, settings.target)
-    digest = docker.push(settings.target)
     name = without_tag(settings.target)
-    runner.line(f"It is {name}@{digest}")
-    for output, value in (("image", f"{name}@{digest}"), ("name", name), ("digest", digest)):
+    tagged = name != settings.target
+    made_of = "" if tagged else docker.sources(settings.image)
+    if not tagged and not made_of:
+        raise InputError([f"{settings.image} doesn't say what it is made of: push it to REGISTRY/NAME:TAG."])
+    target = settings.target if tagged else f"{name}:{made_of}"
+    runner.line(f"Pushing {target}")
+    docker.run("tag", settings.image, target)
+    _tell(runner, f"{name}@{docker.push(target)}")
+
+
+def _tell(runner: Runner, image: str) -> None:
+    """Name an image by its digest."""
+    runner.line(f"It is {image}")
+    name, _, digest = image.partition("@")
+    for output, value in (("image", image), ("name", name), ("digest", digest)):
         runner.output(output, value)
 
 
@@ -80,7 +113,7 @@ def deploy(settings: Settings, docker: Docker, runner: Runner) -> None:
     )
 
 
-_COMMANDS = {"build": build, "push": push, "deploy": deploy}
+_COMMANDS = {"find": find, "build": build, "push": push, "deploy": deploy}
 
 
 @contextlib.contextmanager

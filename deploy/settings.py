@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from deploy import ssh
+from deploy.attestation import Origin
 from sophia_sync import checks
 from sophia_sync.errors import InputError
 from sophia_sync.inputs import child_environment
@@ -52,6 +53,16 @@ _HOST = r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?"
 _TAGGED = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*(?::[\w][\w.-]{{0,127}})?")
 _BY_DIGEST = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*@sha256:[0-9a-f]{{64}}")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_UNTAGGED = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*")
+# What names of images each command takes, and how a person is told.
+_IMAGES = {
+    "find": {"--to": (_UNTAGGED, "REGISTRY/NAME, in lower case")},
+    "build": {"--image": (_TAGGED, "NAME:TAG")},
+    "push": {"--image": (_TAGGED, "NAME:TAG"), "--to": (_TAGGED, "REGISTRY/NAME or REGISTRY/NAME:TAG, in lower case")},
+    "deploy": {"--image": (_BY_DIGEST, "REGISTRY/NAME@sha256:…")},
+}
+_WORKFLOW = re.compile(r"[\w.-]+/[\w.-]+/\.github/workflows/[\w.-]+\.ya?ml")
+_REF = re.compile(r"refs/(heads|tags)/\S+")
 _SSH_HOST = re.compile(r"ssh://(\w[\w.-]*@)?\w[\w.-]*(:[0-9]+)?")
 
 
@@ -60,12 +71,14 @@ class Settings:
     """What one run does."""
 
     command: str
-    """`build`, `push` or `deploy`."""
+    """`find`, `build`, `push` or `deploy`."""
     image: str
     timeout: float
     """Seconds."""
     target: str = ""
-    """Where `push` puts the image."""
+    """Where `push` puts the image, and where `find` looks for it; without a tag under the one of its sources."""
+    origin: Origin | None = None
+    """What `find` wants the image to be made by."""
     project: str = "sentry-mcp"
     compose_files: tuple[Path, ...] = (COMPOSE_FILE,)
     revision: str = ""
@@ -87,7 +100,8 @@ class Settings:
     def secrets(self) -> tuple[SecretStr, ...]:
         """What must not be shown."""
         values = [SecretStr(self.server[name]) for name in SECRET_VARIABLES if name in self.server]
-        return (*values, self.private_key) if self.private_key else tuple(values)
+        others = (self.private_key, self.origin.token if self.origin else None)
+        return (*values, *(secret for secret in others if secret))
 
     def variables(self, image: str) -> dict[str, str]:
         """Those for the Compose file, with this image."""
@@ -103,20 +117,38 @@ def parser() -> argparse.ArgumentParser:
         f"{KNOWN_HOSTS} and {PRIVATE_KEY} for an engine that is reached by SSH.",
     )
     commands = made.add_subparsers(dest="command", required=True)
+    find = commands.add_parser("find", help="look in a registry for an image of the very sources that are here")
+    find.add_argument("--to", required=True, metavar="REGISTRY/NAME", help="where `push` puts images")
+    find.add_argument(
+        "--signer-workflow",
+        default="",
+        metavar="OWNER/NAME/.github/workflows/FILE",
+        help="take it only if GitHub has an attestation that this workflow made it; needs `gh`",
+    )
+    find.add_argument("--source-ref", default="", metavar="refs/heads/NAME", help="and that it ran on this branch")
     build = commands.add_parser("build", help="build the image, and see that a container of it starts")
     build.add_argument("--image", default="sentry-mcp:dev", help="its name; default: %(default)s")
     push = commands.add_parser("push", help="push the image to a registry, and tell its digest")
     push.add_argument("--image", default="sentry-mcp:dev", help="its local name; default: %(default)s")
-    push.add_argument("--to", required=True, metavar="REGISTRY/NAME:TAG", help="where to")
+    push.add_argument(
+        "--to",
+        required=True,
+        metavar="REGISTRY/NAME[:TAG]",
+        help="where to; without a tag, one that says what the image is made of",
+    )
     deploy = commands.add_parser("deploy", help="put an image into operation, or leave the former one there")
     deploy.add_argument("--image", required=True, metavar="REGISTRY/NAME@sha256:…", help="the image by its digest")
-    deploy.add_argument("--environment", default="", help="the ESC environment, as organisation/project/environment")
+    deploy.add_argument(
+        "--environment",
+        default="",
+        help="the ESC environment, as organisation/project/environment; of several, with commas between, the first",
+    )
     deploy.add_argument("--revision", default="", help="the ESC revision that this is for; a new one starts it anew")
     deploy.add_argument("--project", default="sentry-mcp", help="Compose's name of the project; default: %(default)s")
     deploy.add_argument(
         "--compose-file", action="append", default=[], type=Path, help="one that is laid over docker-compose.sentry.yml"
     )
-    for command, seconds in ((build, "900"), (push, "600"), (deploy, "180")):
+    for command, seconds in ((find, "300"), (build, "900"), (push, "600"), (deploy, "180")):
         command.add_argument("--timeout", default=seconds, help="seconds that it may take; default: %(default)s")
     return made
 
@@ -131,38 +163,38 @@ def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.enviro
     given = parser().parse_args(arguments)
     problems: list[str] = []
 
-    def check(name: str, value: str, fault: str | None) -> str:
+    def check(name: str, fault: str | None) -> None:
         if fault is not None:
             problems.append(f"`{name}` {fault}.")
-        return value
 
-    pattern, form = (_BY_DIGEST, "REGISTRY/NAME@sha256:…") if given.command == "deploy" else (_TAGGED, "NAME:TAG")
-    image = check("--image", given.image, _unlike(pattern, given.image, form))
-    target = getattr(given, "to", "")
-    if target:
-        check("--to", target, _unlike(_TAGGED, target, "REGISTRY/NAME:TAG, in lower case"))
+    names = {"--image": getattr(given, "image", ""), "--to": getattr(given, "to", "")}
+    for name, (pattern, form) in _IMAGES[given.command].items():
+        check(name, _unlike(pattern, names[name], form))
     project = getattr(given, "project", "sentry-mcp")
-    check("--project", project, _unlike(_PROJECT, project, "a name of lower-case letters, digits, - and _"))
+    check("--project", _unlike(_PROJECT, project, "a name of lower-case letters, digits, - and _"))
     revision = getattr(given, "revision", "").strip()
-    check("--revision", revision, None if revision == "" or revision.isdecimal() else "isn't a revision's number")
+    check("--revision", None if revision == "" or revision.isdecimal() else "isn't a revision's number")
     for file in getattr(given, "compose_file", ()):
-        check("--compose-file", str(file), None if file.is_file() else f"names no file: {file}")
-    environment = getattr(given, "environment", "").strip()
+        check("--compose-file", None if file.is_file() else f"names no file: {file}")
+    # A sync of several names them all; the revision is that of the first, which is what the server reads.
+    environment = getattr(given, "environment", "").partition(",")[0].strip()
     server = {name: environ[name] for name in (*SERVER_VARIABLES, PUBLISHED_PORT) if environ.get(name)}
     if environment:
-        check("--environment", environment, _fault(checks.environment, environment))
+        check("--environment", _fault(checks.environment, environment))
         server["PULUMI_ENVIRONMENT"] = environment
     if given.command == "deploy" and not server.get(ACCESS_TOKEN):
         problems.append(f"`{ACCESS_TOKEN}` is not set: the server asks its clients for it, and so does the check.")
-    check("--timeout", given.timeout, _fault(lambda text: str(checks.seconds(text, 3600)), given.timeout))
+    check("--timeout", _fault(lambda text: str(checks.seconds(text, 3600)), given.timeout))
     known_hosts, private_key = _ssh(environ, problems)
+    origin = _origin(given, environ, problems)
     if problems:
         raise InputError(problems)
     return Settings(
         command=given.command,
-        image=image,
+        image=names["--image"],
         timeout=float(given.timeout),
-        target=target,
+        target=names["--to"],
+        origin=origin,
         project=project,
         compose_files=(COMPOSE_FILE, *(file.resolve() for file in getattr(given, "compose_file", ()))),
         revision=revision,
@@ -178,6 +210,20 @@ def docker_environment(environ: Mapping[str, str]) -> dict[str, str]:
     ours = ("HOME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
     kept = {name: environ[name] for name in environ if name in ours or name.startswith(("DOCKER_", "BUILDX_"))}
     return {**child_environment(environ), **{name: value for name, value in kept.items() if value}}
+
+
+def _origin(given: argparse.Namespace, environ: Mapping[str, str], problems: list[str]) -> Origin | None:
+    """What the image must be made by, if that was said."""
+    workflow, ref = getattr(given, "signer_workflow", ""), getattr(given, "source_ref", "")
+    if not workflow and not ref:
+        return None
+    forms = (
+        ("--signer-workflow", _unlike(_WORKFLOW, workflow, "OWNER/NAME/.github/workflows/FILE")),
+        ("--source-ref", _unlike(_REF, ref, "refs/heads/NAME")),
+    )
+    problems += [f"`{name}` {fault}." for name, fault in forms if fault]
+    token = environ.get("GH_TOKEN", "").strip()
+    return Origin(workflow, ref, SecretStr(token) if token else None)
 
 
 def _ssh(environ: Mapping[str, str], problems: list[str]) -> tuple[str, SecretStr | None]:

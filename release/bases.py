@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from deploy.docker import Docker, without_tag
-from deploy.errors import DockerError
+from deploy.docker import Docker
 
 _FROM = re.compile(r"^(FROM\s+(?:--platform=\S+\s+)?)(\S+)((?:\s+AS\s+(\S+))?[ \t]*)$", re.MULTILINE | re.IGNORECASE)
-_PULLED = re.compile(r"^Digest: (sha256:[0-9a-f]{64})$", re.MULTILINE)
 
 
 def named(dockerfile: str) -> list[str]:
@@ -32,16 +30,7 @@ def resolve(docker: Docker, dockerfile: str) -> dict[str, str]:
     Raises:
         DockerError: One can't be pulled.
     """
-    return {image: _digest(docker, image) for image in named(dockerfile)}
-
-
-def _digest(docker: Docker, image: str) -> str:
-    if "@" in image:
-        return image.partition("@")[2]
-    found = _PULLED.search(docker.run("pull", image))
-    if found is None:
-        raise DockerError(f"`docker pull {image}` told no digest.", "Run it by hand to see what it says.")
-    return found[1]
+    return {image: image.partition("@")[2] or docker.pull_tag(image) for image in named(dockerfile)}
 
 
 def pinned(dockerfile: str, digests: Mapping[str, str]) -> str:
@@ -53,8 +42,3 @@ def pinned(dockerfile: str, digests: Mapping[str, str]) -> str:
         return f"{found[1]}{by_digest}{found[3]}"
 
     return _FROM.sub(pin, dockerfile)
-
-
-def by_digest(image: str, digest: str) -> str:
-    """An image's reference without its version."""
-    return f"{without_tag(image.partition('@')[0])}@{digest}"

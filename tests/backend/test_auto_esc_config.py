@@ -67,6 +67,14 @@ class TestReading:
         config = configure()
         assert (config.region, config.limit, config.where) == ("eu", "2", "sentry-eu")
 
+    def test_counts_what_a_provider_gives(self, esc: Esc, configure: Configure) -> None:
+        esc.save(PATH, "values:\n  SENTRY_DSN:\n    fn::open::vault-secrets: {address: a}\n")
+        given = {"value": "https://of-the-provider@h/1", "secret": True, "trace": {}}
+        esc.fail("GET .*/open/.*", status=200, body={"properties": {"SENTRY_DSN": given}, "exprs": {}})
+        config = configure()
+        assert config.sentry_dsn == "https://of-the-provider@h/1"
+        assert "https://of-the-provider@h/1" in [secret.get_secret_value() for secret in config.known_secrets]
+
     @pytest.mark.parametrize(
         ("value", "text"),
         [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from backend.core import auto_esc_config
 from backend.core.auto_esc_config import AutoEscConfig
 from sandbox import Esc
 from tests.backend.support import PATH, ROOT, SECRETS, definition, python
+from tests.support.shell import output as shell
 
 pytestmark = pytest.mark.pulumi
 
@@ -28,21 +28,6 @@ def shell_environ(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
     """Of a person whose `python` is the one that these tests run with."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
     return environ | {"PATH": path, "PULUMI_HOME": str(tmp_path / "home"), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def shell(code: str, environ: dict[str, str]) -> str:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", code],
-        cwd=ROOT,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))

@@ -12,6 +12,9 @@ from tests.deploy import program
 from tests.deploy.gateway import Gateway, inside
 from tests.support.docker_engine import docker
 
+LATEST_DERIVED = "sentry-mcp:derived"
+"""The last image that was made here, on this machine."""
+
 
 class Derived:
     """Makes images of the real one with further lines of a Dockerfile, each in the registry.
@@ -29,11 +32,12 @@ class Derived:
 
     def __call__(self, *lines: str) -> str:
         """The new image by its digest."""
-        tag = "sentry-mcp:derived"
         text = "\n".join([f"FROM {self._image}", *lines])
-        command = ["docker", "build", "--quiet", "--tag", tag, "-"]
+        command = ["docker", "build", "--quiet", "--tag", LATEST_DERIVED, "-"]
         subprocess.run(command, input=text, text=True, check=True, capture_output=True, timeout=300)
-        pushed = program.run("push", "--image", tag, "--to", f"{self._registry}/ai-cherry/sentry-mcp:derived")
+        pushed = program.run(
+            "push", "--image", LATEST_DERIVED, "--to", f"{self._registry}/ai-cherry/sentry-mcp:derived"
+        )
         assert pushed.code == 0, pushed.log
         return pushed.outputs["image"]
 

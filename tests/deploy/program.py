@@ -89,6 +89,11 @@ class Process:
         return Result(self._process.returncode, "".join(self._lines) + rest, outputs, summary)
 
 
+def path_with(folder: Path) -> dict[str, str]:
+    """PATH with a folder before all others."""
+    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
 def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Result:
     """Run it to its end."""
     return Process(arguments, environ).finish()

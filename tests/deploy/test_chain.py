@@ -1,7 +1,8 @@
 """The whole chain, once: from GitHub's secrets to an answer of the server.
 
 act runs the sync workflow, which stores the secrets in ESC and dispatches the deploy; the deploy program does with that
-dispatch what the deploy workflow's steps do; a client asks the server. A second deploy fails, and the first is back.
+dispatch what the deploy workflow's steps do; a client asks the server. A second sync, which changes nothing, dispatches
+again, and nothing is restarted. A third deploy fails, and the first is back.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy import program
 from tests.deploy.clients import Caller
-from tests.deploy.conftest import ENVIRONMENT, Host, new_host
+from tests.deploy.conftest import ENVIRONMENT, Built, Host, new_host
 from tests.deploy.images import Derived, Gate
-from tests.deploy.program import Result
 from tests.support import docker_act, docker_leaks
 
 pytestmark = pytest.mark.docker
@@ -58,7 +59,8 @@ def sync(host: Host, checkout: Path) -> docker_act.Run:
 
 def test_from_the_secrets_in_github_to_an_answer_of_the_server(
     checkout: Path,
-    pushed: Result,
+    built: Built,
+    registry: str,
     derive: Derived,
     gate: Gate,
     record_property: Callable[[str, object], None],
@@ -77,11 +79,25 @@ def test_from_the_secrets_in_github_to_an_answer_of_the_server(
         assert dispatch.inputs == {"environment": ENVIRONMENT, "revision": revision}
 
         asked = [f"--{name}={value}" for name, value in dispatch.inputs.items()]
-        first = pushed.outputs["image"]
+        name = f"{registry}/ai-cherry/chain"
+        assert program.run("find", "--to", name).outputs == {}
+        first = program.run("push", "--image", built.image, "--to", name).outputs["image"]
         deployed = host.deploy(first, *asked)
         assert deployed.code == 0, deployed.log
         check_serves(host, first, revision)
         host.box.github.complete(dispatch.run_id)
+
+        started = host.container("{{.Id}} {{.State.StartedAt}}")
+        unchanged = sync(host, checkout)
+        assert unchanged.outputs["result"] == "unchanged", unchanged.text
+        again = host.box.github.dispatches[-1]
+        assert (again.run_id != dispatch.run_id, again.inputs) == (True, dispatch.inputs)
+        found = program.run("find", "--to", name)
+        with Caller(host.url, host.token) as caller:
+            same = host.deploy(found.outputs["image"], *asked)
+        assert (same.code, same.outputs["changed"], caller.failures) == (0, "false", []), same.log
+        assert host.container("{{.Id}} {{.State.StartedAt}}") == started
+        host.box.github.complete(again.run_id)
 
         gate.let_in = 1  # beside the running version, but not in its place
         with Caller(host.url, host.token) as caller:
@@ -94,7 +110,7 @@ def test_from_the_secrets_in_github_to_an_answer_of_the_server(
         record_property("a second deploy that fails", during)
         print(f"a second deploy that fails: {during}")
 
-        told = synced.visible() + deployed.visible() + failed.visible()
+        told = synced.visible() + deployed.visible() + unchanged.visible() + same.visible() + failed.visible()
         assert docker_leaks.held_by(told, [*host.secrets, host.box.github.token]) == []
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from pydantic import SecretStr
 
 from deploy import settings
+from deploy.attestation import Origin
+from sophia_sync import deploy
 from sophia_sync.errors import InputError
 
 DIGEST = f"registry.example:5000/ai-cherry/sentry-mcp@sha256:{'0' * 64}"
@@ -40,6 +43,12 @@ def test_reads_what_a_deploy_needs() -> None:
     }
 
 
+def test_of_the_environments_of_a_sync_the_server_reads_the_first() -> None:
+    inputs = deploy.fill({"environment": "{environment}"}, None, "acme/default/a,acme/default/b", None)
+    loaded = settings.load(("deploy", "--image", DIGEST, "--environment", inputs["environment"]), ENVIRON)
+    assert loaded.server["PULUMI_ENVIRONMENT"] == "acme/default/a"
+
+
 def test_what_a_dispatch_leaves_empty_counts_as_unset() -> None:
     loaded = settings.load(("deploy", "--image", DIGEST, "--environment", "", "--revision", ""), ENVIRON)
     assert "PULUMI_ENVIRONMENT" not in loaded.server
@@ -54,6 +63,38 @@ def test_tells_all_problems_at_once() -> None:
 @pytest.mark.parametrize("image", ["Upper:case", "-v", "a b", "name:tag:tag", "x@sha256:0"])
 def test_refuses_names_that_are_no_images(image: str) -> None:
     assert "`--image`" in problems("build", f"--image={image}")
+
+
+class TestFinding:
+    arguments = ("find", "--to", "ghcr.io/acme/sentry-mcp")
+    workflow = "acme/app/.github/workflows/deploy.yml"
+
+    def test_may_ask_for_an_origin(self) -> None:
+        origin = ("--signer-workflow", self.workflow, "--source-ref", "refs/heads/main")
+        loaded = settings.load((*self.arguments, *origin), {**ENVIRON, "GH_TOKEN": "ghs_0123456789"})
+        assert loaded.origin == Origin(self.workflow, "refs/heads/main", SecretStr("ghs_0123456789"))
+        assert SecretStr("ghs_0123456789") in loaded.secrets
+
+    def test_needs_none_where_a_person_knows_it(self) -> None:
+        assert settings.load(self.arguments, ENVIRON).origin is None
+
+    @pytest.mark.parametrize(
+        ("workflow", "ref", "named"),
+        [
+            (workflow, "", "--source-ref"),
+            ("", "refs/heads/main", "--signer-workflow"),
+            ("acme/app", "refs/heads/main", "--signer-workflow"),
+            (workflow, "main", "--source-ref"),
+        ],
+    )
+    def test_takes_half_an_origin_for_a_mistake(self, workflow: str, ref: str, named: str) -> None:
+        assert f"`{named}` isn't of the form" in problems(
+            *self.arguments, f"--signer-workflow={workflow}", f"--source-ref={ref}"
+        )
+
+    @pytest.mark.parametrize("target", ["ghcr.io/acme/sentry-mcp:tag", DIGEST, "-v"])
+    def test_looks_for_no_tag_of_ones_own(self, target: str) -> None:
+        assert "`--to` isn't of the form REGISTRY/NAME" in problems("find", f"--to={target}")
 
 
 class TestSsh:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy import ssh
 from tests.deploy.conftest import Host
 from tests.deploy.program import Result
+from tests.docs.pages import code_in, sections
 from tests.support import docker_leaks
 from tests.support.docker_registry import free_port
 
@@ -27,6 +29,7 @@ class Machine:
 
     port: int
     host_key: str
+    host_key_file: Path
     private_key: str
 
     def environ(self, host_key: str) -> dict[str, str]:
@@ -72,7 +75,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         server = subprocess.Popen([command, "-D", "-e", "-f", folder / "config"], stdout=log, stderr=log)
         try:
             wait_for_banner(port, server)
-            yield Machine(port, host_key, (folder / "own").read_text(encoding="utf-8"))
+            yield Machine(port, host_key, folder / "host.pub", (folder / "own").read_text(encoding="utf-8"))
         finally:
             server.terminate()
             server.wait()
@@ -104,3 +107,17 @@ def test_a_host_with_another_key_is_not_talked_to(host: Host, machine: Machine, 
     assert result.code == 4, result.log
     assert "Host key verification failed" in result.error
     assert host.image == ""
+
+
+def test_the_host_keys_are_had_as_the_page_says(machine: Machine, tmp_path: Path) -> None:
+    on_the_host, from_here = code_in(sections("docs/deploy.md")["What has to be set up once"])
+    on_the_host = on_the_host.replace("/etc/ssh/ssh_host_ed25519_key.pub", str(machine.host_key_file))
+    from_here = from_here.replace("-p 22 HOST", f"-p {machine.port} 127.0.0.1")
+    ours, seen = (
+        subprocess.run(["bash", "-euc", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+        for code in (on_the_host, from_here)
+    )
+    assert ours[1].startswith("SHA256:")
+    assert seen[1] == ours[1]
+    pinned = ssh.known_hosts((tmp_path / "known_hosts").read_text(encoding="utf-8"))
+    assert pinned.strip() == machine.environ(machine.host_key)["DEPLOY_SSH_KNOWN_HOSTS"]

@@ -43,7 +43,7 @@ def test_it_takes_what_the_sync_hands_over() -> None:
     sync = [step for step in load("sync-sentry-secrets.yml")["jobs"]["sync"]["steps"] if step.get("uses") == "./"]
     handed = json.loads(sync[0]["with"]["deploy-inputs"])
     assert handed == {"environment": "{environment}", "revision": "{revision}"}
-    assert set(inputs) == {*handed, "image"}
+    assert set(inputs) == {*handed, "image", "rebuild"}
     assert not [name for name, said in inputs.items() if said.get("required")], "a dispatch without inputs must do"
 
 
@@ -72,7 +72,24 @@ def test_an_image_is_deployed_only_if_this_workflow_made_it() -> None:
     assert names.index("See that this workflow made the image") < len(names) - 1
 
 
-@pytest.mark.parametrize("command", ["build", "push", "deploy"])
+def test_an_image_that_was_found_is_not_built_pushed_and_attested_again() -> None:
+    job = load(FILE.name)["jobs"]["build"]
+    assert job["outputs"]["image"] == "${{ steps.find.outputs.image || steps.push.outputs.image }}"
+    calls = program_calls()
+    assert "inputs.rebuild" in calls["find"]["if"]
+    [attest] = [step for step in job["steps"] if "actions/attest" in step.get("uses", "")]
+    for step in (calls["build"], calls["push"], attest):
+        assert "steps.find.outputs.image == ''" in step["if"]
+
+
+def test_an_image_is_found_only_if_this_workflow_made_it_on_this_branch() -> None:
+    find = program_calls()["find"]
+    assert f'--signer-workflow "$GITHUB_REPOSITORY/.github/workflows/{FILE.name}"' in find["run"]
+    assert '--source-ref "$GITHUB_REF"' in find["run"]
+    assert "vars.SENTRY_MCP_ATTESTATIONS != 'off'" in find["if"], "a tag alone is no proof"
+
+
+@pytest.mark.parametrize("command", ["find", "build", "push", "deploy"])
 def test_the_program_has_the_options_that_the_steps_give_it(command: str) -> None:
     [line] = [text for text in program_calls()[command]["run"].replace("\\\n", "").splitlines() if command in text]
     arguments = shlex.split(line.partition("deploy.sentry_mcp ")[2])

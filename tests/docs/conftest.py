@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
+from tests.deploy.conftest import Host, new_host, registry
+from tests.docs.machine import Machine
+from tests.support import docker_engine
 from tests.support.action import Action
 from tools import chromium, mermaid
+
+__all__ = ["registry"]
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +61,17 @@ def reader(box: Sandbox, pulumi: Path, tmp_path: Path) -> dict[str, str]:
         "PULUMI_BACKEND_URL": box.esc.url,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """Where a server can be deployed."""
+    docker_engine.provide_base_images()
+    with new_host() as host:
+        yield host
+
+
+@pytest.fixture
+def machine(host: Host, pulumi: Path, tmp_path: Path) -> Machine:
+    """The machine of a person who has Docker, too."""
+    return Machine(host, tmp_path, pulumi)

@@ -65,6 +65,18 @@ def blocks(page: str) -> list[Block]:
 ALL_BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
+def sections(page: str) -> dict[str, str]:
+    """The text under each heading of the second level, by the heading."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    parts = (part.partition("\n") for part in f"\n{text}".split("\n## ")[1:])
+    return {heading: body for heading, _, body in parts}
+
+
+def code_in(text: str) -> list[str]:
+    """The code of the blocks in a part of a page."""
+    return [token.content for token in _PARSER.parse(text) if token.type == "fence"]
+
+
 def inline_code(page: str) -> list[str]:
     """What stands between backquotes in the text."""
     return [token.content for token in _tokens(page) if token.type == "code_inline"]

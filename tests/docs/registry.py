@@ -9,6 +9,9 @@ from tests.docs.pages import SHELL, Block, blocks
 # Pages whose blocks are run by test modules of their own, which name the page.
 RUN_ELSEWHERE = {
     "docs/backend.md": "tests/backend/test_document.py",
+    "docs/deploy.md": "tests/docs/test_deploy_page.py",
+    "docs/from-the-document.md": "tests/docs/test_the_document.py",
+    "docs/mcp-server.md": "tests/docs/test_mcp_server_page.py",
     "docs/mutants.md": "tools/mutants.py",
     "docs/release.md": "tests/release/test_pages.py",
     "docs/scale.md": "tests/workflow/test_scale_page.py",
@@ -18,9 +21,6 @@ RUN_ELSEWHERE = {
         for name in ("edit", "environments", "imports", "tags", "values", "versions")
     },
 }
-
-# Pages whose commands want machines and tokens of the reader's own: they are linted, as all are, and not run.
-LINTED_ONLY = ("docs/deploy.md", "docs/mcp-server.md")
 
 RUN_HERE: set[Block] = set()
 """What the tests of this package run; filled by `runs`."""

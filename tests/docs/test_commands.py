@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from tests.docs.registry import runs
 from tests.docs.test_workflows import as_workflow, load
 from tests.support.action import Action
 from tests.support.inputs import VALID
+from tests.support.shell import output as shell
 
 pytestmark = pytest.mark.pulumi
 
@@ -28,22 +29,6 @@ QUICK = "acme/default/production"
 SLUGS = ("SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG")
 
 Reader = dict[str, str]
-
-
-def shell(code: str, environ: Mapping[str, str], cwd: Path = ROOT) -> str:
-    """What a block prints; it must succeed."""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", code],
-        cwd=cwd,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 # README.md, CONTRIBUTING.md, docs/development.md

@@ -9,6 +9,24 @@ from typing import Any
 from mcp import Client
 from pydantic import SecretStr
 
+CALLS: dict[str, dict[str, Any]] = {
+    "get_project": {},
+    "list_client_keys": {},
+    "search_issues": {},
+    "get_issue": {"issue_id": "PAY-READY-1"},
+    "get_event": {"issue_id": "PAY-READY-1"},
+    "list_issue_events": {"issue_id": "PAY-READY-1"},
+    "get_issue_tag_values": {"issue_id": "PAY-READY-1", "key": "environment"},
+    "get_issue_activity": {"issue_id": "PAY-READY-1"},
+    "list_releases": {},
+    "get_release": {"version": "shop"},
+    "update_issue": {"issue_id": "PAY-READY-1", "status": "resolved"},
+    "add_issue_note": {"issue_id": "PAY-READY-1", "text": "Seen"},
+    "create_client_key": {"name": "CI"},
+    "update_project": {"platform": "python"},
+}
+"""A call of each tool that shows what Sentry holds, for an issue `PAY-READY-1` and a release `shop`."""
+
 
 class Values:
     """Pulumi ESC as the server sees it: what was read last, and what a new read would find."""
@@ -47,6 +65,14 @@ async def refused(client: Client, tool: str, **arguments: Any) -> str:
     (content,) = result.content
     assert content.type == "text"
     return content.text
+
+
+async def call_every_tool(client: Client) -> set[str]:
+    """Call each tool that is offered; those that were called."""
+    offered = await tools(client)
+    for tool in offered:
+        await call(client, tool, **CALLS.get(tool, {}))
+    return offered
 
 
 async def tools(client: Client) -> set[str]:

@@ -6,7 +6,6 @@ import json
 import re
 import secrets
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,9 +17,12 @@ import pytest
 import requests
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
+from sentry_mcp.offers import OFFERS
 
+from deploy import check
 from sandbox import Sandbox
-from tests.mcp.support import call, refused, tools
+from sophia_sync.process import Deadline
+from tests.mcp.support import call, call_every_tool, refused, tools
 from tests.support.docker_engine import ROOT, docker, provide_base_images
 
 pytestmark = [pytest.mark.docker, pytest.mark.anyio]
@@ -72,29 +74,31 @@ def of_esc(box: Sandbox) -> dict[str, str]:
     }
 
 
+def ended(name: str) -> str | None:
+    """The log of a container that has ended."""
+    state = docker("inspect", "--format", "{{.State.Running}}", name).stdout.strip()
+    return None if state == "true" else docker("logs", name).stderr
+
+
 @contextmanager
 def running(image: str, variables: dict[str, str]) -> Iterator[tuple[str, str]]:
     """A container that listens; its name and address."""
     name = f"sentry-mcp-test-{secrets.token_hex(4)}"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
+    url = f"http://127.0.0.1:{port}"
     docker("run", "--detach", "--name", name, *options(variables | {"SENTRY_MCP_PORT": port}), image)
     try:
-        with subprocess.Popen(["docker", "logs", "--follow", name], stderr=subprocess.PIPE, text=True) as log:
-            assert log.stderr is not None
-            started = time.monotonic()
-            lines = iter(log.stderr.readline, "")
-            assert any(f":{port} " in line for line in lines), docker("logs", name).stderr
-            assert time.monotonic() - started < 120
-            log.kill()
-        yield name, f"http://127.0.0.1:{port}"
+        check.wait_for(url, "/healthz", lambda: ended(name), Deadline(120))
+        yield name, url
     finally:
         docker("rm", "--force", "--volumes", name, check=False)
 
 
 async def test_over_http_with_credentials_out_of_pulumi_esc(image: str, box: Sandbox) -> None:
     issue = box.sentry.add_issue()
-    box.sentry.add_event(issue)
+    box.sentry.add_event(issue, tags={"environment": "staging"})
+    box.sentry.add_release("shop")
     with running(image, of_esc(box)) as (name, url):
         assert requests.get(f"{url}/healthz", timeout=30).status_code == 200
         assert requests.get(f"{url}/readyz", timeout=30).json() == {"status": "ready", "reason": "ready"}
@@ -103,7 +107,7 @@ async def test_over_http_with_credentials_out_of_pulumi_esc(image: str, box: San
             httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as http,
             Client(streamable_http_client(f"{url}/mcp", http_client=http)) as client,
         ):
-            assert len(await tools(client)) == 16
+            assert await call_every_tool(client) == set(OFFERS)
             assert (await call(client, "get_event", issue_id=issue.short_id))["event"]["id"] == issue.events[0].id
             del box.sentry.tokens[box.sentry.token]
             box.sentry.add_token("sntrys_rotated", ["project:read", "event:read"])
@@ -135,7 +139,7 @@ async def test_over_stdio_without_pulumi(image: str, box: Sandbox) -> None:
 
 
 def test_it_doesnt_start_where_anybody_could_come_in(image: str) -> None:
-    done = docker("run", "--rm", *options({"SENTRY_API_TOKEN": "sntrys_x"}), image, check=False)
+    done = docker("run", "--rm", *options({"SENTRY_API_TOKEN": "sntrys_x", "SENTRY_MCP_PORT": "0"}), image, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "has no SENTRY_MCP_TOKEN that its clients must show" in done.stderr
     assert "sntrys_x" not in done.stderr

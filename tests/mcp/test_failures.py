@@ -91,10 +91,13 @@ async def test_a_failure_that_stays_is_told_in_time(
         ({"kind": "garbage"}, "What answers in Sentry's place isn't understood"),
         ({"kind": "empty"}, "What answers in Sentry's place isn't understood"),
         ({"status": 200, "body": []}, "What answers in Sentry's place isn't understood"),
+        ({"status": 200, "body": b"[" * 200_000}, "What answers in Sentry's place isn't understood"),
         ({"status": 200, "body": {"id": "x", "slug": "a", "name": "b"}}, "What answers in Sentry's place isn't"),
         ({"status": 400, "body": {"name": ["Wrong."]}}, "Sentry refuses the request (HTTP 400). Change the arguments."),
         ({"status": 403}, "Sentry doesn't let the server's token do this (HTTP 403). `whoami` shows the token's sc"),
         ({"status": 404}, "Sentry knows no such thing in the project (HTTP 404)."),
+        ({"status": 404, "body": b"<html>"}, "Sentry knows no such thing in the project (HTTP 404)."),
+        ({"status": 400, "body": b"[" * 200_000}, "Sentry refuses the request (HTTP 400). Change the arguments."),
         ({"status": 418}, "Sentry refuses the request (HTTP 418)."),
     ],
 )
@@ -108,6 +111,27 @@ async def test_what_isnt_tried_again(fault: dict[str, Any], told: str, client: C
 async def test_an_index_that_isnt_sentrys(body: Any, client: Client, sentry: Sentry) -> None:
     sentry.fail("GET /api/0/", status=200, body=body)
     assert (await refused(client, "whoami")).startswith("What answers in Sentry's place isn't understood")
+
+
+async def test_sentrys_own_words_for_an_error_are_shown_marked(client: Client, sentry: Sentry) -> None:
+    detail = {"code": "sso-required", "message": "Must login via SSO", "extra": {}}
+    sentry.fail(f"GET {PROJECT}", status=403, body={"detail": detail})
+    assert " Must login via SSO " in (await refused(client, "get_project")).split("⟪")[1]
+
+
+@pytest.mark.parametrize(
+    ("route", "tool", "arguments"),
+    [
+        (f"GET {PROJECT}", "search_issues", {}),
+        ("GET .*/events/latest/", "get_event", {"issue_id": "PAY-READY-1", "event_id": "latest"}),
+        ("POST .*/notes/", "add_issue_note", {"issue_id": "PAY-READY-1", "text": "Seen"}),
+    ],
+)
+async def test_an_answer_that_is_no_object(
+    route: str, tool: str, arguments: dict[str, Any], client: Client, sentry: Sentry, issue: Issue
+) -> None:
+    sentry.fail(route, status=200, body=["x"])
+    assert (await refused(client, tool, **arguments)).startswith("What answers in Sentry's place isn't understood")
 
 
 @pytest.mark.parametrize("body", [{"activity": {}}, [], {"activity": [1]}])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
-import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
@@ -15,7 +12,6 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 import requests
-import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from sentry_mcp.credentials import Vault
@@ -25,6 +21,7 @@ from sentry_mcp.web import LARGEST_MESSAGE, Readiness, application, check_token
 
 from sandbox.sentry import Issue, Sentry
 from tests.mcp.support import Values, call, refused, tools
+from tests.support.web_server import serving
 
 TOKEN = "mcp-0123456789abcdef"
 JSON = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
@@ -44,20 +41,8 @@ INITIALIZE = {
 def served(settings: Settings, values: Values) -> Iterator[tuple[str, SentryServer]]:
     """The server, in a thread; its address."""
     server = SentryServer(settings.model_copy(update={"transport": "http"}), values)
-    config = uvicorn.Config(application(server), port=0, log_config=None, ws="none", lifespan="on")
-    web = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(web.serve()))
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not web.started and thread.is_alive() and time.monotonic() < deadline:
-        thread.join(0.01)
-    assert web.started
-    try:
-        yield f"http://127.0.0.1:{web.servers[0].sockets[0].getsockname()[1]}", server
-    finally:
-        web.should_exit = True
-        thread.join(30)
-    assert not thread.is_alive()
+    with serving(application(server)) as url:
+        yield url, server
 
 
 @asynccontextmanager

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 from mcp import Client, StdioServerParameters
+from sentry_mcp.offers import OFFERS
 
 from sandbox import Sandbox
 from sandbox.sentry import Issue, Sentry
-from tests.mcp.support import call, refused, tools
+from tests.mcp.support import call, call_every_tool, refused, tools
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "mcp-servers" / "sentry" / "sentry_mcp_server.py"
@@ -50,6 +55,13 @@ async def test_over_stdio(environ: dict[str, str], issue: Issue) -> None:
 
 
 @pytest.mark.anyio
+async def test_every_tool_over_stdio(environ: dict[str, str], sentry: Sentry, issue: Issue) -> None:
+    sentry.add_release("shop")
+    async with Client(parameters(environ)) as client:
+        assert await call_every_tool(client) == set(OFFERS) - {"list_webhooks"}
+
+
+@pytest.mark.anyio
 async def test_over_stdio_read_only(environ: dict[str, str]) -> None:
     async with Client(parameters(environ, "--read-only")) as client:
         assert len(await tools(client)) == 11
@@ -59,6 +71,19 @@ async def test_over_stdio_read_only(environ: dict[str, str]) -> None:
 def box() -> Iterator[Sandbox]:
     with Sandbox() as box:
         yield box
+
+
+def of_esc(box: Sandbox, pulumi: Path, home: Path) -> dict[str, str]:
+    """A machine with the Pulumi CLI and an access token."""
+    return {
+        "PATH": f"{pulumi.parent}:/usr/bin:/bin",
+        "HOME": str(home),
+        "PULUMI_ACCESS_TOKEN": box.esc.token,
+        "PULUMI_BACKEND_URL": box.esc.url,
+        "PULUMI_ORG": "acme",
+        "PULUMI_ENVIRONMENT": "production",
+        "SENTRY_URL": box.sentry.url,
+    }
 
 
 @pytest.mark.anyio
@@ -71,16 +96,7 @@ async def test_credentials_out_of_pulumi_esc_and_rotated_there(box: Sandbox, pul
         "  SENTRY_PROJECT_SLUG: pay-ready\n"
     )
     box.esc.create(ENVIRONMENT, definition.format(token=box.sentry.token))
-    environ = {
-        "PATH": f"{pulumi.parent}:/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "PULUMI_ACCESS_TOKEN": box.esc.token,
-        "PULUMI_BACKEND_URL": box.esc.url,
-        "PULUMI_ORG": "acme",
-        "PULUMI_ENVIRONMENT": "production",
-        "SENTRY_URL": box.sentry.url,
-        "SENTRY_API_TOKEN": "sntrys_of_the_environment",
-    }
+    environ = of_esc(box, pulumi, tmp_path) | {"SENTRY_API_TOKEN": "sntrys_of_the_environment"}
     async with Client(parameters(environ)) as client:
         assert len(await tools(client)) == 15
         reads = len(_opened(box))
@@ -119,3 +135,50 @@ def test_over_http_until_it_is_told_to_stop(number: signal.Signals, environ: dic
             process.kill()
         assert (process.wait(), process.stdout.read()) == (0, "")
     assert sentry.token not in log
+
+
+@contextmanager
+def reading_esc(
+    box: Sandbox, environ: dict[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], int, Callable[[], None]]]:
+    """The server over HTTP while it waits for Pulumi ESC, its port, and what lets it go on."""
+    asked, go_on = threading.Event(), threading.Event()
+    box.esc.before(".*", asked.set)
+    box.esc.before(".*", lambda: go_on.wait(60))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, str(SCRIPT), "--transport", "http", "--port", str(port)]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE) as process:
+        try:
+            assert asked.wait(60)
+            yield process, port, go_on.set
+        finally:
+            go_on.set()
+            process.kill()
+
+
+@pytest.mark.pulumi
+def test_clients_that_come_before_it_is_ready_wait_and_are_not_refused(
+    box: Sandbox, pulumi: Path, tmp_path: Path
+) -> None:
+    with (
+        reading_esc(box, of_esc(box, pulumi, tmp_path)) as (_, port, go_on),
+        socket.create_connection(("127.0.0.1", port)) as early,
+    ):
+        early.sendall(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        go_on()
+        assert early.recv(64).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.pulumi
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_it_is_ready_ends_it_and_leaves_nothing(
+    number: signal.Signals, box: Sandbox, pulumi: Path, tmp_path: Path
+) -> None:
+    with reading_esc(box, of_esc(box, pulumi, tmp_path)) as (process, _, go_on):
+        process.send_signal(number)
+        go_on()
+        assert process.wait(60) == 0
+    for folder in (Path("/dev/shm"), Path(tempfile.gettempdir())):  # noqa: S108 - where the CLI's home is made
+        for file in folder.glob("sentry-esc-sync-*/credentials.json"):
+            assert box.esc.token not in file.read_text(encoding="utf-8")

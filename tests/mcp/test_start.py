@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 from collections.abc import Iterator
 from unittest import mock
 
@@ -23,19 +24,23 @@ def a_process_of_its_own() -> Iterator[None]:
     """What a start changes in this process is undone."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     names = [name for name in os.environ if name.startswith("SENTRY_")]
     with mock.patch.dict(os.environ):
         for name in names:
             del os.environ[name]
         yield
     root.handlers[:], root.level = handlers, level
+    for number, handler in signals.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
     ("arguments", "variables", "told"),
     [
-        ("--transport http --host ::", {}, "has no SENTRY_MCP_TOKEN that its clients must show"),
-        ("", {"SENTRY_MCP_TRANSPORT": "http", "SENTRY_MCP_HOST": "::"}, "has no SENTRY_MCP_TOKEN"),
+        ("--transport http --host 0.0.0.0 --port 0", {}, "has no SENTRY_MCP_TOKEN that its clients must show"),
+        ("--port 0 --host 0.0.0.0", {"SENTRY_MCP_TRANSPORT": "http"}, "has no SENTRY_MCP_TOKEN"),
+        ("--transport http --host 192.0.2.1", {}, "error: The server can't listen on 192.0.2.1, port 8000: "),
         ("--port http", {}, "error: The settings make no sense: port: Input should be a valid integer"),
         ("--sentry-url ftp://x", {}, "sentry_url: Value error, must be an address such as https://sentry.io"),
         ("", {"SENTRY_URL": "https://user:pw@x"}, "SENTRY_URL: Value error, must be an address"),
@@ -57,7 +62,7 @@ def test_what_it_doesnt_start_with(
 
 def test_a_token_that_is_too_short(values: Values, capsys: pytest.CaptureFixture[str]) -> None:
     values.read["SENTRY_MCP_TOKEN"] = "short"
-    assert main(["--transport", "http"], values) == 2
+    assert main(["--transport", "http", "--port", "0"], values) == 2
     assert "SENTRY_MCP_TOKEN is too short" in capsys.readouterr().err
 
 

@@ -53,7 +53,7 @@ def test_the_digest_is_the_registrys(registry: str, tmp_path: Path) -> None:
     engine = Docker(settings.docker, Deadline(300), Redactor())
     here = f"{registry}/bases/small:1"
     (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL of=test\n", encoding="utf-8")
-    engine.build(here, tmp_path, "Dockerfile")
+    engine.build(here, tmp_path, "Dockerfile", "a test")
     pushed = engine.push(here)
     docker("image", "rm", here)
     try:

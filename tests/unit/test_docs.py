@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sophia_sync.errors import EndedBySignalError, SeveralError, SyncError
+from deploy import errors as deploy_errors
+from sophia_sync.errors import EndedBySignalError, InputError, SeveralError, SyncError
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMED = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs/threats.md").read_text(encoding="utf-8"))
@@ -25,16 +26,15 @@ def test_every_threat_is_shown_by_a_test() -> None:
     assert all("`tests/" in row.rsplit("|", 2)[1] for row in rows)
 
 
-def is_ours(error: type[SyncError]) -> bool:
-    """Whether the action tells it by a title of its own; the programs of other workflows have pages of theirs."""
-    return "title" in vars(error) and error.__module__.startswith("sophia_sync.")
-
-
 def kinds_of(error: type[SyncError]) -> list[type[SyncError]]:
     return [error, *(kind for below in error.__subclasses__() for kind in kinds_of(below))]
 
 
-@pytest.mark.parametrize("error", [kind for kind in kinds_of(SyncError) if is_ours(kind)])
+# Those of the deploy program have the exit codes of docs/deploy.md.
+OF_THE_ACTION = [kind for kind in kinds_of(SyncError) if kind.__module__.startswith("sophia_sync.")]
+
+
+@pytest.mark.parametrize("error", [kind for kind in OF_THE_ACTION if "title" in vars(kind)])
 def test_the_failures_page_tells_every_title_with_its_exit_code(error: type[SyncError]) -> None:
     rows = re.findall(
         r"^\| ([^|]+) \| ([^|]+) \|", (ROOT / "docs/failures.md").read_text(encoding="utf-8"), re.MULTILINE
@@ -42,3 +42,10 @@ def test_the_failures_page_tells_every_title_with_its_exit_code(error: type[Sync
     [codes] = [codes for codes, title in rows if title == error.title]
     of_its_own = {EndedBySignalError: "130, 143", SeveralError: "the highest of them"}
     assert codes == of_its_own.get(error, str(error.exit_code))
+
+
+def test_the_deploys_page_tells_every_exit_code_of_the_deploy_program() -> None:
+    section = (ROOT / "docs/deploy.md").read_text(encoding="utf-8").split("### Exit codes\n")[1].split("\n#")[0]
+    told = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", section, re.MULTILINE) for code in row.split(",")}
+    kinds = [kind for kind in vars(deploy_errors).values() if isinstance(kind, type) and issubclass(kind, SyncError)]
+    assert told == {0, InputError.exit_code, 130, 143} | {kind.exit_code for kind in kinds}

@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+CURSOR = r"[0-9.-]{1,40}:-?[0-9]{1,20}:[01]"
+"""A cursor of Sentry's, as a regular expression."""
+
 
 def _number_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -61,7 +64,7 @@ Environment = Annotated[
 Limit = Annotated[int, Field(ge=1, le=50, description="How many a page has at most")]
 Cursor = Annotated[
     str | None,
-    Field(pattern=r"^[0-9.-]{1,40}:-?[0-9]{1,20}:[01]$", description="`nextCursor` of the page before"),
+    Field(pattern=f"^{CURSOR}$", description="`nextCursor` of the page before"),
 ]
 DryRun = Annotated[bool, Field(description="True: show what would be sent, and change nothing")]
 IssueStatus = Annotated[

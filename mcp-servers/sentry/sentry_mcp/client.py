@@ -6,7 +6,6 @@ Source: docs.sentry.io/api ("Auth Tokens", "Rate Limits", "Paginating Results", 
 from __future__ import annotations
 
 import enum
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -20,9 +19,11 @@ import httpx2
 from pydantic import SecretStr
 from tenacity import AsyncRetrying
 
+from sentry_mcp.arguments import CURSOR
 from sentry_mcp.credentials import Credentials, Vault
 from sentry_mcp.errors import CredentialsError, RefusedError, UnavailableError
 from sentry_mcp.refusals import LimitedTokenError, RefusedTokenError, StatusError, meaning, not_understood, unanswered
+from sentry_mcp.untrusted import parsed_json
 from sophia_sync.process import Deadline
 from sophia_sync.retries import TRANSIENT_STATUS, retrying
 
@@ -225,7 +226,7 @@ class SentryClient:
 
     def _reply(self, path: Path, response: httpx2.Response, content: bytes) -> Reply:
         try:
-            body = json.loads(content) if content else None
+            body = parsed_json(content) if content else None
         except ValueError:
             raise not_understood() from None
         if path == () and isinstance(body, dict) and body.get("auth", ...) is None:
@@ -283,7 +284,4 @@ def _next_cursor(response: httpx2.Response) -> str | None:
     """Where the next page begins; None on the last. The link itself isn't followed: it may name another host."""
     link = response.links.get("next", {})
     cursor = link.get("cursor") if link.get("results") == "true" else None
-    return cursor if cursor and CURSOR.fullmatch(cursor) else None
-
-
-CURSOR = re.compile(r"[0-9.-]{1,40}:-?[0-9]{1,20}:[01]")
+    return cursor if cursor and re.fullmatch(CURSOR, cursor) else None

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import anyio
-import uvicorn
 from pydantic import ValidationError
 
-from sentry_mcp.credentials import EscSource, Source
-from sentry_mcp.server import SentryServer
 from sentry_mcp.settings import Settings, from_command_line
-from sentry_mcp.web import application, check_token
+
+if TYPE_CHECKING:
+    from sentry_mcp.credentials import Source
+    from sentry_mcp.server import SentryServer
+
+# The server itself is imported when it already listens. That takes half a second, then ESC is read; clients that come
+# meanwhile, while one version makes way for the next, wait and aren't refused.
 
 CONFIGURATION_ERROR = 2
 LONGEST_GOODBYE = 5
 """Seconds that requests have to end when the server is told to stop."""
+MOST_WAITING = 1024
+"""Connections that may wait until the server is ready."""
+
+logger = logging.getLogger(__name__)
 
 
 class RedactingFormatter(logging.Formatter):
@@ -43,25 +52,50 @@ def main(arguments: Sequence[str] | None = None, source: Source | None = None) -
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         return _refuse(f"The settings make no sense: {problems}.")
+    if settings.transport == "stdio":
+        _server(settings, source).run("stdio")
+        return 0
+    # As the first process of a container it would not be ended by a signal that it has no handler for.
+    _on_signal(lambda *_: sys.exit())
+    try:
+        listener = _listen(settings)
+    except OSError as error:
+        return _refuse(f"The server can't listen on {settings.host}, port {settings.port}: {error.strerror}.")
+    with listener:
+        return anyio.run(_serve, settings, _server(settings, source), listener)
+
+
+def _on_signal(handler: Callable[..., object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _server(settings: Settings, source: Source | None) -> SentryServer:
+    from sentry_mcp.credentials import EscSource  # noqa: PLC0415 - see above
+    from sentry_mcp.server import SentryServer  # noqa: PLC0415
+
     server = SentryServer(settings, source or EscSource())
     _log_to_stderr(server)
-    if settings.transport == "stdio":
-        server.run("stdio")
-        return 0
-    return anyio.run(_serve, settings, server)
+    return server
 
 
-async def _serve(settings: Settings, server: SentryServer) -> int:
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family, backlog=MOST_WAITING)
+
+
+async def _serve(settings: Settings, server: SentryServer, listener: socket.socket) -> int:
+    import uvicorn  # noqa: PLC0415
+
+    from sentry_mcp.web import application, check_token  # noqa: PLC0415
+
     problem = await check_token(settings, server.client.vault)
     if problem is not None:
         return _refuse(problem)
     # uvicorn raises a signal again when it has shut down: that is a good end, not a death.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+    _on_signal(lambda *_: None)
     config = uvicorn.Config(
         application(server),
-        host=settings.host,
-        port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -70,7 +104,9 @@ async def _serve(settings: Settings, server: SentryServer) -> int:
         lifespan="on",
         timeout_graceful_shutdown=LONGEST_GOODBYE,
     )
-    await uvicorn.Server(config).serve()
+    host, port = listener.getsockname()[:2]
+    logger.info("serves http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    await uvicorn.Server(config).serve(sockets=[listener])
     return 0
 
 

@@ -11,6 +11,7 @@ import httpx2
 
 from sentry_mcp.errors import MissingError, RefusedError, UnavailableError
 from sentry_mcp.outside import Marker
+from sentry_mcp.untrusted import parsed_json
 from sophia_sync.retries import TRANSIENT_STATUS, asked_wait
 
 # An OAuth token for one organisation is good for that one's routes, but on the index it gets a 401 with these words.
@@ -94,7 +95,7 @@ def _refusal(status: int, said: str) -> RefusedError:
 def _said(content: bytes, redact: Callable[[str], str]) -> str:
     """Sentry's own words for an error, marked: they may quote others."""
     try:
-        body: Any = json.loads(content)
+        body: Any = parsed_json(content)
     except ValueError:
         return ""
     detail = body.get("detail", body) if isinstance(body, dict) else body

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 import time
 from collections import OrderedDict, deque
@@ -18,6 +17,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import SecretStr
+
+from sentry_mcp.untrusted import parsed_json
 
 LARGEST_BODY = 1024 * 1024
 """Bytes."""
@@ -114,7 +115,7 @@ class Inbox:
         if self.is_repeat(body):
             return "repeat"
         try:
-            message = json.loads(body)
+            message = parsed_json(body)
         except ValueError:
             message = None
         if not isinstance(message, dict) or not _RESOURCES.fullmatch(resource):

@@ -1,0 +1,47 @@
+"""The shell code of docs/deploy.md, run as it stands. That of SSH is run in tests/deploy/test_ssh.py."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.machine import Machine
+from tests.docs.pages import code_in, sections
+from tests.support import docker_act, docker_leaks
+
+pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
+
+PAGE = sections("docs/deploy.md")
+
+
+def code(heading: str) -> str:
+    return "\n".join(code_in(PAGE[heading]))
+
+
+def test_by_hand(machine: Machine, registry: str, tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    docker_act.check_out(checkout)
+    host = machine.host
+    typed = f"{host.box.esc.token}\n{host.token}\n"
+    done = machine.shell(code("By hand").replace("ghcr.io/OWNER", f"{registry}/owner"), typed=typed, cwd=checkout)
+    assert "runs and answers" in done.stdout
+    assert host.image.startswith(f"{registry}/owner/sentry-mcp@sha256:")
+    assert host.box.sentry.project in str(host.ask().content)
+    assert docker_leaks.held_by(done.stdout + done.stderr, host.secrets) == []
+
+
+def test_on_a_developers_machine(machine: Machine) -> None:
+    host = machine.host
+    done = machine.shell(code("On a developer's machine"), typed=f"{host.box.esc.token}\n")
+    assert '{"status":"ready","reason":"ready"}' in done.stdout
+    assert "serves http://0.0.0.0:8000" in done.stderr, "the container's log"
+    assert re.search(r"v\d+\.\d+\.\d+\S*\n$", done.stdout), "the Pulumi CLI's version"
+    assert host.container("{{.Id}}") == ""
+    assert docker_leaks.held_by(done.stdout + done.stderr, host.secrets) == []
+
+
+def test_no_section_has_code_that_is_not_run() -> None:
+    run = {"By hand", "On a developer's machine", "What has to be set up once"}
+    assert {heading for heading, text in PAGE.items() if code_in(text)} == run
