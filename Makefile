@@ -13,10 +13,11 @@ ARGS ?=
 COVERAGE := $(if $(or $(filter 1,$(COV)),$(filter 1,$(REQUIRE_ALL))),--cov=sophia_sync --cov-branch --cov-fail-under=95)
 
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+	--no-emit-index-url --custom-compile-command "make lock" \
+	$(if $(UPGRADE),--upgrade --exclude-newer "7 days")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cli run test bench faults fuzz mutants pictures lint format lock image clean
+.PHONY: help setup cli run test bench faults fuzz mutants pictures lint format lock image sbom licences pin clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,17 +78,28 @@ format: $(VENV)/.complete ## let ruff format the code and sort the imports
 	$(BIN)/ruff check --select I --fix
 	$(BIN)/ruff format
 
-lock: $(VENV)/.complete ## write requirements/*.txt anew from pyproject.toml (UPGRADE=1: with the newest versions)
+lock: $(VENV)/.complete ## write requirements/*.txt anew from pyproject.toml (UPGRADE=1: with the newest that are a week old)
 	$(UV_COMPILE) pyproject.toml --output-file requirements/runtime.txt
 	$(UV_COMPILE) pyproject.toml --extra mcp --constraints requirements/runtime.txt --output-file requirements/mcp.txt
-	$(UV_COMPILE) pyproject.toml --extra backend --extra cli --extra mcp --extra sandbox --extra docs --extra dev \
-		--constraints requirements/mcp.txt --output-file requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra release --constraints requirements/mcp.txt --output-file requirements/release.txt
+	$(UV_COMPILE) pyproject.toml --extra backend --extra cli --extra mcp --extra release --extra sandbox --extra docs --extra dev \
+		--constraints requirements/release.txt --constraints requirements/mcp.txt --output-file requirements/dev.txt
 	$(UV_COMPILE) requirements/go.in --output-file requirements/go.txt
 	$(UV_COMPILE) requirements/mutants.in --constraints requirements/dev.txt --output-file requirements/mutants.txt
 	$(UV_COMPILE) requirements/bugsink.in --output-file requirements/bugsink.txt
 
 image: ## build the image (IMAGE=name:tag)
 	docker build --tag $(IMAGE) .
+
+sbom: $(VENV)/.complete ## write what is in the image to build/sbom.cdx.json (IMAGE=name:tag)
+	@mkdir -p build
+	@$(PY) -m release sbom --image $(IMAGE) --output build/sbom.cdx.json
+
+licences: $(VENV)/.complete ## write docs/licences.md anew
+	@$(PY) -m release.licences
+
+pin: $(VENV)/.complete ## write the digests of the base images into the Dockerfiles
+	@$(PY) -m release pin
 
 clean: ## remove what was made, downloads and the virtual environment included
 	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build mutants *.egg-info

@@ -50,6 +50,12 @@ class Container:
         return self.status in ("exited", "dead", "removing") or self.restarts >= 2
 
 
+def without_tag(image: str) -> str:
+    """An image's name less its tag, if it has one; the port of a registry is none."""
+    head, colon, tail = image.rpartition(":")
+    return head if colon and "/" not in tail else image
+
+
 class Docker:
     """Docker's CLI in one environment, with one deadline for everything.
 

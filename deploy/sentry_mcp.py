@@ -8,21 +8,17 @@ from __future__ import annotations
 import contextlib
 import secrets
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from deploy import attestation, check, sources, ssh
+from deploy import attestation, check, entry, sources, ssh
 from deploy.check import CheckError
-from deploy.docker import Compose, Docker
+from deploy.docker import Compose, Docker, without_tag
 from deploy.errors import DockerError, ImageError
 from deploy.rollout import SPARE, Rollout, published_port
 from deploy.settings import ACCESS_TOKEN, DOCKERFILE, ROOT, Settings, load
-from sophia_sync import interrupts
 from sophia_sync.commands import Runner
-from sophia_sync.errors import EndedBySignalError, InputError, SyncError
-from sophia_sync.inputs import run_context
-from sophia_sync.interrupts import Interrupted
+from sophia_sync.errors import InputError, SyncError
 from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 
@@ -81,15 +77,15 @@ def build(settings: Settings, docker: Docker, runner: Runner) -> None:
 
 def push(settings: Settings, docker: Docker, runner: Runner) -> None:
     """Push the image; its reference by digest is the output `image`."""
-    head, colon, tail = settings.target.rpartition(":")
-    tagged = bool(colon) and "/" not in tail
+    name = without_tag(settings.target)
+    tagged = name != settings.target
     made_of = "" if tagged else docker.sources(settings.image)
     if not tagged and not made_of:
         raise InputError([f"{settings.image} doesn't say what it is made of: push it to REGISTRY/NAME:TAG."])
-    target = settings.target if tagged else f"{settings.target}:{made_of}"
+    target = settings.target if tagged else f"{name}:{made_of}"
     runner.line(f"Pushing {target}")
     docker.run("tag", settings.image, target)
-    _tell(runner, f"{head if tagged else settings.target}@{docker.push(target)}")
+    _tell(runner, f"{name}@{docker.push(target)}")
 
 
 def _tell(runner: Runner, image: str) -> None:
@@ -134,38 +130,16 @@ def _engine(settings: Settings, redact: Redactor) -> Iterator[Docker]:
 
 def main(arguments: Sequence[str] | None = None, stream: TextIO | None = None) -> int:
     """Run one command; returns the exit code."""
-    context = run_context()
-    redact = Redactor()
-    runner = Runner(
-        stream or sys.stdout,
-        redact,
-        on_runner=context.on_runner,
-        output_path=context.output_path,
-        summary_path=context.summary_path,
-    )
-    with interrupts.raised():
-        try:
-            settings = load(arguments)
-            for secret in settings.secrets:
-                runner.hide(secret)
-            with _engine(settings, redact) as docker:
-                _COMMANDS[settings.command](settings, docker, runner)
-        except SyncError as error:
-            return _fail(runner, error)
-        except Interrupted as by:
-            todo = "What ran before was left alone or brought back: see the lines above. Run again."
-            ended = EndedBySignalError(f"{by} ended the run.", todo, by.signal_number)
-            return _fail(runner, ended)
-        except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
-            runner.line(traceback.format_exc())
-            return _fail(runner, SyncError("A defect of the deploy program.", "Please report it with its trace."))
-    return 0
 
+    def work(runner: Runner, redact: Redactor) -> None:
+        settings = load(arguments)
+        for secret in settings.secrets:
+            runner.hide(secret)
+        with _engine(settings, redact) as docker:
+            _COMMANDS[settings.command](settings, docker, runner)
 
-def _fail(runner: Runner, error: SyncError) -> int:
-    runner.error(str(error), error.title)
-    runner.summary(f"## {error.title}\n\n{error.what}\n\n{error.todo}\n")
-    return error.exit_code
+    after_signal = "What ran before was left alone or brought back: see the lines above. Run again."
+    return entry.run("deploy program", work, after_signal, stream)
 
 
 if __name__ == "__main__":

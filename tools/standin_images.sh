@@ -3,7 +3,8 @@
 #
 # Each is pulled. A stand-in under the same name is made only where that fails: on a machine that can't reach a
 # container registry but can reach a Debian mirror. A stand-in has what the Dockerfile uses of the real image, and no
-# more: Debian with Python at the real one's paths, or the Pulumi CLI at its path. Never publish an image built on one.
+# more: Debian with Python at the real one's paths, or the Pulumi CLI at its path. An image that the Dockerfile names by
+# its digest can have none. Never publish an image built on one: a release takes its base images from their registries.
 #
 #   ACT_RUNNER_IMAGE  the image of a workflow's job (default: node:24-trixie-slim)
 #   PULL_TIMEOUT      seconds that one pull may take (default: 180)
@@ -81,6 +82,8 @@ provide() {
         say "$image: present"
     elif timeout "$pull_timeout" docker pull --quiet "$image" >/dev/null 2>&1; then
         say "$image: pulled"
+    elif [[ $image == *@* ]]; then
+        say "error: $image can't be pulled, and no stand-in can have its digest" && exit 1
     else
         say "$image: can't be pulled, making a stand-in"
         "$import" "$image"

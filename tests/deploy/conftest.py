@@ -7,14 +7,12 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx2
 import pytest
 import yaml
 
@@ -22,18 +20,14 @@ from sandbox import Sandbox
 from tests.deploy import program
 from tests.deploy.clients import Answer, ask
 from tests.deploy.gateway import HOST_ENTRY, Gateway, inside
-from tests.deploy.images import Derived, Gate, drop_images
+from tests.deploy.images import Derived, Gate
 from tests.deploy.program import Result
-from tests.support import docker_engine
+from tests.support import docker_engine, docker_registry
 from tests.support.docker_engine import ROOT, docker
+from tests.support.docker_registry import free_port
 
 ENVIRONMENT = "scoobyjava-org/default/sophia-ai-production"
 SERVICE = "sentry-mcp"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -54,30 +48,9 @@ def built() -> Built:
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real registry on the loopback, where Docker needs no TLS."""
-    command = shutil.which("docker-registry")
-    if command is None:
-        pytest.skip("there is no docker-registry (Debian's package of that name)")
-    folder = tmp_path_factory.mktemp("registry")
-    address = f"127.0.0.1:{free_port()}"
-    settings = {
-        "version": 0.1,
-        "log": {"level": "error", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
-        "http": {"addr": address},
-    }
-    (folder / "config.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([command, "serve", folder / "config.yml"], stdout=log, stderr=log)
-    try:
-        transport = httpx2.HTTPTransport(retries=8)
-        with httpx2.Client(transport=transport, trust_env=False) as http:
-            assert http.get(f"http://{address}/v2/").status_code == 200, (folder / "log").read_text()
+    """The address of a real registry."""
+    with docker_registry.serve(tmp_path_factory.mktemp("registry")) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait()
-        drop_images(address)
 
 
 @pytest.fixture(scope="session")

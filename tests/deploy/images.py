@@ -16,21 +16,6 @@ LATEST_DERIVED = "sentry-mcp:derived"
 """The last image that was made here, on this machine."""
 
 
-def by_digest(name: str) -> set[str]:
-    """The images of a registry's repository that this machine has; `*` in the name stands for any part of a path."""
-    form = "{{.Repository}}@{{.Digest}}"
-    listed = docker("image", "ls", "--digests", "--format", form, "--filter", f"reference={name}").stdout.split()
-    return {image for image in listed if "@sha256:" in image}
-
-
-def drop_images(registry: str) -> None:
-    """Take a registry's images off this machine."""
-    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={registry}/*/*")
-    tags = {image for image in listed.stdout.split() if not image.endswith(":<none>")}
-    for image in tags | by_digest(f"{registry}/*/*"):
-        docker("image", "rm", image, check=False)
-
-
 class Derived:
     """Makes images of the real one with further lines of a Dockerfile, each in the registry.
 

@@ -1,4 +1,4 @@
-"""The deploy program as a child process, as a step of the workflow runs it."""
+"""The deploy program, or another one of ours, as a child process, as a step of a workflow runs it."""
 
 from __future__ import annotations
 
@@ -43,9 +43,16 @@ class Result:
 
 
 class Process:
-    """The program under way."""
+    """The program under way, from the root of a source tree."""
 
-    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environ: Mapping[str, str] | None = None,
+        *,
+        command: Sequence[str] = COMMAND,
+        tree: Path = ROOT,
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self._files = {name: Path(self._folder.name, name) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
         for file in self._files.values():
@@ -53,8 +60,8 @@ class Process:
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "DOCKER_HOST")}
         files = {name: str(path) for name, path in self._files.items()}
         self._process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=ROOT,
+            [*command, *arguments],
+            cwd=tree,
             env={**kept, "GITHUB_ACTIONS": "true", **files, **(environ or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

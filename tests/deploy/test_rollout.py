@@ -11,10 +11,11 @@ import pytest
 from tests.deploy import program
 from tests.deploy.clients import Caller
 from tests.deploy.conftest import ENVIRONMENT, Host, new_host
-from tests.deploy.images import Derived, Gate, by_digest
+from tests.deploy.images import Derived, Gate
 from tests.deploy.program import Result
 from tests.support import docker_leaks
 from tests.support.docker_engine import docker
+from tests.support.docker_registry import by_digest
 
 pytestmark = pytest.mark.docker
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from deploy import ssh
-from tests.deploy.conftest import Host, free_port
+from tests.deploy.conftest import Host
 from tests.deploy.program import Result
 from tests.docs.pages import code_in, sections
 from tests.support import docker_leaks
+from tests.support.docker_registry import free_port
 
 pytestmark = pytest.mark.docker
 

@@ -13,8 +13,10 @@ RUN_ELSEWHERE = {
     "docs/from-the-document.md": "tests/docs/test_the_document.py",
     "docs/mcp-server.md": "tests/docs/test_mcp_server_page.py",
     "docs/mutants.md": "tools/mutants.py",
+    "docs/release.md": "tests/release/test_pages.py",
     "docs/scale.md": "tests/workflow/test_scale_page.py",
     "docs/command-line.md": "tests/console/test_page.py",
+    "SECURITY.md": "tests/release/test_pages.py",
     **{
         f"tests/contract/transcripts/{name}.md": "tests/contract/test_cli.py"
         for name in ("edit", "environments", "imports", "tags", "values", "versions")

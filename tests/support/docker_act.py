@@ -111,7 +111,9 @@ def run(
             options += ["--local-repository", f"{name}={folder_of}"]
         options += ["--matrix", leg] if leg else []
         command = [str(ACT), event, "--workflows", f".github/workflows/{workflow}", *options]
-        command += ["--platform", f"ubuntu-24.04={RUNNER_IMAGE}", "--pull=false", "--rm", "--no-cache-server", "--json"]
+        for system in ("ubuntu-24.04", "ubuntu-latest"):
+            command += ["--platform", f"{system}={RUNNER_IMAGE}"]
+        command += ["--pull=false", "--rm", "--no-cache-server", "--json"]
         return _watched(command, checkout, Path(folder), watch, timeout)
 
 

@@ -58,8 +58,12 @@ def test_nothing_is_allowed_but_what_a_job_asks_for(path: Path) -> None:
 def test_every_job_has_a_time_limit_and_a_fixed_system(path: Path) -> None:
     for job in load(path)["jobs"].values():
         assert 0 < job["timeout-minutes"] <= 30
-        # Or a runner of the user's own, if there is one.
-        assert re.fullmatch(r"(\$\{\{ vars\.\w+ \|\| ')?ubuntu-\d\d\.04(' \}\})?", job["runs-on"])
+        systems = [job["runs-on"]]
+        if systems == ["${{ matrix.system }}"]:
+            systems = [each["system"] for each in job["strategy"]["matrix"]["include"]]
+        for system in systems:
+            # Or a runner of the user's own, if there is one.
+            assert re.fullmatch(r"(\$\{\{ vars\.\w+ \|\| ')?ubuntu-\d\d\.04(-arm)?(' \}\})?", system)
 
 
 @every_workflow

@@ -1,0 +1,59 @@
+"""The commands of docs/release.md and SECURITY.md, as a maintainer and a user type them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+from tests.release.project import VERSION, Project, git
+from tests.support.docker_engine import ROOT
+
+
+def commands(page: str) -> str:
+    """The one block of commands of a page."""
+    [block] = re.findall(r"^ *```sh\n(.*?)^ *```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return str(block)
+
+
+def run(code: str, folder: Path, programs: Path | None = None) -> None:
+    path = os.pathsep.join([*([str(programs)] if programs else []), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        cwd=folder, env={**os.environ, "PATH": path}, check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_maintainers_tag_is_one_that_can_be_released(unreleased: Project) -> None:
+    unreleased.prepare("1.2.3")
+    for folder in (unreleased.clone, unreleased.remote):
+        git(folder, "tag", "--delete", "release-1.2.3")
+    run(commands("docs/release.md"), unreleased.clone)
+    assert git(unreleased.remote, "rev-parse", "release-1.2.3") == unreleased.source
+    done = unreleased.run("check", "--tag", "release-1.2.3")
+    assert (done.code, done.outputs["version"]) == (0, "1.2.3")
+
+
+def test_a_user_verifies_the_image_that_v1_names(unreleased: Project, tmp_path: Path) -> None:
+    unreleased.release()
+    image = re.search(r"docker://(\S+)", git(unreleased.remote, "show", f"v{VERSION}:action.yml"))
+    assert image
+    programs, asked = tmp_path / "bin", tmp_path / "asked"
+    programs.mkdir()
+    # GitHub's CLI as far as this goes: it gives the file that it is asked for, and writes down what it is to verify.
+    (programs / "gh").write_text(
+        "#!/bin/sh\n"
+        f'case $1 in api) git -C {shlex.quote(str(unreleased.remote))} show "${{4##*ref=}}:action.yml" ;;\n'
+        f'attestation) echo "$@" >>{shlex.quote(str(asked))} ;;\nesac\n',
+        encoding="utf-8",
+    )
+    (programs / "gh").chmod(0o755)
+    run(commands("SECURITY.md"), tmp_path, programs)
+    provenance, sbom = asked.read_text(encoding="utf-8").splitlines()
+    for line in (provenance, sbom):
+        assert line.startswith(f"attestation verify oci://{image[1]} --repo ai-cherry/sentry-esc-sync ")
+    assert "--signer-workflow ai-cherry/sentry-esc-sync/.github/workflows/release.yml" in provenance
+    assert "--predicate-type https://cyclonedx.org/bom" in sbom

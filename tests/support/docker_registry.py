@@ -1,0 +1,64 @@
+"""A real image registry on the loopback, where Docker needs no TLS, and what it leaves on this machine."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+import yaml
+
+from tests.support.docker_engine import docker, missing_engine
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Its address, while it runs; it keeps its images in a folder."""
+    command = shutil.which("docker-registry")
+    if command is None:
+        pytest.skip("there is no docker-registry (Debian's package of that name)")
+    address = f"127.0.0.1:{free_port()}"
+    settings = {
+        "version": 0.1,
+        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
+        "http": {"addr": address},
+    }
+    (folder / "config.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([command, "serve", folder / "config.yml"], stdout=log, stderr=log)
+    try:
+        transport = httpx2.HTTPTransport(retries=8)
+        with httpx2.Client(transport=transport, trust_env=False) as http:
+            assert http.get(f"http://{address}/v2/").status_code == 200, (folder / "log").read_text()
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
+        if missing_engine() is None:
+            drop_images(address)
+
+
+def by_digest(name: str) -> set[str]:
+    """The images of a registry's repository that this machine has; `*` in the name stands for any part of a path."""
+    form = "{{.Repository}}@{{.Digest}}"
+    listed = docker("image", "ls", "--digests", "--format", form, "--filter", f"reference={name}").stdout.split()
+    return {image for image in listed if "@sha256:" in image}
+
+
+def drop_images(registry: str) -> None:
+    """Take a registry's images off this machine."""
+    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={registry}/*/*")
+    tags = {image for image in listed.stdout.split() if not image.endswith(":<none>")}
+    for image in tags | by_digest(f"{registry}/*/*"):
+        docker("image", "rm", image, check=False)
