@@ -14,7 +14,9 @@ def main() -> int:
     try:
         import click  # noqa: F401, PLC0415
     except ModuleNotFoundError:
-        sys.stderr.write('error: the command line needs Click: pip install "sentry-esc-sync[cli]"\n')
+        sys.stderr.write(
+            "error: the command line needs Click: install this package with its extra, sentry-esc-sync[cli].\n"
+        )
         return 2
     from sophia_sync.console.program import run  # noqa: PLC0415 - imports take a while
 

@@ -28,7 +28,7 @@ EXTRAS = {
     "runtime": [],
     "mcp": ["mcp"],
     "release": ["release"],
-    "dev": ["backend", "mcp", "release", "sandbox", "docs", "dev"],
+    "dev": ["backend", "cli", "mcp", "release", "sandbox", "docs", "dev"],
 }
 # The others agree with none: they are for environments of their own.
 ALONE = {"bugsink", "go"}
