@@ -109,7 +109,7 @@ class TestWithoutTheExtra:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-        assert 'pip install "sentry-esc-sync[cli]"' in capsys.readouterr().err
+        assert "with its extra, sentry-esc-sync[cli]" in capsys.readouterr().err
 
 
 class TestHowACommandEnds:
