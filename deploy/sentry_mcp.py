@@ -11,14 +11,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from deploy import attestation, check, entry, sources, ssh
+from deploy import attestation, check, sources, ssh
 from deploy.check import CheckError
 from deploy.docker import Compose, Docker, without_tag
 from deploy.errors import DockerError, ImageError
 from deploy.rollout import SPARE, Rollout, published_port
 from deploy.settings import ACCESS_TOKEN, DOCKERFILE, ROOT, Settings, load
+from sophia_sync import program
 from sophia_sync.commands import Runner
 from sophia_sync.errors import InputError, SyncError
+from sophia_sync.inputs import RunContext
 from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 
@@ -131,7 +133,7 @@ def _engine(settings: Settings, redact: Redactor) -> Iterator[Docker]:
 def main(arguments: Sequence[str] | None = None, stream: TextIO | None = None) -> int:
     """Run one command; returns the exit code."""
 
-    def work(runner: Runner, redact: Redactor) -> None:
+    def work(runner: Runner, redact: Redactor, _context: RunContext) -> None:
         settings = load(arguments)
         for secret in settings.secrets:
             runner.hide(secret)
@@ -139,7 +141,7 @@ def main(arguments: Sequence[str] | None = None, stream: TextIO | None = None) -
             _COMMANDS[settings.command](settings, docker, runner)
 
     after_signal = "What ran before was left alone or brought back: see the lines above. Run again."
-    return entry.run("deploy program", work, after_signal, stream)
+    return program.run("deploy program", work, after_signal, stream)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,15 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from deploy import entry
 from deploy.docker import Docker
 from release import action, bases, contents, image, provenance, sbom, version
 from release.errors import DifferentError, UnfitError
 from release.git import Git, Tag
 from release.registry import Registry
 from release.settings import DOCKERFILE, LOCK, ROOT, Settings, load
+from sophia_sync import program
 from sophia_sync.commands import Runner
-from sophia_sync.inputs import run_context
+from sophia_sync.inputs import RunContext, run_context
 from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 
@@ -214,13 +214,13 @@ class Release:
 def main(arguments: Sequence[str] | None = None, stream: TextIO | None = None) -> int:
     """Run one command; returns the exit code."""
 
-    def work(runner: Runner, redact: Redactor) -> None:
+    def work(runner: Runner, redact: Redactor, _context: RunContext) -> None:
         settings = load(arguments)
         for secret in settings.secrets:
             runner.hide(secret)
         getattr(Release(settings, runner, redact), settings.command)()
 
-    return entry.run("release program", work, "Run the step again: what is done already stays as it is.", stream)
+    return program.run("release program", work, "Run the step again: what is done already stays as it is.", stream)
 
 
 if __name__ == "__main__":

@@ -316,14 +316,7 @@ def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int
         _answer(arguments)
     context = run_context()
     redact = Redactor()
-    runner = Runner(
-        stream or sys.stdout,
-        redact,
-        on_runner=context.on_runner,
-        output_path=context.output_path,
-        summary_path=context.summary_path,
-    )
-    return conduct(Run(runner, redact, context))
+    return conduct(Run(Runner.of(context, redact, stream), redact, context))
 
 
 def conduct(run: Run) -> int:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from pydantic import SecretStr
 
 from sophia_sync.redact import Redactor, forms
+
+if TYPE_CHECKING:
+    from sophia_sync.inputs import RunContext
 
 # What can't be encoded (a variable's bytes that are no UTF-8; a stream that isn't UTF-8) is written as an escape.
 _NOT_TEXT = "backslashreplace"
@@ -66,6 +70,17 @@ class Runner:
         self._output_path = output_path
         self._summary_path = summary_path
         self._masked: set[str] = set()
+
+    @classmethod
+    def of(cls, context: RunContext, redact: Redactor, stream: TextIO | None = None) -> Runner:
+        """That of a run; its stream is standard output if none is given."""
+        return cls(
+            stream or sys.stdout,
+            redact,
+            on_runner=context.on_runner,
+            output_path=context.output_path,
+            summary_path=context.summary_path,
+        )
 
     def hide(self, secret: SecretStr) -> None:
         """Hide `secret` in all that follows: in our own output, and by masks in the runner's log."""

@@ -4,12 +4,13 @@ With REQUIRE_ALL=1 none may be: a test that would be skipped fails.
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from sandbox import Sandbox
 from tests.support import docker_engine
 from tools import pulumi_cli
 
@@ -74,3 +75,22 @@ def image() -> str:
     """The name of the image, built from this tree."""
     docker_engine.provide_base_images()
     return docker_engine.build_image()
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[Sandbox]:
+    """The local services, for all tests that can share them."""
+    with Sandbox() as box:
+        yield box
+
+
+@pytest.fixture
+def box(services: Sandbox) -> Iterator[Sandbox]:
+    """The local services, as if nobody had asked them for anything yet."""
+    for server in services.servers:
+        server.requests.clear()
+    services.github.dispatches.clear()
+    services.github.organizations.clear()
+    yield services
+    for server in services.servers:
+        server.reset_faults()

@@ -91,13 +91,7 @@ class Screen:
         self.out = out or sys.stdout
         context = inputs.run_context()
         self.on_runner = context.on_runner
-        self.runner = Runner(
-            self.err,
-            redact,
-            on_runner=context.on_runner,
-            output_path=context.output_path,
-            summary_path=context.summary_path,
-        )
+        self.runner = Runner.of(context, redact, self.err)
         self._width = min(shutil.get_terminal_size().columns, _WIDEST)
         self._plain = inputs.colours_are_refused()
 

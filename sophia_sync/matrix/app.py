@@ -1,19 +1,18 @@
-"""The two programs around the matrix, `plan` and `gather`, and the one place where their errors end."""
+"""The two programs around the matrix, `plan` and `gather`."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from pydantic import SecretStr
 
+from sophia_sync import program
 from sophia_sync.commands import Runner
-from sophia_sync.errors import InputError, SyncError
-from sophia_sync.inputs import RunContext, given, run_context
+from sophia_sync.errors import InputError
+from sophia_sync.inputs import RunContext, given
 from sophia_sync.matrix import legs, summary
 from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
@@ -22,7 +21,7 @@ from sophia_sync.redact import Redactor
 TIMEOUT = 300.0
 
 
-def plan(runner: Runner, _context: RunContext, _redact: Redactor) -> None:
+def plan(runner: Runner, _redact: Redactor, _context: RunContext) -> None:
     """The list → the matrix.
 
     Raises:
@@ -36,7 +35,7 @@ def plan(runner: Runner, _context: RunContext, _redact: Redactor) -> None:
     runner.output("names", legs.names(found))
 
 
-def gather(runner: Runner, context: RunContext, redact: Redactor) -> None:
+def gather(runner: Runner, redact: Redactor, context: RunContext) -> None:
     """How the legs ended → one summary.
 
     Raises:
@@ -74,30 +73,13 @@ def _names(text: str) -> list[str]:
     return names
 
 
-COMMANDS: dict[str, Callable[[Runner, RunContext, Redactor], None]] = {"plan": plan, "gather": gather}
+COMMANDS: dict[str, Callable[[Runner, Redactor, RunContext], None]] = {"plan": plan, "gather": gather}
 
 
 def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int:
     """Run one of the two programs; returns the exit code. All input comes from the environment."""
     parser = argparse.ArgumentParser(prog="matrix.py", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
-    command = COMMANDS[parser.parse_args(argv).command]
-    context = run_context()
-    redact = Redactor()
-    runner = Runner(
-        stream or sys.stdout,
-        redact,
-        on_runner=context.on_runner,
-        output_path=context.output_path,
-        summary_path=context.summary_path,
-    )
-    try:
-        command(runner, context, redact)
-    except SyncError as error:
-        runner.error(str(error), error.title)
-        return error.exit_code
-    except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
-        runner.line(traceback.format_exc())
-        runner.error("A defect of sentry-esc-sync stopped the run. Please report it with its trace.")
-        return SyncError.exit_code
-    return 0
+    command = parser.parse_args(argv).command
+    after_signal = "Nothing was changed: it only reads. Run it again."
+    return program.run(f"program {command}", COMMANDS[command], after_signal, stream, summarise=command == "plan")
