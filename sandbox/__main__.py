@@ -7,7 +7,7 @@ from sandbox import Sandbox
 
 ENVIRONMENT = "scoobyjava-org/default/sophia-ai-production"
 REPOSITORY = "ai-cherry/sentry-esc-sync"
-WORKFLOW = "deploy-sentry-mcp.yml"
+WORKFLOWS = ("sync-sentry-secrets.yml", "deploy-sentry-mcp.yml")
 
 
 def main() -> None:
@@ -17,7 +17,8 @@ def main() -> None:
     with contextlib.suppress(KeyboardInterrupt), Sandbox() as box:
         box.esc.create(ENVIRONMENT)
         box.github.add_repository(REPOSITORY)
-        box.github.add_workflow(REPOSITORY, WORKFLOW)
+        for workflow in WORKFLOWS:
+            box.github.add_workflow(REPOSITORY, workflow)
         lines = {
             "PULUMI_BACKEND_URL": box.esc.url,
             "PULUMI_ACCESS_TOKEN": box.esc.token,
