@@ -18,6 +18,10 @@ T = TypeVar("T")
 _MOMENT = 1.0
 
 
+class CutError(Exception):
+    """The deadline was cut before the work was begun."""
+
+
 class Deadline:
     """A moment by which everything must be done; it can be brought forward to now, from any thread.
 
@@ -50,6 +54,8 @@ class Deadline:
         """Let all that has this deadline end now; what must not be torn apart within `grace` seconds."""
         with self._cut.lock:
             self._cut.event.set()
+            # What another thread is about to begin shall not live on because it was not known yet.
+            self._cut.lock.wait_for(lambda: not self._cut.beginning, _MOMENT)
             waiting = list(self._cut.calls)
         for call in waiting:
             call(grace)
@@ -57,6 +63,24 @@ class Deadline:
     def sleep(self, seconds: float) -> None:
         """Wait, but not on after a cut."""
         self._cut.event.wait(seconds)
+
+    @contextlib.contextmanager
+    def beginning(self) -> Iterator[None]:
+        """What is begun while this is entered is told of a cut: a cut waits until it can be.
+
+        Raises:
+            CutError: There was a cut: it must not be begun.
+        """
+        with self._cut.lock:
+            if self.is_cut:
+                raise CutError
+            self._cut.beginning += 1
+        try:
+            yield
+        finally:
+            with self._cut.lock:
+                self._cut.beginning -= 1
+                self._cut.lock.notify_all()
 
     @contextlib.contextmanager
     def on_cut(self, call: Callable[[float], None]) -> Iterator[None]:
@@ -77,7 +101,8 @@ class _Cut:
 
     def __init__(self) -> None:
         self.event = threading.Event()
-        self.lock = threading.Lock()
+        self.lock = threading.Condition()
+        self.beginning = 0
         self.calls: list[Callable[[float], None]] = []
 
 
@@ -174,22 +199,23 @@ def start(argv: Sequence[str], environ: Mapping[str, str], deadline: Deadline) -
     """Run `argv` with exactly `environ`, pipes for all three streams; ended at the deadline, or on leaving.
 
     Raises:
+        CutError: The deadline was cut: it was not started.
         OSError: It can't be started.
     """
-    popen = subprocess.Popen(  # noqa: S603 - argv is ours, no shell
-        list(argv),
-        env=dict(environ),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    child = Child(popen, deadline)
-    try:
-        with deadline.on_cut(child.cut):
-            yield child
-    finally:
-        child.close()
+    with contextlib.ExitStack() as stack:
+        with deadline.beginning():
+            popen = subprocess.Popen(  # noqa: S603 - argv is ours, no shell
+                list(argv),
+                env=dict(environ),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+            child = Child(popen, deadline)
+            stack.callback(child.close)
+            stack.enter_context(deadline.on_cut(child.cut))
+        yield child
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str], deadline: Deadline) -> Finished:

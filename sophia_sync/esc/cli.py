@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from sophia_sync import process
 from sophia_sync.errors import ConflictError, DefinitionError, EscError, TransientError
-from sophia_sync.process import Child, Deadline, Finished
+from sophia_sync.process import Child, CutError, Deadline, Finished
 from sophia_sync.redact import Redactor
 
 if TYPE_CHECKING:
@@ -308,7 +308,8 @@ class Pulumi:
             raise self._failure(doing, finished)
         return _decode(finished.stdout)
 
-    def _start(self, *arguments: str) -> contextlib.AbstractContextManager[Child]:
+    @contextlib.contextmanager
+    def _start(self, *arguments: str) -> Iterator[Child]:
         environ = {
             **self.environ,
             "HOME": str(self.home),
@@ -328,9 +329,11 @@ class Pulumi:
                 "Use the action's container image, which has it, or install it from pulumi.com.",
             )
         argv = [executable, *arguments, "--non-interactive", "--color", "never"]
-        if self.deadline.is_cut:
-            raise EscError("The Pulumi CLI was not started: the run is being ended.", "Run again.")
-        return process.start(argv, environ, self.deadline.part(self._longest_call))
+        try:
+            with process.start(argv, environ, self.deadline.part(self._longest_call)) as child:
+                yield child
+        except CutError:
+            raise EscError("The Pulumi CLI was not started: the run is being ended.", "Run again.") from None
 
     @property
     def _longest_call(self) -> float:

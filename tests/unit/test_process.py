@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sophia_sync.process import Beside, Deadline, run, start
+from sophia_sync.process import Beside, CutError, Deadline, run, start
 
 LONG = 3600
 SHELL = "/bin/sh"
@@ -99,6 +99,36 @@ class TestDeadline:
         with start([SHELL, "-c", "exec sleep 3600"], {"PATH": os.defpath}, deadline) as child:
             deadline.cut(3)
             assert child.finish().code == -signal.SIGKILL
+
+    def test_a_cut_waits_for_what_another_thread_is_about_to_begin(self) -> None:
+        deadline, order = Deadline(LONG), list[str]()
+        beginning, may_begin = threading.Event(), threading.Event()
+
+        def begin() -> None:
+            with contextlib.ExitStack() as stack, deadline.beginning():
+                beginning.set()
+                may_begin.wait(LONG)
+                stack.enter_context(deadline.on_cut(lambda _: order.append("told")))
+
+        def cut() -> None:
+            deadline.cut(3)
+            order.append("cut")
+
+        begun = Beside(begin)
+        assert beginning.wait(LONG)
+        ended = Beside(cut)
+        deadline.sleep(LONG)  # until it is cut
+        may_begin.set()
+        ended.result(Deadline(LONG))
+        begun.result(Deadline(LONG))
+        assert (order[0], order[-1]) == ("told", "cut")
+
+    def test_after_a_cut_no_child_is_started(self, tmp_path: Path) -> None:
+        deadline = Deadline(LONG)
+        deadline.cut(0)
+        with pytest.raises(CutError), start(["touch", str(tmp_path / "made")], {"PATH": os.defpath}, deadline):
+            pass
+        assert not (tmp_path / "made").exists()
 
     def test_a_cut_gives_a_shielded_child_its_grace(self) -> None:
         deadline = Deadline(LONG)
