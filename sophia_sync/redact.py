@@ -33,16 +33,16 @@ def _forms(piece: str) -> Iterable[str]:
         escaped = json.dumps(piece, ensure_ascii=ascii_only)[1:-1]
         yield escaped
         yield escaped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    if not _is_as_it_is(piece) and not any("\ud800" <= character <= "\udfff" for character in piece):
+    if not _is_as_in_json(piece) and not any("\ud800" <= character <= "\udfff" for character in piece):
         from sophia_sync.esc.definition import quoted  # noqa: PLC0415 - few secrets need it, and it brings PyYAML
 
         yield quoted(piece)[1:-1]
     yield from _base64(piece.encode(errors="surrogatepass"))
 
 
-def _is_as_it_is(piece: str) -> bool:
-    """Whether it stands between YAML's double quotes as it is."""
-    return piece.isascii() and piece.isprintable() and '"' not in piece and "\\" not in piece
+def _is_as_in_json(piece: str) -> bool:
+    """Whether YAML's double quotes escape it as JSON's do."""
+    return piece.isascii() and piece.isprintable()
 
 
 def _base64(data: bytes) -> Iterable[str]:
