@@ -56,3 +56,29 @@ def test_no_plug_in_takes_part_in_the_checks(action: Action) -> None:
     action.create()
     ran = action.run_child(action.variables(action.inputs()) | {"PYTHONPATH": str(places)})
     assert (ran.code, ran.errors) == (0, "")
+
+
+WATCH = """\
+import sys, threading
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        where = "main" if threading.current_thread() is threading.main_thread() else "other"
+        sys.stderr.write(f"{where} {name}\\n")
+
+sys.meta_path.insert(0, Watch())
+"""
+
+
+def test_a_signal_that_comes_meanwhile_leaves_no_module_loaded_by_half(action: Action) -> None:
+    """Its exception comes in the main thread, and what the report takes is loaded in another."""
+    (action.folder / "watch").mkdir()
+    (action.folder / "watch" / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
+    action.create()
+    variables = action.variables(action.inputs(deploy="always"))
+    ran = action.run_child(variables | {"PYTHONPATH": str(action.folder / "watch")})
+    assert ran.code == 0
+    threads = {module: thread for thread, module in (line.split(" ") for line in ran.errors.splitlines())}
+    assert threads["sophia_sync.inputs"] == "main"
+    for module in ("yaml", "yaml._yaml", "tenacity", "sophia_sync.plan", "sophia_sync.report", "github"):
+        assert threads[module] == "other", module
