@@ -132,7 +132,7 @@ class Run:
         Returns:
             What is to be called before a write.
         """
-        if settings.dry_run or settings.deploy is DeployWhen.NEVER:
+        if not settings.may_deploy:
             return before_write
         from sophia_sync import dispatch
 

@@ -58,7 +58,7 @@ def is_due(
         bundle: What they hold now.
         tell: Told why a deploy runs of which it isn't known whether it must.
     """
-    if settings.dry_run or settings.deploy is DeployWhen.NEVER:
+    if not settings.may_deploy:
         return False
     if settings.deploy is DeployWhen.ALWAYS or any(one.result is Result.SYNCED for one in synced):
         return True

@@ -260,6 +260,11 @@ class Settings(Access):
     def secrets(self) -> tuple[SecretStr, ...]:
         return (*super().secrets, *self.extra_secrets.values())
 
+    @property
+    def may_deploy(self) -> bool:
+        """Whether a verified sync can be followed by a deploy."""
+        return not self.dry_run and self.deploy is not DeployWhen.NEVER
+
 
 def raw_secrets() -> tuple[SecretStr, ...]:
     """Every secret input as it was given, well-formed or not: to be hidden before anything is printed."""

@@ -155,11 +155,7 @@ class Pulumi:
             EscError: It can't be read.
         """
         target = f"{environment}@{version}" if version else environment
-        with self._start("env", "get", target, "--definition", "--show-secrets") as child:
-            finished = child.finish()
-        if finished.code != 0 or finished.timed_out:
-            raise self._failure(f"read {target}", finished)
-        return _decode(finished.stdout)
+        return self._ask(f"read {target}", "env", "get", target, "--definition", "--show-secrets")
 
     def open_values(self, environment: str) -> dict[str, Opened]:
         """What a consumer sees, imports and providers evaluated, by key: one call.
@@ -252,10 +248,8 @@ class Pulumi:
             EscError: It could not be set.
         """
         version = [f"@{revision}"] if revision is not None else []
-        with self._start("env", "version", "tag", f"{environment}@{name}", *version) as child:
-            finished = child.finish()
-        if finished.code != 0 or finished.timed_out:
-            raise self._failure(f"set the revision tag {name} of {environment}", finished)
+        doing = f"set the revision tag {name} of {environment}"
+        self._ask(doing, "env", "version", "tag", f"{environment}@{name}", *version)
 
     def version(self) -> str:
         """The CLI's own version, such as `v3.243.0`: one call, which asks nobody.
