@@ -77,8 +77,7 @@ class Run:
         with private_folder() as home, _cut(deadline):
             signed_in = self.sign_in(settings, home, deadline)
             begun = self.begin_to_read(settings, signed_in)
-            Beside(_load).wait(deadline)
-            from sophia_sync import deploy
+            from sophia_sync import deploy, environments, report  # noqa: F401 - loaded while the CLI reads
             from sophia_sync.bundle import make_bundle
 
             bundle = make_bundle(settings)
@@ -285,15 +284,6 @@ class Run:
                 self.runner.output(name, value)
         except OSError as error:
             self.runner.warning(f"The summary or the outputs could not be written: {error.strerror}.")
-
-
-def _load() -> None:
-    """Load what comes after the first read, while the CLI reads.
-
-    In a thread: a signal's exception, which comes in the main thread, would leave a module that is loaded by half, and
-    some can't be loaded again.
-    """
-    from sophia_sync import deploy, dispatch, environments, report  # noqa: F401
 
 
 @contextlib.contextmanager

@@ -14,8 +14,10 @@ from types import FrameType
 
 # How long a write that is under way may go on after a signal, so that its outcome is known. We end within 5 seconds.
 GRACE = 3.0
-# How soon a signal comes again whose exception was lost.
+# How soon a signal comes again whose exception was lost, or would have torn apart what Python loads.
 _AGAIN = 0.005
+# Where Python's own code for `import` stands, by the names of its frames.
+_IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 
 
 class Interrupted(BaseException):  # like KeyboardInterrupt: no `except Exception` may swallow it
@@ -38,11 +40,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 def _handle(signal_number: int, frame: FrameType | None) -> None:
-    del frame
     if _STATE.hurry is not None:
         if _STATE.pending is None:
             _STATE.pending = signal_number
             _STATE.hurry(GRACE)
+        return
+    if _is_importing(frame):  # what is loaded by half can't always be loaded again, and the report needs some of it
+        _raise_later(signal_number)
         return
     ignore()  # one is enough: what ends the run must not be cut itself
     raise Interrupted(signal_number)
@@ -53,9 +57,21 @@ def _raise_again(hook: Callable[[sys.UnraisableHookArgs], object], unraisable: s
     if not isinstance(unraisable.exc_value, Interrupted):
         hook(unraisable)
         return
-    _STATE.lost = unraisable.exc_value.signal_number
+    _raise_later(unraisable.exc_value.signal_number)
+
+
+def _raise_later(signal_number: int) -> None:
+    _STATE.lost = signal_number
     signal.signal(signal.SIGALRM, _handle_lost)
     signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename in _IMPORTING:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _handle_lost(_: int, frame: FrameType | None) -> None:
@@ -87,7 +103,8 @@ def raised() -> Iterator[None]:
 
 def limit(seconds: float) -> None:
     """Raise `Interrupted` with SIGALRM after so many seconds; 0: never."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    if _STATE.lost is None:  # else the clock is needed for the signal that comes again
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +67,32 @@ def test_a_signal_that_python_drops_comes_again_after_a_section_that_it_must_not
         run()
     assert done
     assert hurried == [interrupts.GRACE]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_leaves_no_module_loaded_by_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    (tmp_path / "hit_by_a_signal.py").write_text(
+        f"import signal, time\nsignal.raise_signal({number})\ntime.sleep(0.05)\nis_whole = True\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    went_on = False
+
+    def run() -> None:
+        nonlocal went_on
+        with raised():
+            import hit_by_a_signal  # type: ignore[import-not-found]  # noqa: PLC0415
+
+            assert hit_by_a_signal.is_whole
+            time.sleep(10)
+            went_on = True
+
+    with pytest.raises(Interrupted) as by:
+        run()
+    assert by.value.signal_number == number
+    assert sys.modules.pop("hit_by_a_signal").is_whole
+    assert not went_on
 
 
 def test_other_exceptions_that_python_drops_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +180,17 @@ class TestLimit:
         with pytest.raises(Interrupted) as by:
             run()
         assert by.value.signal_number == signal.SIGALRM
+
+    def test_takes_no_signal_away_that_is_to_come_again(self) -> None:
+        def run() -> None:
+            with raised():
+                _Finalised()
+                limit(3600)
+                time.sleep(10)
+
+        with pytest.raises(Interrupted) as by:
+            run()
+        assert by.value.signal_number == signal.SIGTERM
 
     def test_can_be_lifted(self) -> None:
         with raised():
