@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+from types import ModuleType
 
 # Until `main` takes over nothing has been done: end at once. (As a container's first process we would get no default.)
 for _number in (signal.SIGINT, signal.SIGTERM):
@@ -13,6 +14,11 @@ for _number in (signal.SIGINT, signal.SIGTERM):
 # plug-ins of pydantic's (which would also see the secrets), and no taking apart of what ends anyway.
 gc.set_threshold(100_000)
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
+# Although it finds none then, it loads what it would look for them with, the largest part of which is `email`: a tenth
+# of the time until ESC is asked. This stands in its place.
+_no_plugins = ModuleType("pydantic.plugin._loader")
+_no_plugins.get_plugins = tuple  # type: ignore[attr-defined]
+sys.modules[_no_plugins.__name__] = _no_plugins
 
 from sophia_sync.app import main  # noqa: E402 - imports take a while
 

@@ -15,8 +15,9 @@ from itertools import islice
 from sophia_sync.environments import AT_ONCE, side_by_side
 from sophia_sync.errors import DefinitionError, EscError
 from sophia_sync.esc import definition
-from sophia_sync.esc.cli import Pulumi, Revision
+from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
+from sophia_sync.esc.revisions import Revision
 from sophia_sync.plan import same
 
 _RUN = re.compile(r"github-run-(\d+)-(\d+)")

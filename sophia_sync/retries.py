@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 
 from tenacity import (
     RetryCallState,
@@ -37,6 +36,8 @@ def asked_wait(headers: Mapping[str, str], now: Callable[[], float] = time.time)
     if _NUMBER.fullmatch(after):
         return float(after)
     if after:
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - no sync that goes well needs it
+
         try:
             return max(0.0, parsedate_to_datetime(after).timestamp() - now())
         except ValueError:

@@ -14,7 +14,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from sophia_sync.redact import Redactor
 
 if TYPE_CHECKING:
     from sophia_sync.esc.opened import Opened
+    from sophia_sync.esc.revisions import Revision
 
 # The editor that `env edit` runs. It hands the file to us and takes it back over the CLI's own pipes: no second
 # Python, nothing of ours on a disk. Both ways the number of bytes comes first; a file that arrives short (because we
@@ -39,13 +39,6 @@ _BELOW = re.compile(rb"(?:#[^\n]*\n)*(?:# |\n(?P<evaluated>\{.*))", re.DOTALL)
 _GOGC = "400"
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
 _SAVED = re.compile(rb"\(revision (\d+)\)")
-# As `env version history` prints it (`printRevision` in `env_version.go`); JSON is known to newer CLIs only.
-_LISTED = re.compile(
-    r"^revision (?P<number>\d+)(?P<retracted> \(retracted\))?(?: \(tags?: (?P<tags>[^)\n]*)\))?\n"
-    r"Author: (?:[^\n]* )?<(?P<author>[^\n]*)>\n"
-    r"Date:   (?P<date>\S+) (?P<time>\S+) (?P<offset>[+-]\d{4})",
-    re.MULTILINE,
-)
 
 
 def private_folder() -> contextlib.AbstractContextManager[Path]:
@@ -76,32 +69,6 @@ def editor_would_cut(text: str) -> bool:
     if at == -1:
         return False
     return (at == 0 or text[at - 1] == "\n") and text[at + 3 : at + 4] in ("", "\n")
-
-
-@dataclass(frozen=True)
-class Revision:
-    """One revision of an environment: its author is a login, and one that is `retracted` can't be read any more."""
-
-    number: int
-    created: datetime
-    author: str
-    tags: tuple[str, ...] = ()
-    retracted: bool = False
-
-
-def parse_revisions(printed: str) -> list[Revision]:
-    """The revisions that `env version history` prints, in its order."""
-    return [
-        Revision(
-            int(found["number"]),
-            # The CLI is written in Go, which prints up to nine digits of a second, and none that are zero.
-            datetime.fromisoformat(f"{found['date']}T{found['time'][:15]}{found['offset']}"),
-            found["author"],
-            tuple(found["tags"].split(", ")) if found["tags"] else (),
-            found["retracted"] is not None,
-        )
-        for found in _LISTED.finditer(printed)
-    ]
 
 
 @dataclass(frozen=True)
@@ -283,8 +250,10 @@ class Pulumi:
         Raises:
             EscError: They can't be listed.
         """
+        from sophia_sync.esc import revisions  # noqa: PLC0415 - nor does it list any
+
         doing = f"list the revisions of {environment}"
-        return parse_revisions(self._ask(doing, "env", "version", "history", environment, "--utc", "--pager", "cat"))
+        return revisions.parse(self._ask(doing, "env", "version", "history", environment, "--utc", "--pager", "cat"))
 
     @property
     def _pulumi_home(self) -> Path:

@@ -23,7 +23,7 @@ def test_no_library_for_http_where_nobody_but_esc_is_asked(action: Action) -> No
     action.create()
     modules = loaded(action, deploy="never")
     assert "yaml" in modules
-    assert not {"requests", "github", "argparse", "pydantic_settings"} & set(modules)
+    assert not {"requests", "github", "argparse", "pydantic_settings", "importlib.metadata", "email"} & set(modules)
 
 
 def test_no_client_of_github_where_nothing_changed(action: Action) -> None:

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from sandbox import Sandbox
 from sophia_sync.console.rotation import State, judge
-from sophia_sync.esc.cli import Revision
 from sophia_sync.esc.definition import Held, HeldKind, Name
+from sophia_sync.esc.revisions import Revision
 from sophia_sync.history import How, LastChange, WorkflowRun, compare, run_of
 from tests.support.docker_leaks import held_by
 from tests.support.laptop import DAY, HOUR, Laptop, before

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from sophia_sync.console.screen import Mark, Row, Screen
 from sophia_sync.console.times import ago, changed, length, moment
 from sophia_sync.errors import EscError, InputError
-from sophia_sync.esc.cli import Revision
+from sophia_sync.esc.revisions import Revision
 from sophia_sync.history import How, LastChange
 from sophia_sync.redact import Redactor
 from tests.support.inputs import environment

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from sophia_sync.errors import ConflictError, EscError, TransientError
-from sophia_sync.esc import cli
-from sophia_sync.esc.cli import Pulumi, Revision, editor_would_cut, parse_revisions, private_folder
+from sophia_sync.esc import cli, revisions
+from sophia_sync.esc.cli import Pulumi, editor_would_cut, private_folder
+from sophia_sync.esc.revisions import Revision
 from sophia_sync.process import Deadline, Finished
 from sophia_sync.redact import Redactor
 
@@ -227,7 +228,7 @@ class TestRevisions:
             "revision 1\nAuthor: sandbox <sandbox>\nDate:   2026-01-02 03:04:05.06 +0000 UTC\n\n"
         )
         second = datetime(2026, 11, 24, 20, 36, 55, tzinfo=UTC)
-        assert parse_revisions(printed) == [
+        assert revisions.parse(printed) == [
             Revision(5, second.replace(microsecond=123456), "jo", ("latest", "github-run-17-1")),
             Revision(4, second, "sandbox", retracted=True),
             Revision(3, second.replace(microsecond=700_000), "unknown", ("stable",)),
@@ -236,4 +237,4 @@ class TestRevisions:
 
     @pytest.mark.parametrize("printed", ["", "\n", "error: nothing\n", "revision x\nAuthor: a <a>\nDate:   y\n"])
     def test_none(self, printed: str) -> None:
-        assert parse_revisions(printed) == []
+        assert revisions.parse(printed) == []
