@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 IMAGE ?= sentry-esc-sync:dev
 # Arguments for pytest: make test ARGS="-k merge -x"
 ARGS ?=
+# How many tests at a time; 0: one after the other, in one process.
+WORKERS ?= auto
 
 # COV=1 measures coverage and holds it to the limit; a run that may skip nothing always does.
 COVERAGE := $(if $(or $(filter 1,$(COV)),$(filter 1,$(REQUIRE_ALL))),--cov=sophia_sync --cov-branch --cov-fail-under=95)
@@ -41,7 +43,7 @@ run: setup ## the main job against a local Pulumi ESC, GitHub and Sentry: nothin
 	@$(PY) -m sandbox.demo
 
 test: setup ## the whole suite (REQUIRE_ALL=1: nothing may be skipped; COV=1: with coverage; ARGS=… for pytest)
-	@$(PY) -m pytest $(COVERAGE) $(ARGS)
+	@$(PY) -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --no-loadscope-reorder $(COVERAGE) $(ARGS)
 
 bench: setup ## what a sync costs beside a script and beside the least possible: prints and writes docs/performance.md
 	@$(PY) -m benchmarks

@@ -3,12 +3,15 @@
 With REQUIRE_ALL=1 none may be: a test that would be skipped fails.
 """
 
+import functools
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling, Scheduling  # type: ignore[import-untyped]
 
 from sandbox import Sandbox
 from tests.support import docker_engine
@@ -29,6 +32,29 @@ settings.register_profile(
 )
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
+
+
+@functools.cache
+def _needs_docker(file: Path) -> bool:
+    return "pytest.mark.docker" in file.read_text(encoding="utf-8")
+
+
+class SideBySide(LoadScopeScheduling):  # type: ignore[misc]
+    """What is tested side by side: files. Those that need the one Docker engine take turns."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "docker" if _needs_docker(self.config.rootpath / file) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return SideBySide(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: the tests that take turns."""
+    items.sort(key=lambda item: _needs_docker(item.path), reverse=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

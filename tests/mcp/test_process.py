@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
@@ -181,4 +182,5 @@ def test_a_signal_before_it_is_ready_ends_it_and_leaves_nothing(
         assert process.wait(60) == 0
     for folder in (Path("/dev/shm"), Path(tempfile.gettempdir())):  # noqa: S108 - where the CLI's home is made
         for file in folder.glob("sentry-esc-sync-*/credentials.json"):
-            assert box.esc.token not in file.read_text(encoding="utf-8")
+            with contextlib.suppress(OSError):  # another test's, gone meanwhile
+                assert box.esc.token not in file.read_text(encoding="utf-8")
