@@ -6,9 +6,10 @@ import signal
 import sys
 from types import ModuleType
 
-# Until `main` takes over nothing has been done: end at once. (As a container's first process we would get no default.)
+# Until `main` takes over nothing has been done: end at once, and not by an exception, which could get lost in what is
+# being imported. (As a container's first process we would get no default.)
 for _number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(_number, lambda number, _frame: sys.exit(128 + number))
+    signal.signal(_number, lambda number, _frame: os._exit(128 + number))
 
 # A run is short, and waiting for it is all that a person does: no search for garbage after every 700 objects, none for
 # plug-ins of pydantic's (which would also see the secrets), and no taking apart of what ends anyway.

@@ -51,7 +51,7 @@ class Deadline:
         return self._cut.event.is_set()
 
     def cut(self, grace: float) -> None:
-        """Let all that has this deadline end now; what must not be torn apart within `grace` seconds."""
+        """Let all that has this deadline end now, what must not be torn apart within `grace` seconds; wait for that."""
         with self._cut.lock:
             self._cut.event.set()
             # What another thread is about to begin shall not live on because it was not known yet.
@@ -59,6 +59,8 @@ class Deadline:
             waiting = list(self._cut.calls)
         for call in waiting:
             call(grace)
+        with self._cut.lock:  # a process that is about to die could still write where we clear away
+            self._cut.lock.wait_for(lambda: not self._cut.running, grace + _MOMENT)
 
     def sleep(self, seconds: float) -> None:
         """Wait, but not on after a cut."""
@@ -83,6 +85,18 @@ class Deadline:
                 self._cut.lock.notify_all()
 
     @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """What runs while this is entered, a cut waits for."""
+        with self._cut.lock:
+            self._cut.running += 1
+        try:
+            yield
+        finally:
+            with self._cut.lock:
+                self._cut.running -= 1
+                self._cut.lock.notify_all()
+
+    @contextlib.contextmanager
     def on_cut(self, call: Callable[[float], None]) -> Iterator[None]:
         """While this is entered: `call` is told of a cut, with its seconds of grace; at once if it has been."""
         with self._cut.lock:
@@ -103,6 +117,7 @@ class _Cut:
         self.event = threading.Event()
         self.lock = threading.Condition()
         self.beginning = 0
+        self.running = 0
         self.calls: list[Callable[[float], None]] = []
 
 
@@ -204,6 +219,7 @@ def start(argv: Sequence[str], environ: Mapping[str, str], deadline: Deadline) -
     """
     with contextlib.ExitStack() as stack:
         with deadline.beginning():
+            stack.enter_context(deadline.running())
             popen = subprocess.Popen(  # noqa: S603 - argv is ours, no shell
                 list(argv),
                 env=dict(environ),

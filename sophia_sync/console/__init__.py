@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
 
 def main() -> int:
     """The console script `sophia-sync`; returns the exit code."""
-    # Until a command takes over nothing has been done: end at once, and without a trace.
+    # Until a command takes over nothing has been done: end at once, and not by an exception, which could get lost in what
+    # is being imported.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+        signal.signal(number, lambda number, _frame: os._exit(128 + number))
     try:
         import click  # noqa: F401, PLC0415
     except ModuleNotFoundError:

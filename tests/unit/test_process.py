@@ -97,8 +97,33 @@ class TestDeadline:
     def test_a_cut_ends_a_child(self) -> None:
         deadline = Deadline(LONG)
         with start([SHELL, "-c", "exec sleep 3600"], {"PATH": os.defpath}, deadline) as child:
-            deadline.cut(3)
+            ended = Beside(lambda: deadline.cut(3))
             assert child.finish().code == -signal.SIGKILL
+        ended.result(Deadline(LONG))
+
+    def test_a_cut_waits_until_what_it_ended_is_gone(self) -> None:
+        deadline, order = Deadline(LONG), list[str]()
+        started = threading.Event()
+
+        def run() -> None:
+            with start([SHELL, "-c", "exec sleep 3600"], {"PATH": os.defpath}, deadline) as child:
+                started.set()
+                child.finish()
+                time.sleep(0.2)
+                order.append("gone")
+
+        running = Beside(run)
+        assert started.wait(LONG)
+        deadline.cut(3)
+        order.append("cut")
+        running.result(Deadline(LONG))
+        assert order == ["gone", "cut"]
+
+    def test_a_cut_waits_no_longer_than_its_grace_allows(self) -> None:
+        deadline = Deadline(LONG)
+        with deadline.running():  # by this thread: it can't end meanwhile
+            deadline.cut(0)
+        assert deadline.is_cut
 
     def test_a_cut_waits_for_what_another_thread_is_about_to_begin(self) -> None:
         deadline, order = Deadline(LONG), list[str]()
@@ -133,9 +158,13 @@ class TestDeadline:
     def test_a_cut_gives_a_shielded_child_its_grace(self) -> None:
         deadline = Deadline(LONG)
         with start(["/bin/cat"], {}, deadline) as child, child.shielded():
-            deadline.cut(30)
+            told = threading.Event()
+            with deadline.on_cut(lambda _: told.set()):
+                ended = Beside(lambda: deadline.cut(30))
+                assert told.wait(LONG)
             child.send(b"done")
             finished = child.finish()
+        ended.result(Deadline(LONG))
         assert (finished.code, finished.stdout) == (0, b"done")
 
 
