@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from sophia_sync.esc.opened import Opened
     from sophia_sync.esc.revisions import Revision
 
-# The editor that `env edit` runs. It hands the file to us and takes it back over the CLI's own pipes: no second
-# Python, nothing of ours on a disk. Both ways the number of bytes comes first; a file that arrives short (because we
-# were killed) makes it fail, and then the CLI saves nothing.
-_EDITOR = "sh -c \"printf '\\n%s ' {mark}; wc -c <$0; cat <$0; read n && cat >$0 && [ $(wc -c <$0) -eq $n ]\""
+# The editor that `env edit` runs: it names the CLI's file, which lies in our private folder, and waits until we have
+# written it: no second Python. Without our word (because we were killed) it fails, and then the CLI saves nothing.
+_EDITOR = 'sh -c "echo {mark} ${{0##*/}}; read said && [ x$said = x{mark} ]"'
 # The CLI puts what is wrong with the definition, or the evaluated environment, below it, and cuts that off again.
 _TRAILER = re.compile(rb"^---\n# (?:Diagnostics|Please edit the environment definition above\.)\n", re.MULTILINE)
 _BELOW = re.compile(rb"(?:#[^\n]*\n)*(?:# |\n(?P<evaluated>\{.*))", re.DOTALL)
@@ -168,19 +167,26 @@ class Pulumi:
         """
         mark = os.urandom(8).hex()
         with self._start("env", "edit", environment, "--editor", _EDITOR.format(mark=mark)) as child:
-            stored = _receive(child, mark.encode())
-            if stored is None:
+            name = _file_of_editor(child, mark)
+            if name is None:
                 raise self._failure(f"read {environment} for the change", child.finish())
-            new = change(_decode(_without_trailer(stored)))
+            file = self.home / name
+            new = change(_decode(_without_trailer(file.read_bytes())))
             if editor_would_cut(new):
                 raise DefinitionError(
                     "The definition has a line '---', at which the Pulumi CLI's editor would cut it off.",
                     "YAML doesn't need that line at the top of a definition: remove it in the "
                     "Pulumi console and run again.",
                 )
-            data = new.encode()
             with child.shielded():
-                child.send(b"%d\n" % len(data) + data)
+                try:
+                    file.write_bytes(new.encode())
+                except OSError as error:
+                    raise EscError(
+                        f"Could not hand the new definition to the Pulumi CLI: {error.strerror}.",
+                        "Make room for it, in memory (/dev/shm) or in TMPDIR, and run again.",
+                    ) from None
+                child.send(f"{mark}\n".encode())
                 finished = child.finish()
                 saved = _SAVED.search(finished.stdout)
                 if saved:
@@ -358,13 +364,12 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
 )
 
 
-def _receive(child: Child, mark: bytes) -> bytes | None:
-    """What the editor hands over, or None if the CLI ended before it came to that."""
+def _file_of_editor(child: Child, mark: str) -> str | None:
+    """The name of the file that holds the definition, or None if the CLI ended before it came to that."""
     for line in iter(child.stdout.readline, b""):
-        if line.startswith(mark + b" "):
-            size = int(line.split()[1])
-            data = child.stdout.read(size)
-            return data if len(data) == size else None
+        said, _, name = line.decode(errors="replace").rstrip("\n").partition(" ")
+        if said == mark:
+            return name
     return None
 
 

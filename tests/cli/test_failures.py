@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -105,6 +106,13 @@ class TestCli:
         stub = action.bin / "pulumi"
         stub.write_text("#!/bin/sh\necho '[not a mapping]'\n")
         refused(action.run(deploy="always"), action, "isn't a mapping")
+
+    def test_has_no_room_for_the_new_definition(self, action: Action, monkeypatch: pytest.MonkeyPatch) -> None:
+        def write_bytes(_: Path, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(Path, "write_bytes", write_bytes)
+        refused(action.run(deploy="always"), action, "No space left on device", "Make room", "Nothing was written.")
 
     def test_can_not_be_executed(self, action: Action) -> None:
         (action.bin / "pulumi").chmod(0o644)
