@@ -9,8 +9,8 @@ import sys
 
 def main() -> int:
     """The console script `sophia-sync`; returns the exit code."""
-    # Until a command takes over nothing has been done: end at once, and not by an exception, which could get lost in what
-    # is being imported.
+    # Until a command takes over nothing has been done: end at once, and not by an exception, which could get lost in
+    # what is being imported.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _frame: os._exit(128 + number))
     try:
