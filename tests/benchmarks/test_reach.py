@@ -33,9 +33,9 @@ def test_the_seconds_are_still_about_those_that_the_benchmark_measures() -> None
 
 def test_ten_legs_of_one_by_hand() -> None:
     fleet = Fleet(10, 10)
-    assert fleet.leg_seconds(changed=False) == pytest.approx(0.2 + 0.035 + 2 * 0.1)
-    assert fleet.leg_seconds(changed=True) == pytest.approx(0.2 + 0.102 + 9 * 0.1)
-    assert fleet.seconds(changed=False) == pytest.approx(30 + (30 + 0.435) + (30 + 10 * 0.1))
+    assert fleet.leg_seconds(changed=False) == pytest.approx(0.2 + 0.039 + 2 * 0.1)
+    assert fleet.leg_seconds(changed=True) == pytest.approx(0.2 + 0.110 + 9 * 0.1)
+    assert fleet.seconds(changed=False) == pytest.approx(30 + (30 + 0.439) + (30 + 10 * 0.1))
     assert fleet.esc_requests(changed=True) == 100
     assert fleet.github_requests == 1 + 10
     assert fleet.minutes_a_day == 4 * (10 + 2)
@@ -44,9 +44,9 @@ def test_ten_legs_of_one_by_hand() -> None:
 def test_twenty_legs_of_fifty_by_hand() -> None:
     fleet = Fleet(1_000, 20)
     # Fifty are seven batches of eight.
-    assert fleet.leg_seconds(changed=False) == pytest.approx(0.2 + 50 * 0.035 + 7 * 2 * 0.1)
-    assert fleet.seconds(changed=False) == pytest.approx(60 + 20 * 0.1 + 30 + 3.35)
-    assert fleet.esc_rate(changed=False) == pytest.approx(20 * 101 / 3.35)
+    assert fleet.leg_seconds(changed=False) == pytest.approx(0.2 + 50 * 0.039 + 7 * 2 * 0.1)
+    assert fleet.seconds(changed=False) == pytest.approx(60 + 20 * 0.1 + 30 + 3.55)
+    assert fleet.esc_rate(changed=False) == pytest.approx(20 * 101 / 3.55)
 
 
 @pytest.mark.parametrize(
