@@ -1,5 +1,6 @@
 """The sockets of a service: a port that can be left and taken up again, and its connections."""
 
+import _thread
 import contextlib
 import io
 import socket
@@ -7,7 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Protocol
 
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
 from sandbox.faults import Ending
@@ -67,17 +68,20 @@ class Listener:
     def _serve(self) -> BaseWSGIServer:
         with _bound_socket(self.port) as listening:
             listening.listen(socket.SOMAXCONN)
-            server = make_server(
-                HOST,
-                self.port,
-                _no_application,
-                threaded=True,
-                request_handler=self._handler,
-                fd=listening.fileno(),
-            )
+            server = _Server(HOST, self.port, _no_application, self._handler, fd=listening.fileno())
         name = f"sandbox-{self.port}"
         threading.Thread(target=server.serve_forever, args=(0.1,), name=name, daemon=True).start()
         return server
+
+
+class _Server(ThreadedWSGIServer):
+    """Serves each connection in a thread that no tool traces.
+
+    Python 3.11 refuses to trace a thread that begins while another one does, and ends it: a connection would be lost.
+    """
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        _thread.start_new_thread(self.process_request_thread, (request, client_address))
 
 
 class _Connections:
