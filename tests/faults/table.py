@@ -37,7 +37,9 @@ of the answer. *empty*, *garbage*: a 200 without a body, or with a web page. *si
 
 _MODES = {
     Times.ONCE: "## Once\n\nThe request fails once, and works when it is tried again.\n",
-    Times.FOR_EVER: "## For ever\n\nThe request, and all like it, fail until the run is over.\n",
+    Times.FOR_EVER: "## For ever\n\nThe request, and all like it, fail until the run is over. Where *tag made* is "
+    "*refused*, it is chance which of two the\noutage meets first, the tag or the read-back beside it: 0 new 🚀 or "
+    "4 new.\n",
     Times.LOST: "## Carried out, and the answer lost\n\nThe request does what it should, once, but its answer is the "
     "fault. Whether a write went through is found out by reading, and whether a deploy was dispatched by looking for "
     "its run.\n",
