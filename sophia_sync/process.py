@@ -55,12 +55,12 @@ class Deadline:
         with self._cut.lock:
             self._cut.event.set()
             # What another thread is about to begin shall not live on because it was not known yet.
-            self._cut.lock.wait_for(lambda: not self._cut.beginning, _MOMENT)
+            self._cut.lock.wait_for(lambda: not self._cut.counts["beginning"], _MOMENT)
             waiting = list(self._cut.calls)
         for call in waiting:
             call(grace)
         with self._cut.lock:  # a process that is about to die could still write where we clear away
-            self._cut.lock.wait_for(lambda: not self._cut.running, grace + _MOMENT)
+            self._cut.lock.wait_for(lambda: not self._cut.counts["running"], grace + _MOMENT)
 
     def sleep(self, seconds: float) -> None:
         """Wait, but not on after a cut."""
@@ -73,28 +73,16 @@ class Deadline:
         Raises:
             CutError: There was a cut: it must not be begun.
         """
-        with self._cut.lock:
-            if self.is_cut:
-                raise CutError
-            self._cut.beginning += 1
-        try:
-            yield
-        finally:
+        with contextlib.ExitStack() as stack:
             with self._cut.lock:
-                self._cut.beginning -= 1
-                self._cut.lock.notify_all()
+                if self.is_cut:
+                    raise CutError
+                stack.enter_context(self._cut.counted("beginning"))
+            yield
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> contextlib.AbstractContextManager[None]:
         """What runs while this is entered, a cut waits for."""
-        with self._cut.lock:
-            self._cut.running += 1
-        try:
-            yield
-        finally:
-            with self._cut.lock:
-                self._cut.running -= 1
-                self._cut.lock.notify_all()
+        return self._cut.counted("running")
 
     @contextlib.contextmanager
     def on_cut(self, call: Callable[[float], None]) -> Iterator[None]:
@@ -116,9 +104,20 @@ class _Cut:
     def __init__(self) -> None:
         self.event = threading.Event()
         self.lock = threading.Condition()
-        self.beginning = 0
-        self.running = 0
+        self.counts = {"beginning": 0, "running": 0}
         self.calls: list[Callable[[float], None]] = []
+
+    @contextlib.contextmanager
+    def counted(self, what: str) -> Iterator[None]:
+        """Count what is under way while this is entered; who waits on the lock is told of its end."""
+        with self.lock:
+            self.counts[what] += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.counts[what] -= 1
+                self.lock.notify_all()
 
 
 @dataclass(frozen=True)

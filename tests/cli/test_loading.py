@@ -58,9 +58,9 @@ def test_no_plug_in_takes_part_in_the_checks(action: Action) -> None:
     assert (ran.code, ran.errors) == (0, "")
 
 
-# Before what is loaded once the log has begun, and again in its midst.
+# Sends a signal to its own process once, when it is about to load a module.
 STRIKE = """\
-import importlib.abc, importlib.machinery, os, signal, sys
+import importlib.abc, os, signal, sys
 
 class Strike(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):

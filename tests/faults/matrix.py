@@ -233,14 +233,19 @@ class Case:
     def stage(self) -> Stage:
         """What the fault stops."""
         # The tag is set beside the read-back, and a service that is down for ever answers neither.
-        if self.request.name == "tag moved" and self.failure.kind == "refuse" and self.times is Times.FOR_EVER:
+        if self.request.name == "tag moved" and self.ends_the_service:
             return Stage.READ_BACK
         return self.request.stage
 
     @property
     def races(self) -> bool:
         """Whether the read-back may be stopped instead: a moment later the same outage meets the tag alone."""
-        return self.request.name == "tag made" and self.failure.kind == "refuse" and self.times is Times.FOR_EVER
+        return self.request.name == "tag made" and self.ends_the_service
+
+    @property
+    def ends_the_service(self) -> bool:
+        """Whether it is down from then on, for all requests."""
+        return self.failure.kind == "refuse" and self.times is Times.FOR_EVER
 
     def stopped(self, code: int | None) -> Stage:
         """What the fault has stopped in a run with that exit code."""
