@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,7 +73,7 @@ class Run:
         deadline = Deadline(settings.timeout)
         interrupts.limit(settings.timeout + 1)  # what has its own limit ends before and tells more
         heed_preflight = self.preflight(settings, deadline)
-        with private_folder() as home, _cut(deadline):
+        with private_folder(deadline) as home:
             signed_in = self.sign_in(settings, home, deadline)
             begun = self.begin_to_read(settings, signed_in)
             from sophia_sync import deploy, environments, report  # noqa: F401 - loaded while the CLI reads
@@ -284,16 +283,6 @@ class Run:
                 self.runner.output(name, value)
         except OSError as error:
             self.runner.warning(f"The summary or the outputs could not be written: {error.strerror}.")
-
-
-@contextlib.contextmanager
-def _cut(deadline: Deadline) -> Iterator[None]:
-    """What has this deadline ends with what is entered, and doesn't go on after it has failed."""
-    try:
-        yield
-    except BaseException:
-        deadline.cut(interrupts.GRACE)
-        raise
 
 
 def _answer(arguments: Sequence[str]) -> None:

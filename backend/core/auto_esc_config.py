@@ -213,13 +213,14 @@ class AutoEscConfig:
         login = None if token else pulumi_login(self._environ)
         if not token and login is None:
             raise ValueError("There is neither PULUMI_ACCESS_TOKEN nor a `pulumi login`.")
-        with private_folder() as home:
+        deadline = Deadline(self._timeout)
+        with private_folder(deadline) as home:
             pulumi = Pulumi(
                 home=home,
                 cloud_url=cloud_url and _checked("PULUMI_BACKEND_URL", checks.url, cloud_url),
                 access_token=SecretStr(token) if token else None,
                 environ=child_environment(self._environ),
-                deadline=Deadline(self._timeout),
+                deadline=deadline,
                 redact=Redactor(self.known_secrets),
                 login=login,
                 tries=1,

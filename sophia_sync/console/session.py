@@ -51,13 +51,11 @@ def pulumi_for(
 class Session:
     """What a command that only looks has at hand. Make one with `session`."""
 
-    def __init__(self, screen: Screen, home: Path) -> None:
+    def __init__(self, screen: Screen, access: Access, deadline: Deadline, home: Path) -> None:
         self.screen = screen
-        self.access = inputs.load_access()
-        for secret in self.access.secrets:
-            screen.redact.add(secret)
+        self.access = access
         self.context = inputs.run_context()
-        self.deadline = Deadline(self.access.timeout)
+        self.deadline = deadline
         self._home = home
         self._signed_in: dict[str, Pulumi] = {}
 
@@ -91,8 +89,12 @@ def session(screen: Screen, given: Mapping[str, str]) -> Iterator[Session]:
     inputs.give(given)
     for secret in inputs.raw_secrets():
         screen.redact.add(secret)
-    with private_folder() as home:
-        yield Session(screen, home)
+    access = inputs.load_access()
+    for secret in access.secrets:
+        screen.redact.add(secret)
+    deadline = Deadline(access.timeout)
+    with private_folder(deadline) as home:
+        yield Session(screen, access, deadline, home)
 
 
 def conduct(screen: Screen, work: Callable[[], int]) -> int:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from sophia_sync import process
+from sophia_sync import interrupts, process
 from sophia_sync.errors import ConflictError, DefinitionError, EscError, TransientError
 from sophia_sync.process import Child, CutError, Deadline, Finished
 from sophia_sync.redact import Redactor
@@ -40,10 +40,20 @@ _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
 _SAVED = re.compile(rb"\(revision (\d+)\)")
 
 
-def private_folder() -> contextlib.AbstractContextManager[Path]:
-    """A folder that only we can read, in memory where the machine offers that, and that is gone afterwards."""
+@contextlib.contextmanager
+def private_folder(deadline: Deadline) -> Iterator[Path]:
+    """A folder that only we can read, in memory where the machine offers that, and that is gone afterwards.
+
+    Args:
+        deadline: That of what works in the folder: what still runs on leaving it is cut. A CLI that nobody waits for
+            any more would make its files anew, with the access token in them.
+    """
     memory = Path("/dev/shm")  # noqa: S108 - the folder itself is made by mkdtemp, mode 0700
-    return _folder(memory if memory.is_dir() else None)
+    with _folder(memory if memory.is_dir() else None) as path:
+        try:
+            yield path
+        finally:
+            deadline.cut(interrupts.GRACE)
 
 
 @contextlib.contextmanager

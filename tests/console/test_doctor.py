@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from sophia_sync.process import Deadline
 from tests.support.docker_leaks import held_by
 from tests.support.laptop import PROGRAM, Laptop
 from tests.support.raw_server import RawServer
+from tests.support.remains import private_folders, processes_with
 
 pytestmark = pytest.mark.pulumi
 
@@ -192,6 +194,22 @@ class TestTheCommand:
             out, _ = child.communicate(timeout=60)
         assert child.returncode == 128 + number
         assert json.loads(out)["error"]["what"] == f"{number.name} ended it."
+
+    def test_what_it_began_does_not_go_on_after_it(self, laptop: Laptop, box: Sandbox, tmp_path: Path) -> None:
+        laptop.synced()
+        began = time.time()
+        opening = threading.Event()
+        box.esc.before("POST .*/open", opening.set)
+        box.esc.fail("POST .*/open", kind="hang", times=None)
+        box.esc.before("GET .*/decrypt", lambda: opening.wait(60))
+        box.esc.fail("GET .*/decrypt", status=403, times=None)
+        marker = str(tmp_path / "marker")
+        shown = laptop.child("doctor", GITHUB_TOKEN=None, PATH=f"{laptop.variables['PATH']}:{marker}")
+        assert opening.is_set()
+        assert shown.code == 1
+        assert "The environment can't be read." in shown.words
+        assert processes_with(marker) == []
+        assert private_folders(box.esc.url, began) == []
 
     def test_an_option_that_is_malformed(self, laptop: Laptop) -> None:
         shown = laptop.run("doctor", "--json", "--repository", "nonsense")

@@ -16,19 +16,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sandbox import Sandbox, Server
 from sandbox.github.sign_in import SigningKey
 from sophia_sync.redact import forms
+from tests.support.remains import private_folders, processes_with
 from tests.support.runner import commands, parse_outputs
 from tools import pulumi_cli
 
 ENTRYPOINT = Path(__file__).resolve().parents[2] / "entrypoint.py"
-MEMORY = Path("/dev/shm")  # noqa: S108 - where the program's private folder lies
-PROCESSES = Path("/proc")
 
 ENVIRONMENT = "acme/default/production"
 REPOSITORY = "acme/sophia"
@@ -289,35 +288,19 @@ class Place:
 
     def processes(self) -> list[str]:
         """What still runs of all that the program has started, and itself."""
-        return [_command_line(process) for process in self._processes()]
-
-    def _processes(self) -> Iterator[Path]:
-        wanted = os.fsencode(self._marker)
-        for process in PROCESSES.glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if wanted in (process / "environ").read_bytes():
-                    yield process
+        return [_command_line(process) for process in processes_with(str(self._marker))]
 
     def files(self) -> list[str]:
         """The files and folders that the program has left, besides its outputs and its summary."""
         left = [path for name in ("home", "tmp") for path in (self.folder / name).rglob("*")]
         return [str(path) for path in [*left, *self._private_folders()]]
 
-    def _private_folders(self) -> Iterator[Path]:
-        """Those in memory that were made for our services: by the address that stands in the CLI's files.
-
-        An older one is of another place, whose services had the same address.
-        """
-        url = self.box.esc.url.encode()
-        for folder in MEMORY.glob("sentry-esc-sync-*"):
-            with contextlib.suppress(OSError):
-                files = [path for path in folder.rglob("*") if path.is_file()]
-                if any(file.stat().st_mtime >= self._began and url in file.read_bytes() for file in files):
-                    yield folder
+    def _private_folders(self) -> list[Path]:
+        return private_folders(self.box.esc.url, self._began)
 
     def clean(self) -> None:
         """End and remove what a run left that was killed."""
-        for process in self._processes():
+        for process in processes_with(str(self._marker)):
             with contextlib.suppress(OSError):
                 os.kill(int(process.name), signal.SIGKILL)
         for folder in self._private_folders():

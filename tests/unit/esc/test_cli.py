@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import stat
 import tempfile
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,7 +181,7 @@ class TestFailures:
 
 class TestPrivateFolder:
     def test_is_ours_alone_and_gone_afterwards(self) -> None:
-        with private_folder() as folder:
+        with private_folder(Deadline(60)) as folder:
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
             (folder / "deep").mkdir()
             (folder / "deep" / "file").write_text("x")
@@ -189,7 +191,7 @@ class TestPrivateFolder:
         folders = []
 
         def fail() -> None:
-            with private_folder() as folder:
+            with private_folder(Deadline(60)) as folder:
                 folders.append(folder)
                 raise KeyError
 
@@ -197,9 +199,28 @@ class TestPrivateFolder:
             fail()
         assert not folders[0].exists()
 
+    def test_what_still_works_in_it_ends_before_it_goes(self) -> None:
+        deadline = Deadline(60)
+        begun, cut = threading.Event(), threading.Event()
+
+        def work(folder: Path) -> None:
+            with deadline.running(), deadline.on_cut(lambda _: cut.set()):
+                begun.set()
+                assert cut.wait(60)
+                time.sleep(0.05)
+                (folder / "anew").mkdir(parents=True)
+
+        with private_folder(deadline) as folder:
+            thread = threading.Thread(target=work, args=(folder,))
+            thread.start()
+            assert begun.wait(60)
+        thread.join(60)
+        assert not thread.is_alive()
+        assert not folder.exists()
+
     def test_is_in_memory_where_the_machine_offers_that(self) -> None:
         memory = Path("/dev/shm")  # noqa: S108
-        with private_folder() as folder:
+        with private_folder(Deadline(60)) as folder:
             assert folder.parent == (memory if memory.is_dir() else Path(tempfile.gettempdir()))
 
     def test_is_elsewhere_where_that_can_not_be_written(self, tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""What a program has left behind: processes that still run, and private folders in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - where the program's private folder lies
+PROCESSES = Path("/proc")
+
+
+def processes_with(text: str) -> list[Path]:
+    """The processes in whose environment a text occurs, such as a folder on PATH that only they were given."""
+    found = []
+    for process in PROCESSES.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.fsencode(text) in (process / "environ").read_bytes():
+                found.append(process)
+    return found
+
+
+def private_folders(url: str, since: float) -> list[Path]:
+    """Those in memory that were made for the service at an address: it stands in the CLI's files.
+
+    Args:
+        url: The address.
+        since: A time, in seconds since the epoch. What is older is of another service that had the same address.
+    """
+    found = []
+    for folder in MEMORY.glob("sentry-esc-sync-*"):
+        with contextlib.suppress(OSError):
+            files = [path for path in folder.rglob("*") if path.is_file()]
+            if any(file.stat().st_mtime >= since and url.encode() in file.read_bytes() for file in files):
+                found.append(folder)
+    return found
