@@ -23,7 +23,7 @@ def test_the_services_run_until_they_are_interrupted(number: int) -> None:
                 break
         url = f"{exported['PULUMI_BACKEND_URL']}/api/esc/environments/{exported['PULUMI_ESC_ENVIRONMENT']}"
         headers = {"Authorization": f"token {exported['PULUMI_ACCESS_TOKEN']}"}
-        assert requests.get(url, headers=headers, timeout=9).status_code == 200
+        assert requests.get(url, headers=headers, timeout=60).status_code == 200
         process.send_signal(number)
         try:
             assert process.wait(30) == 0

@@ -92,7 +92,7 @@ def test_imports_are_merged_key_by_key(box: Sandbox) -> None:
 def test_diagnostics(definition: str, summary: str, place: tuple[int, int] | None, box: Sandbox) -> None:
     box.esc.create(ENVIRONMENT)
     url = f"{box.esc.url}/api/esc/environments/{ENVIRONMENT}"
-    answer = requests.patch(url, definition, headers={"Authorization": f"token {box.esc.token}"}, timeout=9)
+    answer = requests.patch(url, definition, headers={"Authorization": f"token {box.esc.token}"}, timeout=60)
     first = answer.json()["diagnostics"][0]
     assert (answer.status_code, first["summary"], box.esc.revision(ENVIRONMENT)) == (400, summary, 1)
     found = first.get("range")
@@ -102,7 +102,7 @@ def test_diagnostics(definition: str, summary: str, place: tuple[int, int] | Non
 def test_a_warning_doesnt_stop_a_definition(box: Sandbox) -> None:
     box.esc.create(ENVIRONMENT)
     url = f"{box.esc.url}/api/esc/environments/{ENVIRONMENT}"
-    answer = requests.patch(url, "unknown: 1\n", headers={"Authorization": f"token {box.esc.token}"}, timeout=9)
+    answer = requests.patch(url, "unknown: 1\n", headers={"Authorization": f"token {box.esc.token}"}, timeout=60)
     assert (answer.status_code, answer.headers["Pulumi-ESC-Revision"]) == (200, "2")
     assert [item["severity"] for item in answer.json()["diagnostics"]] == ["warning"]
 

@@ -28,11 +28,11 @@ def session(box: Sandbox) -> Iterator[requests.Session]:
 
 
 def get(box: Sandbox, session: requests.Session) -> requests.Response:
-    return session.get(box.esc.url + PATH, timeout=9)
+    return session.get(box.esc.url + PATH, timeout=60)
 
 
 def save(box: Sandbox, session: requests.Session) -> requests.Response:
-    return session.patch(box.esc.url + PATH, "values: {}\n", timeout=9)
+    return session.patch(box.esc.url + PATH, "values: {}\n", timeout=60)
 
 
 def test_a_status_strikes_as_often_as_it_was_ordered(box: Sandbox, session: requests.Session) -> None:
@@ -49,15 +49,15 @@ def test_a_fault_strikes_the_whole_line_only(box: Sandbox, session: requests.Ses
     box.esc.fail("GET /api/user", status=503, times=None)
     box.esc.fail("PATCH .*", status=503, times=None)
     assert get(box, session).status_code == 200
-    assert session.get(f"{box.esc.url}/api/user/organizations/default", timeout=9).status_code == 200
-    assert session.get(f"{box.esc.url}/api/user?x=1", timeout=9).status_code == 503
+    assert session.get(f"{box.esc.url}/api/user/organizations/default", timeout=60).status_code == 200
+    assert session.get(f"{box.esc.url}/api/user?x=1", timeout=60).status_code == 503
 
 
 def test_each_service_errs_in_its_own_form(box: Sandbox) -> None:
     bodies = []
     for server in box.servers:
         server.fail(".*", status=502)
-        bodies.append(requests.get(server.url, timeout=9).json())
+        bodies.append(requests.get(server.url, timeout=60).json())
     assert bodies == [
         {"code": 502, "message": "Bad Gateway"},
         {"message": "Bad Gateway", "documentation_url": "https://docs.github.com/rest", "status": "502"},
@@ -71,7 +71,7 @@ def test_an_answer_may_have_headers_and_a_body(box: Sandbox, session: requests.S
     assert (answer.status_code, answer.headers["Retry-After"], answer.json()) == (429, "7", {"slow": "down"})
     box.esc.fail("GET .*", status=302, headers={"Location": "http://127.0.0.1:1/"})
     assert (
-        session.get(box.esc.url + PATH, allow_redirects=False, timeout=9).headers["Location"] == "http://127.0.0.1:1/"
+        session.get(box.esc.url + PATH, allow_redirects=False, timeout=60).headers["Location"] == "http://127.0.0.1:1/"
     )
 
 
@@ -92,7 +92,7 @@ def test_closed_in_the_middle_of_the_body(box: Sandbox, session: requests.Sessio
 
 def test_closed_in_the_middle_of_the_header(box: Sandbox, session: requests.Session) -> None:
     box.esc.fail("DELETE .*", kind="truncate", after=True)
-    with closing(http.client.HTTPConnection(box.esc.url.removeprefix("http://"), timeout=9)) as connection:
+    with closing(http.client.HTTPConnection(box.esc.url.removeprefix("http://"), timeout=60)) as connection:
         connection.request("DELETE", PATH, headers={"Authorization": f"token {box.esc.token}"})
         assert connection.getresponse().getheader("Date") is None
     assert get(box, session).status_code == 404
@@ -210,7 +210,7 @@ def test_an_error_may_hide_a_write(after: bool, revision: int, box: Sandbox, ses
 def test_another_writer_in_between(box: Sandbox, session: requests.Session) -> None:
     etag = get(box, session).headers["ETag"]
     box.esc.before("PATCH .*", lambda: box.esc.save(ENVIRONMENT, "values: {theirs: 1}\n"))
-    answer = session.patch(box.esc.url + PATH, "values: {}\n", headers={"ETag": etag}, timeout=9)
+    answer = session.patch(box.esc.url + PATH, "values: {}\n", headers={"ETag": etag}, timeout=60)
     assert (answer.status_code, answer.json()["code"]) == (409, 409)
     assert box.esc.definition(ENVIRONMENT) == "values: {theirs: 1}\n"
     assert save(box, session).headers["Pulumi-ESC-Revision"] == "4"
@@ -232,7 +232,7 @@ def test_latency(box: Sandbox, session: requests.Session) -> None:
 
 
 def test_a_connection_serves_many_requests(box: Sandbox, session: requests.Session) -> None:
-    with closing(http.client.HTTPConnection(box.esc.url.removeprefix("http://"), timeout=9)) as connection:
+    with closing(http.client.HTTPConnection(box.esc.url.removeprefix("http://"), timeout=60)) as connection:
         connection.connect()
         port = connection.sock.getsockname()
         headers = {"Authorization": f"token {box.esc.token}"}
@@ -250,7 +250,7 @@ def test_writers_at_once_are_told_apart(box: Sandbox, session: requests.Session)
     def write(number: int) -> None:
         headers = {"Authorization": f"token {box.esc.token}", "ETag": etag}
         body = f"values: {{n: {number}}}\n"
-        statuses.append(requests.patch(box.esc.url + PATH, body, headers=headers, timeout=9).status_code)
+        statuses.append(requests.patch(box.esc.url + PATH, body, headers=headers, timeout=60).status_code)
 
     writers = [threading.Thread(target=write, args=(number,)) for number in range(8)]
     for writer in writers:

@@ -195,7 +195,7 @@ class TestSecretsAndVariables:
 
     def test_of_an_organisation(self, box: Sandbox) -> None:
         answer = requests.get(
-            f"{box.github.url}/orgs/ai-cherry/actions/secrets", headers={"Authorization": "Bearer lister"}, timeout=9
+            f"{box.github.url}/orgs/ai-cherry/actions/secrets", headers={"Authorization": "Bearer lister"}, timeout=60
         ).json()
         assert answer["total_count"] == 2
         assert [set(row) for row in answer["secrets"]] == [{"name", "created_at", "updated_at"}] * 2

@@ -10,7 +10,7 @@ PROJECT = "/api/0/projects/pay-ready/pay-ready/"
 
 def get(box: Sandbox, path: str, token: str | None) -> requests.Response:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return requests.get(box.sentry.url + path, headers=headers, timeout=9)
+    return requests.get(box.sentry.url + path, headers=headers, timeout=60)
 
 
 def test_the_index_shows_the_scopes_of_a_token(box: Sandbox) -> None:

@@ -14,7 +14,7 @@ ISSUES = "/api/0/organizations/pay-ready/issues/"
 
 def ask(box: Sandbox, method: str, path: str, token: str = "", **options: Any) -> requests.Response:
     headers = {"Authorization": f"Bearer {token or box.sentry.token}"}
-    return requests.request(method, box.sentry.url + path, headers=headers, timeout=9, **options)
+    return requests.request(method, box.sentry.url + path, headers=headers, timeout=60, **options)
 
 
 def found(box: Sandbox, **parameters: Any) -> list[str]:

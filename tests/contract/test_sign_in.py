@@ -28,23 +28,23 @@ def form(box: Sandbox) -> dict[str, str]:
 
 def id_token(box: Sandbox, audience: str = AUDIENCE) -> str:
     headers = {"Authorization": f"Bearer {box.github.id_token_request_token}"}
-    answer = requests.get(f"{box.github.id_token_url}&audience={audience}", headers=headers, timeout=9)
+    answer = requests.get(f"{box.github.id_token_url}&audience={audience}", headers=headers, timeout=60)
     return str(answer.json()["value"])
 
 
 def exchange(box: Sandbox, form: dict[str, str]) -> requests.Response:
-    return requests.post(f"{box.esc.url}/api/oauth/token", form, timeout=9)
+    return requests.post(f"{box.esc.url}/api/oauth/token", form, timeout=60)
 
 
 def test_an_identity_token_is_exchanged(box: Sandbox, form: dict[str, str]) -> None:
     granted = exchange(box, form).json()
     assert (granted["token_type"], granted["expires_in"]) == ("token", 3600)
     headers = {"Authorization": f"token {granted['access_token']}"}
-    user = requests.get(f"{box.esc.url}/api/user", headers=headers, timeout=9).json()
+    user = requests.get(f"{box.esc.url}/api/user", headers=headers, timeout=60).json()
     assert user["tokenInfo"]["organization"] == "acme"
     for organization, status in (("acme", 200), ("other", 404)):
         url = f"{box.esc.url}/api/esc/environments/{organization}/web/production"
-        assert requests.get(url, headers=headers, timeout=9).status_code == status
+        assert requests.get(url, headers=headers, timeout=60).status_code == status
 
 
 def test_team_and_personal_tokens(box: Sandbox, form: dict[str, str]) -> None:
@@ -87,4 +87,4 @@ def test_an_identity_token_for_another_audience_is_refused(box: Sandbox, form: d
 
 def test_a_job_without_the_permission_gets_no_identity_token(box: Sandbox, form: dict[str, str]) -> None:
     headers = {"Authorization": "Bearer wrong"}
-    assert requests.get(box.github.id_token_url, headers=headers, timeout=9).status_code == 401
+    assert requests.get(box.github.id_token_url, headers=headers, timeout=60).status_code == 401

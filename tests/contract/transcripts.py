@@ -50,7 +50,7 @@ def run(step: Step, environ: Mapping[str, str], path_of: Callable[[str], str]) -
         env=environ,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=60,
         check=False,
     )
     stderr = [f"! {line}".rstrip() for line in _lines(done.stderr)]

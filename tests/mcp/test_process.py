@@ -129,7 +129,7 @@ def test_over_http_until_it_is_told_to_stop(number: signal.Signals, environ: dic
         try:
             lines = iter(process.stderr.readline, "")
             address = next(found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
-            assert requests.get(f"{address}/readyz", timeout=9).status_code == 200
+            assert requests.get(f"{address}/readyz", timeout=60).status_code == 200
             process.send_signal(number)
             log = process.stderr.read()
         finally:
