@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar, cast
+from urllib.parse import quote, quote_plus
 
 from pydantic import SecretStr
 
@@ -29,11 +30,13 @@ _SHAPES: Final = tuple(
         (_START + r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*", REPLACEMENT),
         # Sentry's tokens of old, and client secrets; not the digest of an image.
         (r"(?<!sha256:)" + _START + r"[0-9a-f]{64}(?![0-9A-Za-z])", REPLACEMENT),
-        # Also a DSN: the key stands where a user's name and password do.
+        # Also a DSN: the key stands where a user's name and password do. In these `/` and `@` are URL-encoded, or the
+        # whole address is.
+        (r"(?i)((?::|%3A)//)[^\s/@\"']+(@)", rf"\1{REPLACEMENT}\2"),
         (r"(?i)((?::|%3A)(?:/|%2F){2})(?:(?!%2F|%40)[^\s/@\"'])+(@|%40)", rf"\1{REPLACEMENT}\2"),
         (r"(?i)\b(bearer|basic|token)(\s+|%20|\+)(?=[A-Za-z._~+/=-]*\d)[A-Za-z0-9._~+/=-]{16,}", rf"\1\2{REPLACEMENT}"),
         (
-            r"(?i)((?:token|secret|passw(?:or)?d|api[_-]?key|credentials?|dsn)[\"']?\s*[=:]\s*[\"']?)"
+            r"(?i)((?:token|secret|passw(?:or)?d|api[_-]?key|credentials?|dsn)[\"']?\s*(?:[=:]|%3A|%3D)\s*[\"']?)"
             r"(?=[^\s\"'&,;]*\d)[^\s\"'&,;]{8,}",
             rf"\1{REPLACEMENT}",
         ),
@@ -43,6 +46,9 @@ _SHAPES: Final = tuple(
 _NAME: Final = re.compile(
     r"token|secret|passw|pwd\b|credential|api[_-]?key|private[_-]?key|authorization|cookie|dsn\b", re.IGNORECASE
 )
+_PERCENT: Final = re.compile("%[0-9A-F]{2}")
+# The shortest number that is hidden where it is named like a secret; a smaller one counts something.
+_SHORTEST_NUMBER: Final = 1000
 # Parts of an event that Sentry reads and no secret can be in.
 _STRUCTURE: Final = frozenset(
     {"event_id", "timestamp", "start_timestamp", "type", "level", "platform", "sdk", "modules"}
@@ -85,10 +91,24 @@ class Scrubber:
 
 
 def _spellings(secret: SecretStr) -> set[str]:
-    """How a secret is spelled in Python's own texts; a frame's variables are `repr`s."""
+    """How a secret is spelled in Python's own texts and in addresses; a frame's variables are `repr`s, also of JSON."""
     text = secret.get_secret_value()
+    found = {text}
+    for _ in range(2):
+        found |= {spelled for each in found for spelled in _spelled(each)}
+    digits = text.encode("utf-8", "surrogatepass").hex()
+    return found | {digits, digits.upper()}
+
+
+def _spelled(text: str) -> Iterator[str]:
     data = text.encode("utf-8", "surrogatepass")
-    return {text, repr(text)[1:-1], ascii(text)[1:-1], repr(data)[2:-1], json.dumps(text)[1:-1], data.hex()}
+    yield json.dumps(text)[1:-1]
+    # Among other text `repr` may have to escape a quote that it needn't escape in the secret alone.
+    yield from (repr(text)[1:-1], repr('"' + text)[2:-1], ascii(text)[1:-1], ascii('"' + text)[2:-1])
+    yield from (repr(data)[2:-1], repr(b'"' + data)[3:-1])
+    for encoded in {quote(data, safe=""), quote(data, safe="/"), quote_plus(data)}:
+        yield encoded
+        yield _PERCENT.sub(lambda found: found[0].lower(), encoded)
 
 
 def _scrub_text(text: str, redact: Redactor) -> str:
@@ -105,15 +125,20 @@ def _scrub(tree: object, redact: Redactor, *, hide: bool = False) -> object:
             return REPLACEMENT if tree and hide else _scrub_text(tree, redact)
         case dict():
             return {
-                _scrub(key, redact): _scrub(value, redact, hide=hide or _called_secret(key))
+                _scrub_name(key, redact): _scrub(value, redact, hide=hide or _called_secret(key))
                 for key, value in tree.items()
             }
         case list() | tuple():
             return [_scrub(item, redact, hide=hide) for item in tree]
-        case int() | float() if redact(str(tree)) == REPLACEMENT:
+        case int() | float() if redact(str(tree)) == REPLACEMENT or (hide and abs(tree) >= _SHORTEST_NUMBER):
             return REPLACEMENT
         case _:
             return tree
+
+
+def _scrub_name(name: object, redact: Redactor) -> object:
+    """A name in a tree; the SDK sends those that are no texts as their `str`."""
+    return _scrub(name if isinstance(name, str | int | float | None) else str(name), redact)
 
 
 def _called_secret(name: object) -> bool:

@@ -37,6 +37,12 @@ class TestKnownSecrets:
             quote(SECRET),
             SECRET.encode().hex(),
             base64.b64encode(b"user:" + SECRET.encode()).decode(),
+            repr(json.dumps({"key": SECRET})),
+            repr(json.dumps({"key": SECRET}).encode()),
+            repr(repr({"key": SECRET, "other": "it's"})),
+            quote(quote(SECRET, safe=""), safe=""),
+            re.sub("%..", lambda found: found[0].lower(), quote(SECRET, safe="")),
+            SECRET.encode().hex().upper(),
         ],
     )
     def test_are_found_however_python_spells_them(self, spelled: str) -> None:
@@ -56,6 +62,16 @@ class TestKnownSecrets:
         tree = {"tries": {"s3cret-name": 1}, "pin": 48151623, "pins": (48151623.0, 4815)}
         expected = {"tries": {"***": 1}, "pin": "***", "pins": [48151623.0, 4815]}
         assert scrubber("s3cret-name", "48151623").tree(tree) == expected
+
+    @pytest.mark.parametrize("secret", ["pa'ss\"wo/rd-1234", "pa\\ss'w\u00f6rd %2F", SECRET])
+    @pytest.mark.parametrize("other", ["plain", "it's", 'say "hi"', "both ' and \""])
+    def test_are_found_among_any_other_text(self, secret: str, other: str) -> None:
+        for inner in ([secret, other], other + secret):
+            for spelled in (repr(inner), json.dumps(inner), repr(json.dumps(inner)), repr(repr(inner))):
+                scrubbed = scrubber(secret).text(spelled)
+                assert "***" in scrubbed, spelled
+                assert "ss" not in scrubbed
+                assert "<5>" not in scrubbed
 
     def test_are_those_of_the_moment(self) -> None:
         known = [SecretStr("the-first-one")]
@@ -81,6 +97,10 @@ class TestKnownSecrets:
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "***"),
         ("postgresql://app:s3cret@db:5432/x", "postgresql://***@db:5432/x"),
         ("u=postgresql%3A%2F%2Fapp%3As3cret%40db%2Fx", "u=postgresql%3A%2F%2F***%40db%2Fx"),
+        ("postgresql://app:s3cr%2Fetpass@db", "postgresql://***@db"),
+        ("postgresql://app:s3cr%40etpass@db", "postgresql://***@db"),
+        ("u=postgresql%3A//app%3As3cret%40db/x", "u=postgresql%3A//***%40db/x"),
+        ("u=password%3Dabcd1234efgh&v=1", "u=password%3D***&v=1"),
         ("https://0123456789abcdef@o1.ingest.sentry.io/2", "https://***@o1.ingest.sentry.io/2"),
         ("Authorization: Bearer abcdefgh12345678", "Authorization: Bearer ***"),
         ("SENTRY_API_TOKEN=abcd1234efgh next", "SENTRY_API_TOKEN=*** next"),
@@ -112,10 +132,12 @@ def test_other_text_stays(text: str) -> None:
 
 def test_what_is_called_like_a_secret_is_hidden() -> None:
     tree = {
+        "numbers": {"client_secret": 99887766, "token": True, (1, "api_key"): 48151623, "code": 48151623},
         "vars": {"sentry_token": "'x'", "dsn": "'y'", "total_tokens": 12, "password": None, "name": "'z'"},
         "request": {"headers": {"Authorization": "u", "X-Api-Key": ["v"], "Accept": "*/*"}, "cookies": {"sid": "w"}},
     }
     assert scrubber().tree(tree) == {
+        "numbers": {"client_secret": "***", "token": True, "(1, 'api_key')": 48151623, "code": 48151623},
         "vars": {"sentry_token": "***", "dsn": "***", "total_tokens": 12, "password": None, "name": "'z'"},
         "request": {
             "headers": {"Authorization": "***", "X-Api-Key": ["***"], "Accept": "*/*"},
