@@ -11,11 +11,12 @@ import logging
 import math
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
-from sentry_sdk.utils import BadDsn
+from pydantic import SecretStr
+from sentry_sdk.utils import Dsn
 
 from backend.core.auto_esc_config import AutoEscConfig
 from backend.core.auto_esc_config import config as backend_config
@@ -30,6 +31,10 @@ _RATES: Final = {
     "SENTRY_SAMPLE_RATE": "sample_rate",
     "SENTRY_TRACES_SAMPLE_RATE": "traces_sample_rate",
     "SENTRY_PROFILES_SAMPLE_RATE": "profiles_sample_rate",
+}
+_LEFT_OUT: Final = {
+    "data_collection": "it goes before send_default_pii, which keeps personal data out",
+    "trace_lifecycle": "the names and the envelopes of spans that are sent one by one pass no hook",
 }
 
 logger = logging.getLogger(__name__)
@@ -48,7 +53,8 @@ def init_sentry(config: AutoEscConfig = backend_config, **options: Any) -> bool:
     Args:
         config: Where the DSN, the environment, the release and the sample rates come from.
         options: Further options of `sentry_sdk.init`, such as `integrations`; they win over the configuration.
-            A `before_…` hook among them is called first, and what it returns is scrubbed.
+            A `before_…` hook among them is called first, and what it returns is scrubbed. Those that would send
+            personal data, or what no hook sees, are left out, with a warning.
 
     Returns:
         Whether Sentry is on.
@@ -57,20 +63,21 @@ def init_sentry(config: AutoEscConfig = backend_config, **options: Any) -> bool:
         client = sentry_sdk.get_client()
         if client is _Started.client and client.transport is not None:  # a client that was closed has none
             return True
-        dsn = config.get("SENTRY_DSN")
-        if dsn is None:
+        dsn = options["dsn"] if "dsn" in options else config.get("SENTRY_DSN")
+        if not dsn:
             logger.info("Sentry is off: SENTRY_DSN is configured neither in Pulumi ESC nor as an environment variable.")
             return False
-        chosen = {"dsn": dsn, **_settings(config), **options, "send_default_pii": False}
-        chosen |= _hooks(Scrubber(lambda: config.known_secrets), options)
         try:
-            with warnings.catch_warnings():
-                # Newer versions call the option deprecated. It is what keeps personal data out in all of them.
-                warnings.filterwarnings("ignore", "The send_default_pii option", DeprecationWarning)
-                sentry_sdk.init(**chosen)
-        except BadDsn:  # its text may hold the DSN
+            Dsn(dsn)
+        except ValueError:  # its text may hold the DSN
             logger.error("Sentry is off: SENTRY_DSN is no DSN. It looks like https://PUBLIC_KEY@HOST/PROJECT_ID.")
             return False
+        chosen = {**_settings(config), **_allowed(options), "dsn": dsn, "send_default_pii": False}
+        chosen |= _hooks(Scrubber(lambda: (*config.known_secrets, SecretStr(str(dsn)))), options)
+        with warnings.catch_warnings():
+            # Newer versions call the option deprecated. It is what keeps personal data out in all of them.
+            warnings.filterwarnings("ignore", "The send_default_pii option", DeprecationWarning)
+            sentry_sdk.init(**chosen)
         _Started.client = sentry_sdk.get_client()
         return True
 
@@ -93,6 +100,18 @@ def _rate(key: str, text: str | None) -> float | None:
         logger.warning("%s is no number from 0 to 1; Sentry's default is used.", key)
         return None
     return rate
+
+
+def _allowed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options less those that nothing could be scrubbed with."""
+    allowed = dict(options)
+    experiments = dict(allowed.get("_experiments") or {})
+    for name, why in _LEFT_OUT.items():
+        if name in allowed or name in experiments:
+            logger.warning("The option %s is left out: %s.", name, why)
+        allowed.pop(name, None)
+        experiments.pop(name, None)
+    return {**allowed, "_experiments": experiments} if "_experiments" in allowed else allowed
 
 
 def _hooks(scrubber: Scrubber, options: dict[str, Any]) -> dict[str, Any]:

@@ -119,12 +119,60 @@ class TestStarting:
             "INFO Sentry is off: SENTRY_DSN is configured neither in Pulumi ESC nor as an environment variable.\n"
         )
 
-    def test_with_a_broken_dsn_is_told_without_it(self, esc: Esc, environ: dict[str, str]) -> None:
-        esc.save(PATH, definition({"SENTRY_DSN": "https://0123456789@sentry.invalid/no-number"}))
+    @pytest.mark.parametrize(
+        "dsn",
+        [
+            "https://0123456789@sentry.invalid/no-number",
+            "https://0123456789@sentry.invalid:port/1",
+            "https://[sentry.invalid/1",
+        ],
+    )
+    def test_with_a_broken_dsn_is_told_without_it(self, dsn: str, esc: Esc, environ: dict[str, str]) -> None:
+        esc.save(PATH, definition({"SENTRY_DSN": dsn}))
         done = python(PRINTING + "from backend.core.sentry_setup import init_sentry\nprint(init_sentry())", environ)
         assert done.stdout == "False\n"
         assert "ERROR Sentry is off: SENTRY_DSN is no DSN." in done.stderr
         assert "sentry.invalid" not in done.stderr
+
+    def test_a_dsn_that_is_given_counts(self, esc: Esc, environ: dict[str, str]) -> None:
+        esc.save(PATH, definition({}))
+        code = """
+import sentry_sdk
+from backend.core.sentry_setup import init_sentry
+dsn = "https://0123456789abcdef@sentry.invalid/1"
+print(init_sentry(dsn=""), init_sentry(dsn=dsn, transport=Printing()), sentry_sdk.get_client().dsn == dsn)
+sentry_sdk.capture_message(f"not {dsn}")
+sentry_sdk.flush()
+"""
+        done = python(PRINTING + code, environ)
+        assert done.stdout.startswith("False True True\n")
+        assert '"message": "not ***"' in done.stdout
+
+    def test_leaves_out_what_could_not_be_scrubbed(self, environ: dict[str, str]) -> None:
+        code = """
+import sentry_sdk
+from backend.core.sentry_setup import init_sentry
+init_sentry(data_collection={"user_info": True}, _experiments={"trace_lifecycle": "stream", "other": 1})
+options = sentry_sdk.get_client().options
+print(options["_experiments"], options["data_collection"]["user_info"], options["send_default_pii"])
+"""
+        done = python(PRINTING + code, environ)
+        assert done.stdout == "{'other': 1} False False\n"
+        assert "WARNING The option data_collection is left out:" in done.stderr
+        assert "WARNING The option trace_lifecycle is left out:" in done.stderr
+
+    def test_a_hook_may_ask_for_values_while_esc_is_read(self, environ: dict[str, str]) -> None:
+        code = """
+from backend.core.auto_esc_config import config
+from backend.core.sentry_setup import init_sentry
+asked = []
+def crumb(item, hint):
+    asked.append((item["category"], config.sentry_dsn is not None, config.refresh()))
+    return item
+init_sentry(before_breadcrumb=crumb)
+print(config.refresh(), ("subprocess", True, True) in asked)
+"""
+        assert python(code, environ).stdout == "True True\n"
 
     def test_twice_keeps_the_first(self, environ: dict[str, str]) -> None:
         code = """
