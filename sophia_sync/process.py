@@ -227,7 +227,12 @@ def start(argv: Sequence[str], environ: Mapping[str, str], deadline: Deadline) -
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
-            child = Child(popen, deadline)
+            try:
+                child = Child(popen, deadline)
+            except BaseException:  # no more threads can be had
+                with popen:
+                    os.killpg(popen.pid, signal.SIGKILL)
+                raise
             stack.callback(child.close)
             stack.enter_context(deadline.on_cut(child.cut))
         yield child

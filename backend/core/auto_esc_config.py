@@ -74,7 +74,7 @@ class AutoEscConfig:
         clock: A monotonic clock, in seconds.
     """
 
-    __slots__ = ("_cache_seconds", "_clock", "_environ", "_lock", "_reads", "_state", "_timeout")
+    __slots__ = ("_cache_seconds", "_clock", "_environ", "_is_reading", "_lock", "_reads", "_state", "_timeout")
 
     sentry_dsn: str
     sentry_api_token: str
@@ -94,7 +94,10 @@ class AutoEscConfig:
         self._cache_seconds = cache_seconds
         self._timeout = timeout
         self._clock = clock
-        self._lock = threading.Lock()
+        # A read may come upon what asks for a value itself, a hook of Sentry's or a signal's handler: the same thread
+        # gets what is known then.
+        self._lock = threading.RLock()
+        self._is_reading = False
         self._state = _State()
         self._reads = 0
 
@@ -130,7 +133,7 @@ class AutoEscConfig:
         """
         reads = self._reads
         with self._lock:
-            own = self._reads == reads
+            own = self._reads == reads and not self._is_reading
             state = self._read() if own else self._state
         if own:
             _tell(state)
@@ -167,7 +170,7 @@ class AutoEscConfig:
         if not self._lock.acquire(blocking=state.problem is None):
             return state
         try:
-            own = self._clock() >= self._state.next_read
+            own = self._clock() >= self._state.next_read and not self._is_reading
             state = self._read() if own else self._state
         finally:
             self._lock.release()
@@ -180,9 +183,10 @@ class AutoEscConfig:
         from sophia_sync.errors import SyncError  # noqa: PLC0415
 
         self._reads += 1
+        self._is_reading = True
         try:
             opened = self._open()
-        except (SyncError, ValueError, OSError) as error:
+        except (SyncError, ValueError, OSError, RuntimeError) as error:  # the last: no more threads can be had
             problem = error.what if isinstance(error, SyncError) else str(error)
             next_read = self._clock() + min(RETRY_AFTER, self._keep())
             self._state = replace(self._state, next_read=next_read, problem=problem)
@@ -195,6 +199,8 @@ class AutoEscConfig:
                 tuple(dict.fromkeys([*self._state.secrets, *_secrets(opened)])),
                 next_read=self._clock() + self._keep(),
             )
+        finally:
+            self._is_reading = False
         return self._state
 
     def _open(self) -> dict[str, Opened]:

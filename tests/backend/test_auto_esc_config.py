@@ -245,6 +245,20 @@ class TestFailing:
         assert "Environment variables stand in for it." in caplog.text
         assert "fallback@h" not in caplog.text
 
+    def test_for_want_of_threads_is_a_failure_like_others(
+        self, configure: Configure, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def start(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        config = configure({"SENTRY_DSN": "of-the-machine"})
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            assert config.sentry_dsn == "of-the-machine"
+            assert not hasattr(config, "sentry_api_token")
+        assert config.refresh()
+        assert config.sentry_api_token == SECRETS["SENTRY_API_TOKEN"]
+
     def test_of_one_key_leaves_its_environment_variable(self, esc: Esc, configure: Configure) -> None:
         esc.save(PATH, definition({"SENTRY_DSN": "", "SENTRY_API_TOKEN": "in-esc"}, {"NOTHING": None}))
         config = configure({"SENTRY_DSN": "of-the-machine", "SENTRY_API_TOKEN": "of-the-machine", "NOTHING": "here"})

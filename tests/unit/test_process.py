@@ -221,6 +221,17 @@ class TestRun:
         with pytest.raises(FileNotFoundError):
             run([str(tmp_path / "pulumi")], {}, Deadline(LONG))
 
+    @pytest.mark.parametrize("kind", [threading.Thread, threading.Timer])
+    def test_for_want_of_threads_nothing_is_left(
+        self, kind: type[threading.Thread], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def start(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(kind, "start", start)
+        with pytest.raises(RuntimeError, match="new thread"):
+            run(["sleep", "600"], {"PATH": os.defpath}, Deadline(LONG))
+
 
 class TestDeadlineOfAChild:
     def test_a_child_is_ended_with_all_that_it_started(self) -> None:
