@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from sophia_sync.esc.opened import Opened
+    from sophia_sync.process import Deadline
 
 # What a read needs is imported by the read: importing this module stays as cheap as it looks.
 
@@ -34,6 +35,8 @@ DEFAULT_CACHE_SECONDS: Final = 300.0
 DEFAULT_TIMEOUT: Final = 20.0
 # Seconds before ESC is asked again after it could not be had: each try holds up whoever asks for a value.
 RETRY_AFTER: Final = 30.0
+# Seconds that the end of a read which was cut is waited for: it comes at once, but on a busy machine.
+_LONGEST_END: Final = 5.0
 # The name of a key or an environment variable that holds a secret, where ESC doesn't say so.
 _SECRET_NAME: Final = re.compile(r"token|secret|passw|private_?key|credential|api_?key|dsn", re.IGNORECASE)
 # Shorter values under such a name, `true` for instance, are settings.
@@ -74,7 +77,18 @@ class AutoEscConfig:
         clock: A monotonic clock, in seconds.
     """
 
-    __slots__ = ("_cache_seconds", "_clock", "_environ", "_is_reading", "_lock", "_reads", "_state", "_timeout")
+    __slots__ = (
+        "_cache_seconds",
+        "_clock",
+        "_deadline",
+        "_environ",
+        "_is_closed",
+        "_is_reading",
+        "_lock",
+        "_reads",
+        "_state",
+        "_timeout",
+    )
 
     sentry_dsn: str
     sentry_api_token: str
@@ -98,6 +112,8 @@ class AutoEscConfig:
         # gets what is known then.
         self._lock = threading.RLock()
         self._is_reading = False
+        self._is_closed = False
+        self._deadline: Deadline | None = None
         self._state = _State()
         self._reads = 0
 
@@ -138,6 +154,18 @@ class AutoEscConfig:
         if own:
             _tell(state)
         return state.problem is None
+
+    def close(self) -> None:
+        """Before the process ends: end a read that is under way, its CLI and private folder too, and begin no other.
+
+        To be called in any thread but one that reads. What is known stays.
+        """
+        self._is_closed = True
+        if self._deadline is not None:
+            self._deadline.cut(0)
+        # What clears the folder away is the thread that reads.
+        if self._lock.acquire(timeout=_LONGEST_END):
+            self._lock.release()
 
     @property
     def esc_path(self) -> str:
@@ -219,7 +247,9 @@ class AutoEscConfig:
         login = None if token else pulumi_login(self._environ)
         if not token and login is None:
             raise ValueError("There is neither PULUMI_ACCESS_TOKEN nor a `pulumi login`.")
-        deadline = Deadline(self._timeout)
+        deadline = self._deadline = Deadline(self._timeout)
+        if self._is_closed:
+            deadline.cut(0)
         with private_folder(deadline) as home:
             pulumi = Pulumi(
                 home=home,
