@@ -51,7 +51,7 @@ def wait_for(url: str, path: str, fate: Callable[[], str | None], deadline: Dead
         while True:
             try:
                 answer = http.get(url + path)
-            except httpx2.TransportError as error:
+            except httpx2.HTTPError as error:  # an answer that can't be read is none
                 said = f"no answer ({type(error).__name__})"
             else:
                 if answer.status_code == 200:

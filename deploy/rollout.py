@@ -6,6 +6,7 @@ What runs, and what ran before, is known from Docker itself: the container's ima
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -95,8 +96,8 @@ class Rollout:
             container = self._current()
             self.say(f"Checking {container.image}")
             answers = self.examine(container, self.deadline)
-        except (CheckError, SyncError) as error:
-            raise self.back(former, str(error)) from None
+        except Exception as error:  # noqa: BLE001 - for a defect of ours, too, nothing stays that wasn't checked
+            raise self.back(former, self._told(error)) from None
         except Interrupted as by:
             outcome = self.back(former, f"{by} ended the deploy.")
             if isinstance(outcome, DownError):
@@ -117,10 +118,16 @@ class Rollout:
             try:
                 self.compose.up(self._as_it_was(former))
                 self.examine(self._current(), Deadline(LONGEST_RETURN))
-            except (CheckError, SyncError) as error:
+            except CheckError as error:
                 return DownError(
                     f"{failed}\nThe former version, {former.image}, is back, but doesn't work either. {error}",
                     "So the cause may lie outside of both: look at Sentry, at Pulumi ESC and at the server's log.",
+                )
+            except Exception as error:  # noqa: BLE001 - the first failure must be told, whatever the second is
+                return DownError(
+                    f"{failed}\nIt isn't known whether the former version, {former.image}, is back. "
+                    f"{self._told(error)}",
+                    "See on the machine what runs.",
                 )
         return BroughtBackError(
             f"{failed}\nThe former version, {former.image}, is back and works.", "Mend the new one and deploy again."
@@ -158,6 +165,13 @@ class Rollout:
         docker = self.docker
         with ssh.forwarded(self.settings.docker_host, port, docker.environ, docker.deadline) as here:
             yield f"http://127.0.0.1:{here}"
+
+    def _told(self, error: Exception) -> str:
+        """An error in a sentence; of one that nobody foresaw, the trace is shown before."""
+        if isinstance(error, (CheckError, SyncError)):
+            return str(error)
+        self.say("".join(traceback.format_exception(error)))
+        return f"A defect of the deploy program, {type(error).__name__}: its trace is above."
 
     def _current(self) -> Container:
         container = self.compose.running(self.wanted)

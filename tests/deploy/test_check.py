@@ -33,15 +33,17 @@ def failing() -> str:
 
 
 @contextmanager
-def server(*tools: tuple[str, Callable[[], str]], readiness: tuple[int, str] = (200, "ready")) -> Iterator[str]:
+def server(
+    *tools: tuple[str, Callable[[], str]], readiness: tuple[int, str, str] = (200, "ready", "identity")
+) -> Iterator[str]:
     """A server of MCP with these tools; its address."""
     made = MCPServer("sentry", log_level="ERROR")
     for name, function in tools:
         made.add_tool(function, name=name)
 
     async def ready(_: Request) -> Response:
-        status, text = readiness
-        return PlainTextResponse(text, status)
+        status, text, encoding = readiness
+        return PlainTextResponse(text, status, {"Content-Encoding": encoding})
 
     made.custom_route("/readyz", methods=["GET"])(ready)
     with serving(made.streamable_http_app(stateless_http=True, json_response=True)) as url:
@@ -58,13 +60,18 @@ class TestWaiting:
             check.wait_for(url, "/readyz", never, Deadline(60))
 
     def test_tells_what_came_at_last(self) -> None:
-        with server(readiness=(503, "not ready: credentials")) as url, pytest.raises(CheckError) as caught:
+        readiness = (503, "not ready: credentials", "identity")
+        with server(readiness=readiness) as url, pytest.raises(CheckError) as caught:
             check.wait_for(url, "/readyz", never, Deadline(0.1))
         assert str(caught.value).endswith("at last came HTTP 503: not ready: credentials.")
 
     def test_tells_that_nobody_answers(self) -> None:
         with pytest.raises(CheckError, match=r"at last came no answer \(ConnectError\)"):
             check.wait_for("http://127.0.0.1:1", "/readyz", never, Deadline(0.1))
+
+    def test_takes_an_answer_that_can_not_be_read_for_none(self) -> None:
+        with server(readiness=(200, "no gzip", "gzip")) as url, pytest.raises(CheckError, match="DecodingError"):
+            check.wait_for(url, "/readyz", never, Deadline(0.1))
 
     def test_ends_at_once_with_the_container(self) -> None:
         with pytest.raises(CheckError, match="Its container is gone"):

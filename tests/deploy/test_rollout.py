@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
-from tests.deploy import program
+from tests.deploy import engine, program
 from tests.deploy.clients import Caller
 from tests.deploy.conftest import ENVIRONMENT, Host, new_host
 from tests.deploy.images import Derived, Gate
@@ -119,6 +120,20 @@ def test_one_that_fails_for_its_environment_makes_way_for_the_former_environment
     assert result.code == 6, result.log
     assert sorted(host.environment) == before
     assert docker_leaks.held_by(result.visible(), [*host.secrets, other]) == []
+
+
+@pytest.mark.parametrize(("times", "code"), [(1, 6), (2, 7)])
+def test_what_nobody_foresaw_does_not_leave_a_version_that_was_not_checked(
+    host: Host, good: str, derive: Derived, tmp_path: Path, times: int, code: int
+) -> None:
+    nonsense = f'echo >>"$0.asked"; [ $(wc -l <"$0.asked") -gt {times} ] || {{ echo nonsense; exit 0; }}'
+    path = engine.before(tmp_path, engine.ONCE_UP.format(pattern='"container inspect "*', does=nonsense))
+    result = host.deploy(derive("LABEL version=unforeseen"), **path)
+    assert result.code == code, result.log
+    assert "A defect of the deploy program, JSONDecodeError" in result.error
+    assert result.log.count("Traceback (most recent call last)") == times
+    assert host.image == good
+    assert host.ask().content
 
 
 def test_a_new_version_takes_the_place(host: Host, good: str, derive: Derived, record_property: RecordProperty) -> None:
