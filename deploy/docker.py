@@ -41,6 +41,8 @@ class Container:
     environment: dict[str, str]
     revision: str
     """The ESC revision that it was deployed for; empty where that isn't known."""
+    port: str
+    """Under which it was asked to be on the loopback of the engine's machine, running or not; empty if under none."""
     status: str
     restarts: int
 
@@ -116,11 +118,13 @@ class Docker:
             return None
         [found] = json.loads(answer)
         config: dict[str, Any] = found["Config"]
+        bound = (found["HostConfig"]["PortBindings"] or {}).get(f"{PORT}/tcp") or [{"HostPort": ""}]
         return Container(
             id=found["Id"],
             image=config["Image"],
             environment=dict(entry.partition("=")[::2] for entry in config["Env"] or []),
             revision=(config["Labels"] or {}).get(REVISION_LABEL, ""),
+            port=bound[0]["HostPort"],
             status=found["State"]["Status"],
             restarts=found["RestartCount"],
         )

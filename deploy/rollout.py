@@ -180,11 +180,11 @@ class Rollout:
         return container
 
     def _as_it_was(self, former: Container) -> dict[str, str]:
-        """The variables with which the former version ran: those that it was given, and no others."""
+        """The variables with which the former version ran: those that it was given, and no others; under its port."""
         given: Mapping[str, str] = {
             name: former.environment[name] for name in SERVER_VARIABLES if former.environment.get(name)
         }
-        port = {name: value for name, value in self.settings.server.items() if name == PUBLISHED_PORT}
+        port = {PUBLISHED_PORT: former.port} if former.port else {}
         return {**given, **port, "SENTRY_MCP_IMAGE": former.image, "SENTRY_MCP_ESC_REVISION": former.revision}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -120,6 +121,14 @@ def test_one_that_fails_for_its_environment_makes_way_for_the_former_environment
     assert result.code == 6, result.log
     assert sorted(host.environment) == before
     assert docker_leaks.held_by(result.visible(), [*host.secrets, other]) == []
+
+
+def test_a_port_that_is_taken_does_not_keep_the_former_one_from_its_own(host: Host, good: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = host.deploy(good, SENTRY_MCP_PUBLISHED_PORT=str(taken.getsockname()[1]))
+    assert result.code == 6, result.log
+    assert f"{good}, is back and works" in result.error
+    assert host.ask().content
 
 
 @pytest.mark.parametrize(("times", "code"), [(1, 6), (2, 7)])
