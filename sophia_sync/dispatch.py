@@ -189,6 +189,12 @@ class Dispatcher:
                 f"GitHub at {self._api_url} could not be reached for the deploy ({type(error).__name__}).",
                 "The sync stands. Run again: with `deploy: changed` the deploy is made up for.",
             ) from None
+        except github_api.UnusableKeyError as error:
+            raise DeployError(
+                f"GitHub was not asked for the deploy: {error}.",
+                "The sync stands. Store the whole file that GitHub gave for the App in `github-app-private-key`, and "
+                "run again.",
+            ) from None
         except github_api.unexpected():
             raise DeployError(
                 f"GitHub at {self._api_url} gave an answer for the deploy that makes no sense.",

@@ -190,6 +190,8 @@ class Reader:
             raise ReadingError(f"HTTP {error.status}{f': {said}' if said else ''}", error.status) from None
         except RequestException as error:
             raise ReadingError(f"GitHub at {self._api_url} can't be reached ({type(error).__name__})") from None
+        except github_api.UnusableKeyError as error:
+            raise ReadingError(str(error)) from None
         except github_api.unexpected():
             raise ReadingError(f"{self._api_url} gives an answer that isn't GitHub's") from None
 

@@ -25,6 +25,13 @@ class UnexpectedAnswerError(Exception):
     """An answer without what GitHub's API promises."""
 
 
+class UnusableKeyError(Exception):
+    """The GitHub App's private key looks like one, but nothing can be signed with it."""
+
+    def __init__(self) -> None:
+        super().__init__("the GitHub App's private key can't be used: it is incomplete, or no RSA key")
+
+
 def sign_in(
     access: Access, repository: str, api_url: str, deadline: Deadline, permissions: dict[str, str] | None
 ) -> Github:
@@ -36,6 +43,9 @@ def sign_in(
         api_url: Where GitHub's API is.
         deadline: When all requests must be done.
         permissions: What the App's token shall be good for; None: everything that the App may do.
+
+    Raises:
+        UnusableKeyError: The App's private key is none; nobody was asked.
     """
     # PyGithub costs half a second to import: only when GitHub is to be asked.
     from github import Auth, Github, GithubIntegration  # noqa: PLC0415
@@ -54,7 +64,12 @@ def sign_in(
         return Github(auth=Auth.Token(access.github_token.get_secret_value()), **options)
     owner, _, name = repository.partition("/")
     key = access.github_app_private_key.get_secret_value()
-    with GithubIntegration(auth=Auth.AppAuth(access.github_app_id, key), **options) as app:
+    app_auth = Auth.AppAuth(access.github_app_id, key)
+    try:
+        app_auth.create_jwt()
+    except Exception:  # noqa: BLE001 - by kinds of libraries that PyGithub uses; the text may hold parts of the key
+        raise UnusableKeyError from None
+    with GithubIntegration(auth=app_auth, **options) as app:
         installation = app.get_repo_installation(owner, name)
         if not isinstance(installation.id, int):
             raise UnexpectedAnswerError

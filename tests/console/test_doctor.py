@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
+from sophia_sync.console import doctor
 from sophia_sync.console.diagnosis import Check, Diagnosis, Section, State
 from sophia_sync.console.doctor import mcp
 from sophia_sync.process import Deadline
@@ -194,6 +195,17 @@ class TestTheCommand:
             out, _ = child.communicate(timeout=60)
         assert child.returncode == 128 + number
         assert json.loads(out)["error"]["what"] == f"{number.name} ended it."
+
+    def test_a_slow_service_leaves_the_rest(self, laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
+        laptop.synced()
+        monkeypatch.setattr(doctor, "_LONGEST_REQUEST", 0.1)
+        with RawServer(b"HTTP/1.1 200 OK\r\nX-Drops: ", drip=b".") as server:
+            shown = laptop.run("doctor", "--json", "--timeout", "5", GITHUB_API_URL=server.url)
+        found = {check["name"]: check for check in shown.json["checks"] if check["section"] == "GitHub"}
+        assert {check["state"] for check in found.values()} == {"not checked"}
+        assert found["repository"]["what"] == "GitHub gives no answer in time."
+        assert shown.json["error"] is None
+        assert any(check["section"] == laptop.environment for check in shown.json["checks"])
 
     def test_what_it_began_does_not_go_on_after_it(self, laptop: Laptop, box: Sandbox, tmp_path: Path) -> None:
         laptop.synced()

@@ -136,6 +136,15 @@ class TestTheWorkflows:
         assert found["sync workflow"].what == "GitHub doesn't tell (HTTP 418: I'm a Teapot)."
         assert names["SENTRY_DSN"].todo == found["sync workflow"].todo == "Run it again later."
 
+    def test_can_not_be_asked_for_with_a_broken_key_of_an_app(self, laptop: Laptop, box: Sandbox) -> None:
+        key = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----"
+        asked = len(box.github.requests)
+        app = {"INPUT_GITHUB-APP-ID": "12", "INPUT_GITHUB-APP-PRIVATE-KEY": key, "GITHUB_TOKEN": None}
+        found, _ = github_checks(laptop, **app)
+        assert found["repository"].state is State.NOT_CHECKED
+        assert "the GitHub App's private key can't be used" in found["repository"].what
+        assert len(box.github.requests) == asked
+
     def test_are_found_by_other_names_too(self, laptop: Laptop, box: Sandbox) -> None:
         box.github.add_workflow(laptop.repository, "other.yml")
         found, _ = github_checks(laptop, **{"INPUT_DEPLOY-WORKFLOW": "other.yml"})
@@ -158,7 +167,7 @@ class TestTheLastRun:
         assert found.state is state
         assert found.what.startswith(f"{conclusion.replace('_', ' ')}, 2 hours ago (the last that went well: 20")
         assert found.what.endswith(f"/actions/runs/{number}")
-        assert f"gh run view {number}" in found.todo
+        assert f"gh run view {number} --log-failed --repo {well.repository}" in found.todo
 
     def test_none_ever_went_well(self, laptop: Laptop) -> None:
         run(laptop, HOUR, "failure")
@@ -197,13 +206,15 @@ class TestTheSecrets:
         del box.github.organizations["acme"].secrets[name]
         found = secrets(well)[name]
         assert (found.state, found.what) == (State.BAD, "there is none that this repository can use")
-        assert found.todo == f"gh secret set {name} --org acme --visibility all"
+        assert found.todo == f"gh secret set {name} --org acme --repos {well.repository.partition('/')[2]}"
 
     def test_a_slug_is_missing(self, well: Laptop, box: Sandbox) -> None:
         del box.github.organizations["acme"].variables["SENTRY_PROJECT_SLUG"]
         found = secrets(well)["SENTRY_PROJECT_SLUG"]
         assert found.state is State.BAD
-        assert found.todo == "gh variable set SENTRY_PROJECT_SLUG --org acme --visibility all"
+        assert (
+            found.todo == f"gh variable set SENTRY_PROJECT_SLUG --org acme --repos {well.repository.partition('/')[2]}"
+        )
 
     def test_the_optional_one_is_missing(self, well: Laptop, box: Sandbox) -> None:
         del box.github.organizations["acme"].secrets["SENTRY_CLIENT_SECRET"]

@@ -106,6 +106,14 @@ class TestDispatch:
         assert "HTTP 404" in text
         assert app.private_key not in text
 
+    def test_an_app_with_a_key_that_is_none(self, github: GitHub, repository: str, connect: Connect) -> None:
+        app = github.add_app([repository])
+        key = "-----BEGIN RSA PRIVATE KEY-----\nMIIEAAAA\n-----END RSA PRIVATE KEY-----"
+        text = refused(connect(github_app_id=str(app.id), github_app_private_key=key))
+        assert "the GitHub App's private key can't be used" in text
+        assert "MIIEAAAA" not in text
+        assert github.requests == []
+
     @pytest.mark.parametrize("line", ["GET /repos/.*/installation", "POST /app/installations/.*/access_tokens"])
     @pytest.mark.parametrize("kind", ["garbage", "empty"])
     def test_an_app_whose_sign_in_makes_no_sense(

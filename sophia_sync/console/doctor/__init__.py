@@ -52,12 +52,19 @@ def diagnose(looking: Session, keys: Sequence[str], limit: int, sync_workflow: s
     """Look at all places at once."""
     places: list[Callable[[], list[Section]]] = [
         partial(esc.sections, looking, keys, limit),
-        # In a thread that can be left behind: an answer of GitHub's that doesn't come shall not hold up a signal.
-        lambda: Beside(partial(github.sections, looking, sync_workflow)).result(looking.deadline, _LONGEST_REQUEST),
+        partial(_github, looking, sync_workflow),
         lambda: [mcp.section(mcp_url, looking.deadline)],
     ]
     found = side_by_side(looking.deadline, places)
     return Diagnosis(tuple(section for sections in found for section in sections))
+
+
+def _github(looking: Session, sync_workflow: str) -> list[Section]:
+    """In a thread that can be left behind: an answer of GitHub's that doesn't come shall not hold up a signal."""
+    try:
+        return Beside(partial(github.sections, looking, sync_workflow)).result(looking.deadline, _LONGEST_REQUEST)
+    except TimeoutError:
+        return github.unchecked("GitHub gives no answer in time.", "Run it again later, or with a larger --timeout.")
 
 
 def _show(screen: Screen, diagnosis: Diagnosis) -> None:

@@ -25,6 +25,7 @@ CLI, TOKEN, ENVIRONMENT = "CLI", "access token", "environment"
 
 # A moment beyond a deadline that the CLI heeds by itself.
 _GRACE = 1.0
+_OTHERS = "Add it in the Pulumi console, or let the sync carry it, by `extra-secrets` or `extra-variables`."
 _SYNC = "`sophia-sync sync` writes it, or run the sync workflow."
 
 
@@ -110,7 +111,11 @@ def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int) -> _Hol
     held = read(client, name, keys).entries
     # One that need not be there is not looked for through the whole history.
     changes = last_changes(client, name, [key for key in keys if key in held or key not in OPTIONAL_KEYS], limit)
-    return _Holding(held, changes, values.result(client.deadline, _GRACE))
+    try:
+        return _Holding(held, changes, values.result(client.deadline, _GRACE))
+    except TimeoutError:
+        late = EscError(f"Could not open {name} in time.", "Run it again later, or with a larger --timeout.")
+        return _Holding(held, changes, late)
 
 
 def _newest(client: Pulumi, name: str) -> Check:
@@ -153,7 +158,7 @@ def _key(key: str, holding: _Holding) -> Check:
     if held is None:
         if key in OPTIONAL_KEYS:
             return good(key, "not held, and needed for webhooks only")
-        return bad(key, f"not held{when}", _SYNC)
+        return bad(key, f"not held{when}", _SYNC if key in SENTRY_KEYS else _OTHERS)
     secret = SENTRY_KEYS.get(key)
     form = "encrypted" if held.encrypted else "plain text"
     if held.kind in (HeldKind.OTHER, HeldKind.REFERENCES):

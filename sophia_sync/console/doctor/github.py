@@ -33,22 +33,23 @@ def sections(session: Session, sync_workflow: str) -> list[Section]:
     access, repository = session.access, session.access.deploy_repository
     if repository is None:
         todo = "Pass --repository OWNER/NAME, or set GITHUB_REPOSITORY."
-        return _unchecked("It isn't known which repository the workflows are in.", todo)
+        return unchecked("It isn't known which repository the workflows are in.", todo)
     if access.github_token is None and access.github_app_id is None:
         todo = "Set GITHUB_TOKEN, for instance: export GITHUB_TOKEN=$(gh auth token)"
-        return _unchecked("There is no token for GitHub.", todo)
+        return unchecked("There is no token for GitHub.", todo)
     reader = Reader(access, repository, session.context.api_url, session.deadline)
     try:
         facts = reader.facts()
         return _Looking(reader, facts, sync_workflow, access.deploy_workflow).sections()
     except ReadingError as error:
-        unseen, *rest = _unchecked("The repository can't be seen.")
+        unseen, *rest = unchecked("The repository can't be seen.")
         return [Section(GITHUB, (_unseen(repository, error), *unseen.checks[1:])), *rest]
     finally:
         reader.close()
 
 
-def _unchecked(why: str, todo: str = "") -> list[Section]:
+def unchecked(why: str, todo: str = "") -> list[Section]:
+    """The same sections where nothing could be looked at."""
     return [
         Section(GITHUB, tuple(none_of(NAMES, why, todo))),
         Section(GITHUB_SECRETS, tuple(none_of(SECRETS, why))),
@@ -101,7 +102,7 @@ class _Looking:
             return None, none_of([name, run_name], *_untold(error, "Give the token read access to Actions."))
         if workflow is None:
             what = f"there is no {file} on the default branch"
-            missing = bad(name, what, "Add it to .github/workflows, see the README.")
+            missing = bad(name, what, "Add it to .github/workflows: docs/quick-start.md shows it.")
             return None, [missing, not_checked(run_name, "It takes the workflow.")]
         return workflow, [self._state(name, workflow), self._last_run(run_name, workflow)]
 
@@ -128,7 +129,8 @@ class _Looking:
         before = "none" if workflow.succeeded is None else moment(workflow.succeeded.created)
         what = f"{run.conclusion.replace('_', ' ')}, {when} (the last that went well: {before}): {run.url}"
         judged = bad if run.conclusion in _FAILED else warning
-        return judged(name, what, f"Open it: its summary says what to do. gh run view {run.id} --log-failed")
+        view = f"gh run view {run.id} --log-failed --repo {self._facts.full_name}"
+        return judged(name, what, f"Open it: its summary says what to do. {view}")
 
     def _schedule(self, workflow: Workflow | None) -> Check:
         """Whether GitHub still starts the sync by itself."""
@@ -192,15 +194,14 @@ class _Looking:
         return good(name, what)
 
     def _absent(self, name: str, elsewhere: set[str]) -> Check:
-        owner = self._facts.full_name.partition("/")[0]
+        owner, _, repository = self._facts.full_name.partition("/")
         if name in elsewhere:
             todo = f"Let it: organisation {owner} → Settings → Secrets → Actions → {name} → Repository access."
             return bad(name, "the organisation has it, but this repository can't use it", todo)
         if name in OPTIONAL_KEYS:
             return good(name, "there is none; needed for webhooks only")
-        add = (
-            f"gh {'variable' if SENTRY_KEYS.get(name) is False else 'secret'} set {name} --org {owner} --visibility all"
-        )
+        kind = "variable" if SENTRY_KEYS.get(name) is False else "secret"
+        add = f"gh {kind} set {name} --org {owner} --repos {repository}"
         if name == _PULUMI_TOKEN:
             return warning(name, "there is none", f"{add}, unless the workflow signs in by OIDC (`id-token: write`).")
         return bad(name, "there is none that this repository can use", add)
