@@ -292,7 +292,7 @@ def _answer(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="sentry-esc-sync",
         description="Carries Sentry credentials from the environment into a Pulumi ESC environment, and proves "
-        "that they arrived. All inputs are environment variables; see the README.",
+        "that they arrived. All inputs are environment variables; see docs/reference.md.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.parse_args(arguments)

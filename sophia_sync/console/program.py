@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -11,7 +12,8 @@ from urllib.parse import urlsplit
 import click
 
 from sophia_sync import __version__, checks
-from sophia_sync.console.screen import Screen
+from sophia_sync.console.screen import Screen, error_json
+from sophia_sync.errors import InputError
 from sophia_sync.redact import Redactor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -265,10 +267,13 @@ def rotate_check(as_json: bool, keys: tuple[str, ...], limit: int, max_age: time
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = commands.main(arguments, prog_name="sophia-sync", standalone_mode=False)
+        code = commands.main(given, prog_name="sophia-sync", standalone_mode=False)
     except click.ClickException as error:
         error.show()
+        screen = Screen(Redactor(), as_json="--json" in given)
+        screen.json({"error": error_json(InputError([error.format_message()]))})
         return error.exit_code
     except click.Abort:
         return 130

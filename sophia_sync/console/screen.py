@@ -53,6 +53,7 @@ _COLOURS = {
     Mark.NONE: None,
 }
 _ASCII = {Mark.GOOD: "o", Mark.BAD: "x"}
+_ASCII_TEXT = str.maketrans({"…": "...", "→": "->"})
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,8 @@ class Screen:
         if self.on_runner:
             text = "\n".join(map(harmless, text.split("\n")))
         encoding = getattr(stream, "encoding", None) or "utf-8"
+        if not _can_show(encoding):
+            text = text.translate(_ASCII_TEXT)
         fit = text.encode(encoding, "backslashreplace").decode(encoding)
         try:
             click.echo(fit, file=stream, color=False if self._plain else None)
@@ -170,11 +173,7 @@ class Screen:
 
     @property
     def _ascii_only(self) -> bool:
-        try:
-            "✓✗→".encode(getattr(self.out, "encoding", None) or "utf-8")
-        except UnicodeEncodeError:
-            return True
-        return False
+        return not _can_show(getattr(self.out, "encoding", None) or "utf-8")
 
     @property
     def _arrow(self) -> str:
@@ -182,6 +181,15 @@ class Screen:
 
     def _sign(self, mark: Mark) -> str:
         return _ASCII.get(mark, mark.value) if self._ascii_only else mark.value
+
+
+def _can_show(encoding: str) -> bool:
+    """Whether our signs exist in an encoding."""
+    try:
+        "✓✗→…".encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def error_json(error: SyncError | None) -> dict[str, object] | None:

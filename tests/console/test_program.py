@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import select
 import signal
@@ -79,6 +80,15 @@ class TestHelp:
     def test_a_command_line_that_makes_no_sense(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert program.run(arguments) == 2
         assert "Try 'sophia-sync" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("arguments", [["plan", "--json", "--nonsense"], ["rotate-check", "--json"]])
+    def test_one_for_a_program_is_told_to_it(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        assert program.run(arguments) == 2
+        shown = capsys.readouterr()
+        error = json.loads(shown.out)["error"]
+        assert error["exit_code"] == 2
+        assert arguments[-1] in error["what"] or "--max-age" in error["what"]
+        assert "Try 'sophia-sync" in shown.err
 
 
 class TestWhatTheActionPays:

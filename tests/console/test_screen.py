@@ -99,6 +99,8 @@ def test_where_only_ascii_can_be_printed_there_are_other_signs() -> None:
     assert "  x a longer name" in out.text
     assert "    > what to do" in out.text
     assert "\\xfc" in out.text
+    screen(out).line("Reading … 3 → 4")
+    assert "Reading ... 3 -> 4" in out.text
 
 
 class TestSecrets:
