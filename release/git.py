@@ -49,7 +49,15 @@ class Git:
         self._redact = redact
 
     def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
-        """Run one command; its standard output.
+        """Run one command; its standard output, less white space around it.
+
+        Raises:
+            GitError: It failed; the text ends with what it said last.
+        """
+        return self._said(*arguments, environ=environ).strip()
+
+    def _said(self, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
+        """As `run`, every byte of it.
 
         Raises:
             GitError: It failed; the text ends with what it said last.
@@ -60,7 +68,7 @@ class Git:
         except OSError as error:
             raise GitError(f"`git` can't be started: {error.strerror}.", "Install Git.") from None
         if done.code == 0 and not done.timed_out:
-            return done.stdout.decode("utf-8", "replace").strip()
+            return done.stdout.decode("utf-8", "replace")
         why = "was not done in time" if done.timed_out else f"failed with exit code {done.code}"
         said = self._redact(done.stdout.decode("utf-8", "replace") + done.stderr).strip()
         last = "\n".join(said.splitlines()[-_LONGEST_QUOTE:])
@@ -99,7 +107,8 @@ class Git:
         self.run("fetch", "--quiet", "--no-tags", self.remote, f"refs/tags/{tag}")
 
     def show(self, commit: str, path: str) -> str:
-        return self.run("show", f"{commit}:{path}")
+        """A file of a commit, as it is."""
+        return self._said("show", f"{commit}:{path}")
 
     def files(self, commit: str, *patterns: str) -> list[str]:
         """The paths in a commit that match one of the patterns, in which `*` also stands for `/`."""

@@ -84,11 +84,40 @@ def of(name: str, stated: Stated) -> str:
 
 
 def may_be_shipped(expression: str) -> bool:
-    """Whether every licence that must be kept may be: of alternatives, one is enough."""
-    return any(
-        all(part.strip(" ()") in ALLOWED for part in re.split(r"\bAND\b", choice))
-        for choice in re.split(r"\bOR\b", expression)
-    )
+    """Whether every licence that must be kept may be: of alternatives, one is enough.
+
+    Source: the SPDX specification, annex "SPDX license expressions"; AND binds more than OR.
+    """
+    words = re.findall(r"[()]|[^\s()]+", expression)
+    try:
+        return _any_of(words) and not words
+    except IndexError:  # it ends where something must follow
+        return False
+
+
+def _any_of(words: list[str]) -> bool:
+    """Judge the beginning of an expression, which is taken off."""
+    found = _all_of(words)
+    while words[:1] == ["OR"]:
+        del words[0]
+        found |= _all_of(words)
+    return found
+
+
+def _all_of(words: list[str]) -> bool:
+    found = _one_of(words)
+    while words[:1] == ["AND"]:
+        del words[0]
+        found &= _one_of(words)
+    return found
+
+
+def _one_of(words: list[str]) -> bool:
+    word = words.pop(0)
+    if word != "(":
+        return word in ALLOWED  # of one WITH an exception, what follows is left over
+    found = _any_of(words)
+    return words.pop(0) == ")" and found
 
 
 def is_in_the_image(marker: str, platform: str = "linux/amd64") -> bool:

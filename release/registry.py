@@ -79,6 +79,20 @@ class Credentials:
     token: SecretStr
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """An answer of the registry with its body."""
+
+    status: int
+    headers: Mapping[str, str]
+    url: str
+    body: bytes
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("Content-Type", "").partition(";")[0]
+
+
 class Registry:
     """One repository of images.
 
@@ -111,7 +125,7 @@ class Registry:
         answer = self._ask("GET", f"manifests/{reference}", headers=accepted, missing=True)
         if answer is None:
             return None
-        content = Content(answer.headers.get("Content-Type", "").partition(";")[0], _body(answer))
+        content = Content(answer.media_type, answer.body)
         return _checked(content, reference) if reference.startswith("sha256:") else content
 
     def manifest(self, reference: str) -> Content:
@@ -126,8 +140,7 @@ class Registry:
         return found
 
     def blob(self, digest: str, media_type: str = "") -> Content:
-        answer = self._ask("GET", f"blobs/{digest}")
-        return _checked(Content(media_type, _body(answer)), digest)
+        return _checked(Content(media_type, self._ask("GET", f"blobs/{digest}").body), digest)
 
     def put_blob(self, content: Content) -> None:
         """Store a blob; one that is there already isn't sent."""
@@ -140,18 +153,19 @@ class Registry:
         headers = {"Content-Type": "application/octet-stream"}
         self._ask("PUT", place, params={"digest": content.digest}, data=content.data, headers=headers)
 
-    def put_manifest(self, content: Content, reference: str | None = None) -> Response:
-        """Store a manifest or an index, under its digest or a tag."""
+    def put_manifest(self, content: Content, reference: str | None = None) -> Mapping[str, str]:
+        """Store a manifest or an index, under its digest or a tag; the headers of the answer."""
         where = f"manifests/{reference or content.digest}"
-        answer: Response = self._ask("PUT", where, data=content.data, headers={"Content-Type": content.media_type})
-        return answer
+        headers = {"Content-Type": content.media_type}
+        answered: Mapping[str, str] = self._ask("PUT", where, data=content.data, headers=headers).headers
+        return answered
 
     def referrers(self, digest: str) -> list[dict[str, Any]]:
         """The descriptors of what refers to a manifest: by the API, and by the tag of registries that have none."""
         found: dict[str, dict[str, Any]] = {}
         answer = self._ask("GET", f"referrers/{digest}", missing=True)
-        if answer is not None and answer.headers.get("Content-Type", "").startswith(OCI_INDEX):
-            found |= _by_digest(Content(OCI_INDEX, _body(answer)))
+        if answer is not None and answer.media_type == OCI_INDEX:
+            found |= _by_digest(Content(OCI_INDEX, answer.body))
         tagged = self.find(_referrers_tag(digest))
         if tagged is not None:
             found |= _by_digest(tagged)
@@ -178,8 +192,7 @@ class Registry:
                 "annotations": dict(annotations),
             },
         )
-        answer = self.put_manifest(manifest)
-        if answer.headers.get("OCI-Subject") != subject.digest:
+        if self.put_manifest(manifest).get("OCI-Subject") != subject.digest:
             entry = manifest.descriptor(artifactType=artifact.media_type, annotations=dict(annotations))
             self._attach_by_tag(subject.digest, entry)
         return manifest.digest
@@ -196,29 +209,29 @@ class Registry:
         url = urljoin(self._url, where)
         try:
             answer = self._answered(method, url, what)
-            if answer.status_code == 401 and self._sign_in(answer):
+            if answer.status == 401 and self._sign_in(answer):
                 answer = self._answered(method, url, what)
         except RequestException as error:
             why = self._redact(f"{type(error).__name__}: {error}")[:_LONGEST_QUOTE]
             raise RegistryError(f"{self.repository} can't be reached: {why}", "Run again when it can.") from None
-        if missing and answer.status_code in (404, 405):
+        if missing and answer.status in (404, 405):
             return None
-        if not answer.ok:
-            said = " ".join(self._redact(answer.text).split())[:_LONGEST_QUOTE]
+        if answer.status >= 400:
+            said = " ".join(self._redact(answer.body.decode("utf-8", "replace")).split())[:_LONGEST_QUOTE]
             raise RegistryError(
-                f"{self.repository} answers HTTP {answer.status_code} to {method} {urlsplit(url).path}: {said}",
+                f"{self.repository} answers HTTP {answer.status} to {method} {urlsplit(url).path}: {said}",
                 "See whether the credentials may push there, then run again.",
             )
         return answer
 
-    def _answered(self, method: str, url: str, what: Mapping[str, Any]) -> Response:
-        def once() -> Response:
+    def _answered(self, method: str, url: str, what: Mapping[str, Any]) -> _Answer:
+        def once() -> _Answer:
             seconds = max(1.0, min(_LONGEST_REQUEST, self._deadline.remaining()))
             # On a redirect to another host, as to where a registry stores blobs, requests sends no `Authorization`.
-            answer = self._session.request(method, url, timeout=seconds, stream=True, **what)
-            if answer.status_code in TRANSIENT_STATUS:
-                raise RequestException(f"HTTP {answer.status_code}", response=answer)
-            return answer
+            with self._session.request(method, url, timeout=seconds, stream=True, **what) as answer:
+                if answer.status_code in TRANSIENT_STATUS:
+                    raise RequestException(f"HTTP {answer.status_code}", response=answer)
+                return _Answer(answer.status_code, answer.headers, answer.url, _body(answer))
 
         def headers_of(error: BaseException) -> Mapping[str, str]:
             answer = getattr(error, "response", None)
@@ -226,7 +239,7 @@ class Registry:
 
         return retrying(self._deadline, lambda error: isinstance(error, RequestException), headers_of)(once)
 
-    def _sign_in(self, refusal: Response) -> bool:
+    def _sign_in(self, refusal: _Answer) -> bool:
         """Do what a refusal asks for; whether there is anything to try again with."""
         kind, _, rest = refusal.headers.get("WWW-Authenticate", "").partition(" ")
         asked = dict(_CHALLENGE.findall(rest))
@@ -283,7 +296,9 @@ def _checked(content: Content, digest: str) -> Content:
 
 
 def _body(answer: Response) -> bytes:
-    data = answer.raw.read(_LARGEST + 1, decode_content=True)
-    if len(data) > _LARGEST:
-        raise DifferentError(f"The registry gave more than {_LARGEST} bytes.", "See what was pushed there.")
+    data = bytearray()
+    for piece in answer.iter_content(65536):
+        data += piece
+        if len(data) > _LARGEST:
+            raise DifferentError(f"The registry gave more than {_LARGEST} bytes.", "See what was pushed there.")
     return bytes(data)

@@ -15,7 +15,7 @@ from packaging.version import Version as PythonVersion
 from release.errors import UnfitError
 
 SOURCE_TAG = "release-"
-_NUMBER = r"(?:0|[1-9]\d*)"
+_NUMBER = r"(?:0|[1-9][0-9]*)"
 _FORM = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-(?:alpha|beta|rc)\.{_NUMBER})?")
 _SECTION = re.compile(r"^## \[(?P<version>[^\]]+)\](?P<rest>.*)$", re.MULTILINE)
 _DATE = re.compile(r" - (\d{4}-\d{2}-\d{2})")

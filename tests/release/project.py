@@ -174,8 +174,8 @@ class Project:
             assert done.code == 0, done.log
 
 
-def images_of(repository: str, credentials: Credentials | None = None) -> Registry:
-    return Registry(repository, credentials, Deadline(60), Redactor())
+def images_of(repository: str, credentials: Credentials | None = None, seconds: float = 60) -> Registry:
+    return Registry(repository, credentials, Deadline(seconds), Redactor())
 
 
 def as_content(media_type: str, said: Mapping[str, Any]) -> Content:

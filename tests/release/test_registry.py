@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 from release.errors import DifferentError, RegistryError
 from release.registry import OCI_INDEX, OCI_MANIFEST, Content, Credentials, digest_of, index_of
 from tests.release.project import as_content, images_of
+from tests.support.raw_server import RawServer
 
 NAME = "ai-cherry/sync"
 OURS = Credentials("octocat", SecretStr("ghs_0123456789abcdef"))
@@ -139,6 +140,13 @@ class TestWhatIsGiven:
         strict.elsewhere = True
         with pytest.raises(RegistryError, match="wants a blob sent to another host"):
             images_of(strict.repository, OURS).put_blob(ARTIFACT)
+
+    @pytest.mark.parametrize("status", [b"200 OK", b"403 No"])
+    def test_that_breaks_off_is_no_answer(self, status: bytes) -> None:
+        with RawServer(b"HTTP/1.1 " + status + b'\r\nContent-Length: 99\r\nConnection: close\r\n\r\n{"') as server:
+            with pytest.raises(RegistryError, match="can't be reached"):
+                images_of(f"{server.url.removeprefix('http://')}/{NAME}", seconds=5).find("latest")
+            assert len(server.requests) > 1
 
 
 class TestReferrers:

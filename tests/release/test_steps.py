@@ -99,6 +99,8 @@ class TestTag:
         assert git(project.remote, "rev-parse", f"{commit}^@") == project.source
         changed = git(project.remote, "diff", "--name-only", project.source, commit).splitlines()
         assert changed == ["action.yml", "actions/gather/action.yml", "actions/plan/action.yml"]
+        lines = git(project.remote, "diff", "--numstat", project.source, commit).splitlines()
+        assert [line.split("\t")[:2] for line in lines] == [["1", "1"]] * 3
         for path in changed:
             before = yaml.safe_load(git(project.remote, "show", f"{project.source}:{path}"))
             after = yaml.safe_load(git(project.remote, "show", f"{commit}:{path}"))

@@ -52,7 +52,7 @@ def test_each_has_its_three_tags() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1.2", "v1.2.3", "1.2.3.4", "1.02.3", "1.2.3-dev", "1.2.3-rc1", "1.2.3+build", "1.2.3 "]
+    "text", ["1.2", "v1.2.3", "1.2.3.4", "1.02.3", "1.2.3-dev", "1.2.3-rc1", "1.2.3+build", "1.2.3 ", "1.2.٣"]
 )
 def test_other_forms_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be of the form"):
