@@ -96,13 +96,12 @@ class Rollout:
             container = self._current()
             self.say(f"Checking {container.image}")
             answers = self.examine(container, self.deadline)
-        except Exception as error:  # noqa: BLE001 - for a defect of ours, too, nothing stays that wasn't checked
-            raise self.back(former, self._told(error)) from None
-        except Interrupted as by:
-            outcome = self.back(former, f"{by} ended the deploy.")
-            if isinstance(outcome, DownError):
-                raise outcome from None
-            raise
+        except (Exception, Interrupted) as error:  # for a defect of ours, too, nothing stays that wasn't checked
+            interrupts.ignore()  # what is known in the end must be told, whatever signal comes meanwhile
+            outcome = self.back(former, self._told(error))
+            if isinstance(error, Interrupted) and isinstance(outcome, BroughtBackError):
+                raise
+            raise outcome from None
         changed = former is None or former.id != container.id
         return Deployed(container.image, former.image if former else None, changed, answers)
 
@@ -110,28 +109,38 @@ class Rollout:
         """Bring the former version back, with the environment that it had, and check it; the error to raise."""
         failed = f"{self.settings.image} failed in operation. {why}"
         self.docker.deadline = Deadline(LONGEST_RETURN + SPARE)
-        with interrupts.shielded(lambda _: None):
-            if former is None:
-                self.compose.down(self.wanted)
-                return DownError(failed, "There was no version before, so nothing runs now. Mend it and deploy again.")
-            self.say(f"Bringing back {former.image}")
-            try:
-                self.compose.up(self._as_it_was(former))
-                self.examine(self._current(), Deadline(LONGEST_RETURN))
-            except CheckError as error:
-                return DownError(
-                    f"{failed}\nThe former version, {former.image}, is back, but doesn't work either. {error}",
-                    "So the cause may lie outside of both: look at Sentry, at Pulumi ESC and at the server's log.",
-                )
-            except Exception as error:  # noqa: BLE001 - the first failure must be told, whatever the second is
-                return DownError(
-                    f"{failed}\nIt isn't known whether the former version, {former.image}, is back. "
-                    f"{self._told(error)}",
-                    "See on the machine what runs.",
-                )
+        if former is None:
+            return self._taken_down(failed)
+        self.say(f"Bringing back {former.image}")
+        try:
+            self.compose.up(self._as_it_was(former))
+            self.examine(self._current(), Deadline(LONGEST_RETURN))
+        except CheckError as error:
+            return DownError(
+                f"{failed}\nThe former version, {former.image}, is back, but doesn't work either. {error}",
+                "So the cause may lie outside of both: look at Sentry, at Pulumi ESC and at the server's log.",
+            )
+        except Exception as error:  # noqa: BLE001 - the first failure must be told, whatever the second is
+            return DownError(
+                f"{failed}\nIt isn't known whether the former version, {former.image}, is back. {self._told(error)}",
+                "See on the machine what runs.",
+            )
         return BroughtBackError(
             f"{failed}\nThe former version, {former.image}, is back and works.", "Mend the new one and deploy again."
         )
+
+    def _taken_down(self, failed: str) -> DownError:
+        """Stop a first version, which failed; the error to raise."""
+        self.say("Taking it down, there was no version before")
+        try:
+            self.compose.down(self.wanted)
+        except Exception as error:  # noqa: BLE001 - the first failure must be told, whatever the second is
+            return DownError(
+                f"{failed}\nThere was no version before, and it isn't known whether this one is down. "
+                f"{self._told(error)}",
+                "See on the machine what runs.",
+            )
+        return DownError(failed, "There was no version before, so nothing runs now. Mend it and deploy again.")
 
     def examine(self, container: Container, deadline: Deadline) -> Answers:
         """Wait until a container's server is ready, and ask it what its clients would.
@@ -166,8 +175,10 @@ class Rollout:
         with ssh.forwarded(self.settings.docker_host, port, docker.environ, docker.deadline) as here:
             yield f"http://127.0.0.1:{here}"
 
-    def _told(self, error: Exception) -> str:
-        """An error in a sentence; of one that nobody foresaw, the trace is shown before."""
+    def _told(self, error: BaseException) -> str:
+        """What ended the work, in a sentence; if nobody foresaw it, the trace is shown before."""
+        if isinstance(error, Interrupted):
+            return f"{error} ended the deploy."
         if isinstance(error, (CheckError, SyncError)):
             return str(error)
         self.say("".join(traceback.format_exception(error)))

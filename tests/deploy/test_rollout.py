@@ -197,6 +197,29 @@ def test_a_first_deploy_that_fails_leaves_nothing_running(good: str, derive: Der
         assert (host.image, host.leftovers()) == ("", [])
 
 
+def test_a_signal_meanwhile_does_not_hide_that_nothing_runs(derive: Derived, gate: Gate) -> None:
+    gate.let_in = 1
+    with new_host() as host:
+        deploy = host.begin(derive.behind(gate))
+        deploy.wait_for("Taking it down")
+        deploy.signal(signal.SIGTERM)
+        result = deploy.finish()
+        assert result.code == 7, result.log
+        assert "nothing runs now" in result.error
+        assert host.image == ""
+
+
+def test_a_first_one_that_can_not_be_taken_down_is_told(derive: Derived, gate: Gate, tmp_path: Path) -> None:
+    gate.let_in = 1
+    path = engine.before(tmp_path, 'case "$*" in *" down "*) echo no such luck >&2; exit 1;; esac')
+    with new_host() as host:
+        result = host.deploy(image := derive.behind(gate), **path)
+        assert result.code == 7, result.log
+        assert f"{image} failed in operation" in result.error
+        assert "it isn't known whether this one is down" in result.error
+        assert "no such luck" in result.error
+
+
 def test_if_the_former_one_does_not_work_either_that_is_said(good: str, derive: Derived, gate: Gate) -> None:
     with new_host() as host:
         gate.let_in = 2
