@@ -139,6 +139,9 @@ def parser() -> argparse.ArgumentParser:
     deploy = commands.add_parser("deploy", help="put an image into operation, or leave the former one there")
     deploy.add_argument("--image", required=True, metavar="REGISTRY/NAME@sha256:…", help="the image by its digest")
     deploy.add_argument(
+        "--from", dest="name", metavar="REGISTRY/NAME", help="refuse an image of another name; without it, any is taken"
+    )
+    deploy.add_argument(
         "--environment",
         default="",
         help="the ESC environment, as organisation/project/environment; of several, with commas between, the first",
@@ -170,6 +173,9 @@ def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.enviro
     names = {"--image": getattr(given, "image", ""), "--to": getattr(given, "to", "")}
     for name, (pattern, form) in _IMAGES[given.command].items():
         check(name, _unlike(pattern, names[name], form))
+    wanted = getattr(given, "name", None)
+    if wanted is not None and names["--image"].partition("@")[0] != wanted:
+        problems.append(f"`--image` isn't one of `--from`, {wanted}: no other is deployed.")
     project = getattr(given, "project", "sentry-mcp")
     check("--project", _unlike(_PROJECT, project, "a name of lower-case letters, digits, - and _"))
     revision = getattr(given, "revision", "").strip()

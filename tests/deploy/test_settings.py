@@ -13,6 +13,7 @@ from sophia_sync import deploy
 from sophia_sync.errors import InputError
 
 DIGEST = f"registry.example:5000/ai-cherry/sentry-mcp@sha256:{'0' * 64}"
+NAME = DIGEST.partition("@")[0]
 HOST_KEY = "host.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPXDtLSg1ubtJ0hC2QcZ1gJt0b2O0bYwUQm2yM0D0w3C"
 ENVIRON = {"SENTRY_MCP_TOKEN": "a-token-of-the-server", "PATH": "/bin"}
 
@@ -29,6 +30,15 @@ def problems(*arguments: str, environ: Mapping[str, str] = ENVIRON) -> str:
 )
 def test_deploys_by_digest_only(image: str) -> None:
     assert "`--image` isn't of the form REGISTRY/NAME@sha256:…" in problems("deploy", f"--image={image}")
+
+
+def test_deploys_what_is_of_the_wanted_name() -> None:
+    assert settings.load(("deploy", "--image", DIGEST, "--from", NAME), ENVIRON).image == DIGEST
+
+
+@pytest.mark.parametrize("wanted", ["", f"{NAME}-2", NAME.rpartition("/")[0], NAME.partition("/")[2], DIGEST])
+def test_deploys_no_image_of_another_name(wanted: str) -> None:
+    assert "`--image` isn't one of `--from`" in problems("deploy", "--image", DIGEST, f"--from={wanted}")
 
 
 def test_reads_what_a_deploy_needs() -> None:

@@ -65,11 +65,19 @@ def test_only_the_build_may_push_and_only_the_deploy_sees_credentials() -> None:
     assert jobs["deploy"]["environment"] == "sentry-mcp"
 
 
-def test_an_image_is_deployed_only_if_this_workflow_made_it() -> None:
-    [verify] = [step["run"] for step in steps() if "attestation verify" in step.get("run", "")]
+def test_an_image_is_deployed_only_if_this_workflow_made_it_on_this_branch() -> None:
+    runs = [step.get("run", "") for step in load(FILE.name)["jobs"]["deploy"]["steps"]]
+    [verify] = [run for run in runs if "attestation verify" in run]
     assert f'--signer-workflow "$GITHUB_REPOSITORY/.github/workflows/{FILE.name}"' in verify
-    names = [step.get("name", "") for step in load(FILE.name)["jobs"]["deploy"]["steps"]]
-    assert names.index("See that this workflow made the image") < len(names) - 1
+    assert '--source-ref "$GITHUB_REF"' in verify
+    assert runs.index(verify) < runs.index(program_calls()["deploy"]["run"])
+
+
+def test_no_image_is_deployed_but_of_the_name_that_the_build_pushes_to() -> None:
+    push, deploy = (program_calls()[command] for command in ("push", "deploy"))
+    [name] = re.findall('--to ("ghcr.io/[^"]+")', push["run"])
+    assert f"--from {name}" in deploy["run"]
+    assert push["env"]["OWNER"] == deploy["env"]["OWNER"] == "${{ github.repository_owner }}"
 
 
 def test_an_image_that_was_found_is_not_built_pushed_and_attested_again() -> None:
@@ -98,7 +106,7 @@ def test_the_program_has_the_options_that_the_steps_give_it(command: str) -> Non
 
 
 def test_the_program_has_a_use_for_each_variable_that_it_is_given() -> None:
-    given = set(program_calls()["deploy"]["env"]) - {"ESC_ENVIRONMENT", "ESC_REVISION", "DOCKER_HOST"}
+    given = set(program_calls()["deploy"]["env"]) - {"OWNER", "ESC_ENVIRONMENT", "ESC_REVISION", "DOCKER_HOST"}
     known = {*settings.SERVER_VARIABLES, settings.PUBLISHED_PORT, settings.KNOWN_HOSTS, settings.PRIVATE_KEY}
     assert given <= known
 
