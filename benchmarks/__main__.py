@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         many = [several(place, count) for count in (ENVIRONMENTS[:1] if chosen.quick else ENVIRONMENTS)]
         image = "a quick run" if chosen.quick else container(place, chosen.rounds, progress.show)
     about = (
-        f"{machine()}; {platform.system()} {platform.release()}; Python {platform.python_version()}; "
+        f"{machine()}; {platform.system()} {platform.release().partition('-')[0]}; Python {platform.python_version()}; "
         f"Pulumi CLI {version}."
     )
     text = page(rows, definitions, many, image, about)

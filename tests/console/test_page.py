@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,19 @@ def scene(pulumi: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """One scene for the whole page: each command sees what those before it have done."""
     with Sandbox() as box:
         yield Scene(box, pulumi, tmp_path_factory.mktemp("scene"))
+
+
+def test_what_it_says_installs_the_program(tmp_path: Path) -> None:
+    [code] = blocks("sh")
+    pipx, install, requirement = shlex.split(code)
+    assert (pipx, install) == ("pipx", "install")
+    # What pipx does: an environment of its own, and the rest by pip. The source is that of this repository's HEAD.
+    here = requirement.replace("https://github.com/ai-cherry/sentry-esc-sync@v1", f"file://localhost{ROOT}")
+    assert here != requirement
+    subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True)
+    subprocess.run([tmp_path / "bin" / "pip", "install", "--quiet", here], check=True)
+    ran = subprocess.run([tmp_path / "bin" / "sophia-sync", "--help"], check=True, capture_output=True, text=True)
+    assert all(f"\n  {name} " in ran.stdout for name in COMMANDS)
 
 
 @pytest.mark.pulumi
