@@ -191,7 +191,7 @@ def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.enviro
     if given.command == "deploy" and not server.get(ACCESS_TOKEN):
         problems.append(f"`{ACCESS_TOKEN}` is not set: the server asks its clients for it, and so does the check.")
     check("--timeout", _fault(lambda text: str(checks.seconds(text, 3600)), given.timeout))
-    known_hosts, private_key = _ssh(environ, problems)
+    known_hosts, private_key = _engine(given.command, environ, problems)
     origin = _origin(given, environ, problems)
     if problems:
         raise InputError(problems)
@@ -232,10 +232,21 @@ def _origin(given: argparse.Namespace, environ: Mapping[str, str], problems: lis
     return Origin(workflow, ref, SecretStr(token) if token else None)
 
 
-def _ssh(environ: Mapping[str, str], problems: list[str]) -> tuple[str, SecretStr | None]:
-    """The host keys and our key, if the engine is reached by SSH."""
+def _engine(command: str, environ: Mapping[str, str], problems: list[str]) -> tuple[str, SecretStr | None]:
+    """The host keys and our key, if the engine is reached by SSH.
+
+    Source of the runner's variables: docs.github.com, "Variables reference".
+    """
     host = environ.get("DOCKER_HOST", "")
     if not host.startswith(ssh.SCHEME):
+        if host and not host.startswith("unix://"):
+            problems.append("`DOCKER_HOST` is neither ssh://USER@HOST:PORT nor a socket of this machine, unix://PATH.")
+        throw_away = environ.get("GITHUB_ACTIONS") == "true" and environ.get("RUNNER_ENVIRONMENT") == "github-hosted"
+        if command == "deploy" and throw_away:  # the job would be green, and the server gone with it
+            problems.append(
+                "This runner is GitHub's own and ends with the job: set the variable `SENTRY_MCP_RUNNER` to the label "
+                "of a runner of yours, or `SENTRY_MCP_DOCKER_HOST` to ssh://USER@HOST:PORT (see docs/deploy.md)."
+            )
         return "", None
     if not _SSH_HOST.fullmatch(host):
         problems.append("`DOCKER_HOST` isn't of the form ssh://USER@HOST:PORT.")

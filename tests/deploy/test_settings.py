@@ -137,6 +137,34 @@ class TestSsh:
         assert (loaded.known_hosts, loaded.docker_host) == (f"{HOST_KEY}\n", self.environ["DOCKER_HOST"])
 
 
+class TestTheEngine:
+    hosted: Mapping[str, str] = {**ENVIRON, "GITHUB_ACTIONS": "true", "RUNNER_ENVIRONMENT": "github-hosted"}
+    by_ssh: Mapping[str, str] = {"DOCKER_HOST": "ssh://host.example", "DEPLOY_SSH_KNOWN_HOSTS": HOST_KEY}
+
+    @pytest.mark.parametrize("host", ["", "unix:///var/run/docker.sock"])
+    def test_must_not_be_one_that_ends_with_the_job(self, host: str) -> None:
+        said = problems("deploy", "--image", DIGEST, environ={**self.hosted, "DOCKER_HOST": host})
+        assert "`SENTRY_MCP_RUNNER`" in said
+        assert "`SENTRY_MCP_DOCKER_HOST`" in said
+
+    @pytest.mark.parametrize("environ", [{**hosted, **by_ssh}, {**hosted, "RUNNER_ENVIRONMENT": "self-hosted"}])
+    def test_may_be_reached_from_there_or_be_ones_own(self, environ: Mapping[str, str]) -> None:
+        assert settings.load(("deploy", "--image", DIGEST), environ).image == DIGEST
+
+    def test_of_the_job_builds(self) -> None:
+        assert settings.load(("build",), self.hosted).command == "build"
+
+    @pytest.mark.parametrize("host", ["tcp://host.example:2376", "http://host.example", "host.example", "npipe://x"])
+    def test_must_be_one_whose_ports_can_be_reached(self, host: str) -> None:
+        said = problems("deploy", "--image", DIGEST, environ={**ENVIRON, "DOCKER_HOST": host})
+        assert "`DOCKER_HOST` is neither ssh://USER@HOST:PORT nor" in said
+
+    def test_may_be_a_socket_of_this_machine(self) -> None:
+        environ = {**ENVIRON, "DOCKER_HOST": "unix:///run/user/1000/docker.sock"}
+        loaded = settings.load(("deploy", "--image", DIGEST), environ)
+        assert (loaded.docker["DOCKER_HOST"], loaded.docker_host) == (environ["DOCKER_HOST"], "")
+
+
 def test_docker_sees_none_of_our_secrets() -> None:
     environ = {**ENVIRON, "PULUMI_ACCESS_TOKEN": "pul-0", "DOCKER_CONFIG": "/d", "HOME": "/h", "GITHUB_TOKEN": "g"}
     loaded = settings.load(("deploy", "--image", DIGEST), environ)
