@@ -46,6 +46,9 @@ class Values:
         self.on_refresh()
         self.read = dict(self.stored)
 
+    def close(self) -> None:
+        """Nothing is under way."""
+
     def secrets(self) -> Iterable[SecretStr]:
         return [SecretStr(value) for key, value in self.read.items() if key.endswith(("TOKEN", "SECRET"))]
 

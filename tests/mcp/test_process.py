@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import re
 import signal
 import socket
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 import requests
 from mcp import Client, StdioServerParameters
@@ -22,6 +25,8 @@ from sentry_mcp.offers import OFFERS
 from sandbox import Sandbox
 from sandbox.sentry import Issue, Sentry
 from tests.mcp.support import call, call_every_tool, refused, tools
+from tests.mcp.unanswered import ASKED, MISSING
+from tests.support.remains import processes_with
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "mcp-servers" / "sentry" / "sentry_mcp_server.py"
@@ -184,3 +189,137 @@ def test_a_signal_before_it_is_ready_ends_it_and_leaves_nothing(
         for file in folder.glob("sentry-esc-sync-*/credentials.json"):
             with contextlib.suppress(OSError):  # another test's, gone meanwhile
                 assert box.esc.token not in file.read_text(encoding="utf-8")
+
+
+# What a stop leaves, while Pulumi ESC gives no answer.
+
+
+class HangingPulumi:
+    """A CLI that writes its access token into its home, as the real one does, and then waits for ever."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "bin"
+        self.folder.mkdir()
+        self._homes = folder / "homes"
+        os.mkfifo(self._homes)
+        script = self.folder / "pulumi"
+        script.write_text(
+            f'#!/bin/sh\necho "$PULUMI_ACCESS_TOKEN" > "$PULUMI_HOME/credentials.json"\n'
+            f"echo \"$PULUMI_HOME\" > '{self._homes}'\nexec sleep 86400\n",
+            encoding="utf-8",
+        )
+        script.chmod(0o755)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"PATH": f"{self.folder}:/usr/bin:/bin", "PULUMI_ACCESS_TOKEN": "pul-0123456789abcdef"}
+
+    def home(self) -> Path:
+        """Wait until it runs; where its home is."""
+        return Path(self._homes.read_text(encoding="utf-8").strip())
+
+    def left(self, home: Path) -> list[Path]:
+        """What is still there of it: its home, and processes."""
+        return [path for path in (home,) if path.exists()] + processes_with(str(self.folder))
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> HangingPulumi:
+    return HangingPulumi(tmp_path)
+
+
+@contextmanager
+def asked_over_stdio(environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The server over stdio, after it was asked for its tools."""
+    messages = [
+        {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "initialize",
+            "params": {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {},
+                "clientInfo": {"name": "test", "version": "1"},
+            },
+        },
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
+    ]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, str(SCRIPT)], env=environ, stdin=pipe, stdout=pipe) as process:
+        try:
+            assert process.stdin is not None
+            process.stdin.write(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
+            process.stdin.flush()
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_over_stdio_ends_it_and_leaves_nothing(
+    number: signal.Signals, environ: dict[str, str], hanging: HangingPulumi
+) -> None:
+    with asked_over_stdio(environ | hanging.environ) as process:
+        home = hanging.home()
+        assert (home / "credentials.json").exists()
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        assert hanging.left(home) == []
+
+
+def test_the_end_of_standard_input_ends_it_and_leaves_nothing(environ: dict[str, str], hanging: HangingPulumi) -> None:
+    with asked_over_stdio(environ | hanging.environ) as process:
+        home = hanging.home()
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(60) == 0
+        assert hanging.left(home) == []
+
+
+@pytest.mark.anyio
+async def test_a_client_that_goes_during_a_read_leaves_nothing(environ: dict[str, str], hanging: HangingPulumi) -> None:
+    async with Client(parameters(environ | hanging.environ)) as client, anyio.create_task_group() as group:
+        group.start_soon(client.list_tools)
+        home = await anyio.to_thread.run_sync(hanging.home)
+        group.cancel_scope.cancel()
+    assert hanging.left(home) == []
+
+
+@contextmanager
+def without_credentials(environ: dict[str, str], missing: str = "") -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The server over HTTP, while its credentials don't come, and its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    search = {"PYTHONPATH": f"{ROOT}:{SCRIPT.parent}", MISSING: missing}
+    command = [sys.executable, "-m", "tests.mcp.unanswered", "--transport", "http", "--port", str(port)]
+    with subprocess.Popen(command, env=environ | search, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, port
+        finally:
+            process.kill()
+
+
+def logged(process: subprocess.Popen[str], text: str) -> bool:
+    """Wait until a text is in the log, or until that ends."""
+    assert process.stderr is not None
+    return any(text in line for line in iter(process.stderr.readline, ""))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_at_the_start_waits_for_no_credentials(number: signal.Signals, environ: dict[str, str]) -> None:
+    with without_credentials(environ) as (process, _):
+        assert logged(process, ASKED)
+        process.send_signal(number)
+        assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_during_a_request_waits_for_no_credentials(number: signal.Signals, environ: dict[str, str]) -> None:
+    with without_credentials(environ, missing="SENTRY_MCP_TOKEN") as (process, port):
+        assert logged(process, "serves http://")
+        with socket.create_connection(("127.0.0.1", port)) as asking:
+            asking.sendall(f"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+            assert logged(process, ASKED)
+            process.send_signal(number)
+            assert process.wait(60) == 0

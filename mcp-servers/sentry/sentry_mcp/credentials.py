@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -24,6 +24,8 @@ ACCESS_TOKEN = "SENTRY_MCP_TOKEN"  # noqa: S105 - a name
 
 SHORTEST_ACCESS_TOKEN = 16
 
+T = TypeVar("T")
+
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,98}[a-z0-9])?")
 _TOKEN = re.compile(r"[!-~]+")
 
@@ -39,6 +41,9 @@ class Source(Protocol):
 
     def secrets(self) -> Iterable[SecretStr]:
         """Everything that must not be shown."""
+
+    def close(self) -> None:
+        """End a read that is under way, and begin no other: the process is about to end."""
 
 
 class EscSource:
@@ -58,6 +63,9 @@ class EscSource:
 
     def secrets(self) -> Iterable[SecretStr]:
         return self._config.known_secrets
+
+    def close(self) -> None:
+        self._config.close()
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ class Vault:
         Raises:
             CredentialsError: One of them is missing or malformed.
         """
-        return await anyio.to_thread.run_sync(self._read)
+        return await _in_thread(self._read)
 
     async def renewed(self, refused: Credentials) -> Credentials | None:
         """The credentials read afresh after Sentry refused some; None if they are the same. Of callers that come at
@@ -93,7 +101,7 @@ class Vault:
         async with self._refreshing:
             current = await self.credentials()
             if current == refused:
-                await anyio.to_thread.run_sync(self._source.refresh)
+                await _in_thread(self._source.refresh)
                 current = await self.credentials()
         return None if current == refused else current
 
@@ -104,7 +112,7 @@ class Vault:
     async def renewed_client_secret(self) -> SecretStr | None:
         """The client secret, read afresh."""
         async with self._refreshing:
-            await anyio.to_thread.run_sync(self._source.refresh)
+            await _in_thread(self._source.refresh)
         return await self.client_secret()
 
     async def access_token(self) -> SecretStr | None:
@@ -119,8 +127,12 @@ class Vault:
             self._redactor = Redactor(self._known)
         return self._redactor(text)
 
+    def close(self) -> None:
+        """End a read that is under way, and begin no other. Any thread may call it, and a signal's handler."""
+        self._source.close()
+
     async def _secret(self, key: str) -> SecretStr | None:
-        value = await anyio.to_thread.run_sync(self._source.get, key)
+        value = await _in_thread(lambda: self._source.get(key))
         return SecretStr(value.strip()) if value and value.strip() else None
 
     def _read(self) -> Credentials:
@@ -139,3 +151,8 @@ class Vault:
                 "person must correct it; repeating the call doesn't help."
             )
         return Credentials(SecretStr(values[API_TOKEN]), values[ORGANIZATION], values[PROJECT])
+
+
+async def _in_thread(read: Callable[[], T]) -> T:
+    """Wait for a read, but not on when the call that it is for was given up: it may take long."""
+    return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)

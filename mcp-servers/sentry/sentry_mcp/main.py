@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -52,11 +53,14 @@ def main(arguments: Sequence[str] | None = None, source: Source | None = None) -
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         return _refuse(f"The settings make no sense: {problems}.")
+    _end_on_signal(settings, lambda: None)
     if settings.transport == "stdio":
-        _server(settings, source).run("stdio")
+        server = _server(settings, source)
+        try:
+            server.run("stdio")
+        finally:
+            server.client.vault.close()
         return 0
-    # As the first process of a container it would not be ended by a signal that it has no handler for.
-    _on_signal(lambda *_: sys.exit())
     try:
         listener = _listen(settings)
     except OSError as error:
@@ -65,9 +69,21 @@ def main(arguments: Sequence[str] | None = None, source: Source | None = None) -
         return anyio.run(_serve, settings, _server(settings, source), listener)
 
 
-def _on_signal(handler: Callable[..., object]) -> None:
+def _end_on_signal(settings: Settings, close: Callable[[], None]) -> None:
+    """End the process at a signal: also the first process of a container, which none ends that it doesn't handle.
+
+    Args:
+        settings: Over HTTP it is a good end, else one by that signal.
+        close: Ends a read of Pulumi ESC, so that neither the CLI stays behind nor the access token in its folder.
+    """
+
+    def end(number: int, _: object) -> None:
+        close()
+        # An exception would have to wait for the thread that reads standard input.
+        os._exit(0 if settings.transport == "http" else 128 + number)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
+        signal.signal(number, end)
 
 
 def _server(settings: Settings, source: Source | None) -> SentryServer:
@@ -75,6 +91,7 @@ def _server(settings: Settings, source: Source | None) -> SentryServer:
     from sentry_mcp.server import SentryServer  # noqa: PLC0415
 
     server = SentryServer(settings, source or EscSource())
+    _end_on_signal(settings, server.client.vault.close)
     _log_to_stderr(server)
     return server
 
@@ -92,8 +109,6 @@ async def _serve(settings: Settings, server: SentryServer, listener: socket.sock
     problem = await check_token(settings, server.client.vault)
     if problem is not None:
         return _refuse(problem)
-    # uvicorn raises a signal again when it has shut down: that is a good end, not a death.
-    _on_signal(lambda *_: None)
     config = uvicorn.Config(
         application(server),
         log_config=None,
@@ -106,6 +121,7 @@ async def _serve(settings: Settings, server: SentryServer, listener: socket.sock
     )
     host, port = listener.getsockname()[:2]
     logger.info("serves http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    # It lets requests end when there is a signal, then raises that again.
     await uvicorn.Server(config).serve(sockets=[listener])
     return 0
 
