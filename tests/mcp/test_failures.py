@@ -28,9 +28,9 @@ MAYBE = "It is not known whether the change was made: look before you repeat it.
 # What goes away by itself.
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 500, 501, 502, 503, 504, 507, 520, 524, 599])
 async def test_a_passing_failure_is_tried_again(status: int, client: Client, sentry: Sentry) -> None:
-    fault = sentry.fail(f"GET {PROJECT}", status=status, headers={"Retry-After": "0"}, times=2)
+    fault = sentry.fail(f"GET {PROJECT}", status=status, body=b"", headers={"Retry-After": "0"}, times=2)
     await call(client, "get_project")
     assert fault.hits == 2
 
@@ -197,7 +197,17 @@ async def test_fields_that_sentry_leaves_out_or_sends_in_another_form(
 # Writing: nothing is done twice.
 
 
-@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 503}, {"kind": "close"}, {"kind": "truncate"}])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 500},
+        {"status": 503},
+        {"status": 501, "body": b""},
+        {"status": 520, "body": b"a proxy's page"},
+        {"kind": "close"},
+        {"kind": "truncate"},
+    ],
+)
 async def test_an_addition_isnt_repeated_where_it_may_have_been_made(
     fault: dict[str, Any], client: Client, sentry: Sentry
 ) -> None:

@@ -22,10 +22,18 @@ from tenacity import AsyncRetrying
 from sentry_mcp.arguments import CURSOR
 from sentry_mcp.credentials import Credentials, Vault
 from sentry_mcp.errors import CredentialsError, RefusedError, UnavailableError
-from sentry_mcp.refusals import LimitedTokenError, RefusedTokenError, StatusError, meaning, not_understood, unanswered
+from sentry_mcp.refusals import (
+    LimitedTokenError,
+    RefusedTokenError,
+    StatusError,
+    may_pass,
+    meaning,
+    not_understood,
+    unanswered,
+)
 from sentry_mcp.untrusted import parsed_json
 from sophia_sync.process import Deadline
-from sophia_sync.retries import TRANSIENT_STATUS, retrying
+from sophia_sync.retries import retrying
 
 LONGEST_CALL = 20.0
 """Seconds for one question to Sentry with all its repetitions."""
@@ -266,7 +274,7 @@ def _path(path: Path, credentials: Credentials) -> str:
 
 def _is_transient(error: BaseException) -> bool:
     if isinstance(error, StatusError):
-        return error.response.status_code in TRANSIENT_STATUS
+        return may_pass(error.response.status_code)
     return isinstance(error, httpx2.TransportError | httpx2.DecodingError | TimeoutError)
 
 

@@ -19,6 +19,11 @@ _LIMITED = b"limited to organization endpoints"
 _MAYBE_DONE = " It is not known whether the change was made: look before you repeat it."
 
 
+def may_pass(status: int) -> bool:
+    """Whether an error may go away by itself: Sentry's own, or of what stands before it, such as Cloudflare's 520."""
+    return status in TRANSIENT_STATUS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 class StatusError(Exception):
     """An answer that is an error, with its body."""
 
@@ -57,7 +62,7 @@ def meaning(error: StatusError, url: str, redact: Callable[[str], str], *, repea
             f"Sentry at {url} redirects the request elsewhere (HTTP {status}), and the token is sent nowhere else. A "
             "person must check SENTRY_URL and SENTRY_PROJECT_SLUG: the project may have been renamed."
         )
-    if status in TRANSIENT_STATUS:
+    if may_pass(status):
         maybe_done = "" if repeatable else _MAYBE_DONE
         return UnavailableError(f"Sentry fails (HTTP {status}), also when asked again. Try later.{maybe_done}")
     return _refusal(status, _said(error.content, redact))
