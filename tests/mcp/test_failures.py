@@ -16,13 +16,14 @@ from sentry_mcp.settings import Settings
 from sandbox.faults import FaultKind
 from sandbox.sentry import Issue, Sentry
 from tests.mcp.conftest import impatient
-from tests.mcp.support import Values, call, refused
+from tests.mcp.support import CALLS, Values, call, refused
 from tests.support.raw_server import RawServer
 
 pytestmark = pytest.mark.anyio
 
 PROJECT = "/api/0/projects/pay-ready/pay-ready/"
 MAYBE = "It is not known whether the change was made: look before you repeat it."
+DONE = "The change itself was made; it is reading it back that failed."
 
 
 # What goes away by itself.
@@ -228,6 +229,44 @@ async def test_a_change_is_repeated(client: Client, sentry: Sentry, issue: Issue
     fault = sentry.fail("PUT .*", status=503, after=True)
     changed = await call(client, "update_issue", issue_id="PAY-READY-1", status="ignored")
     assert (fault.hits, changed["after"]["status"]) == (1, "ignored")
+
+
+TOO_LARGE = {"status": 201, "body": b"[" + b" " * LARGEST_ANSWER}
+
+
+@pytest.mark.parametrize("fault", [{"kind": "garbage"}, TOO_LARGE, {"status": 201, "body": {"type": None}}])
+@pytest.mark.parametrize(
+    ("route", "tool"), [("POST .*/keys/", "create_client_key"), ("POST .*/notes/", "add_issue_note")]
+)
+async def test_an_answer_that_isnt_understood_doesnt_hide_an_addition(
+    route: str, tool: str, fault: dict[str, Any], client: Client, sentry: Sentry, issue: Issue
+) -> None:
+    ordered = sentry.fail(route, after=True, **fault)
+    assert (await refused(client, tool, **CALLS[tool])).endswith(MAYBE)
+    assert ordered.hits == 1
+    assert len(sentry.projects["pay-ready", "pay-ready"].keys) == 2 or len(issue.activity) == 1
+
+
+@pytest.mark.parametrize("fault", [{"kind": "garbage"}, TOO_LARGE])
+async def test_an_answer_that_isnt_understood_doesnt_hide_a_change(
+    fault: dict[str, Any], client: Client, sentry: Sentry, issue: Issue
+) -> None:
+    sentry.fail("PUT .*", after=True, **fault)
+    assert (await refused(client, "update_issue", **CALLS["update_issue"])).endswith(MAYBE)
+    assert issue.status == "resolved"
+
+
+@pytest.mark.parametrize(
+    ("route", "tool"), [("/issues/.*", "update_issue"), ("/projects/pay-ready/pay-ready/", "update_project")]
+)
+@pytest.mark.parametrize("fault", [{"status": 403}, {"status": 404}, {"status": 401}, {"kind": "garbage"}])
+async def test_a_change_that_cant_be_read_back_is_told(
+    route: str, tool: str, fault: dict[str, Any], client: Client, sentry: Sentry, issue: Issue
+) -> None:
+    sentry.before(f"PUT .*{route}", lambda: sentry.fail(f"GET .*{route}", times=None, **fault))
+    told = await refused(client, tool, **CALLS[tool])
+    assert told.endswith(DONE)
+    assert issue.status == "resolved" or sentry.projects["pay-ready", "pay-ready"].settings == {"platform": "python"}
 
 
 # Credentials.

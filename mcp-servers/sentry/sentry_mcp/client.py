@@ -21,14 +21,17 @@ from tenacity import AsyncRetrying
 
 from sentry_mcp.arguments import CURSOR
 from sentry_mcp.credentials import Credentials, Vault
-from sentry_mcp.errors import CredentialsError, RefusedError, UnavailableError
+from sentry_mcp.errors import CredentialsError, RefusedError
 from sentry_mcp.refusals import (
+    MAYBE_DONE,
     LimitedTokenError,
     RefusedTokenError,
     StatusError,
     may_pass,
     meaning,
     not_understood,
+    told_after_a_change,
+    too_large,
     unanswered,
 )
 from sentry_mcp.untrusted import parsed_json
@@ -199,15 +202,15 @@ class SentryClient:
             async for attempt in AsyncRetrying(
                 retry=policy.retry, wait=policy.wait, stop=policy.stop, reraise=True, sleep=anyio.sleep
             ):
-                with attempt:
-                    response, content = await self._try(request, deadline)
+                with attempt, told_after_a_change("" if method == "GET" else MAYBE_DONE):
+                    reply = _reply(path, *await self._try(request, deadline))
         except StatusError as error:
             raise meaning(error, self.url, self.vault.redact, repeatable=method in _SAFE) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
             # Its text may hold anything.
             sent = method not in _SAFE and not isinstance(error, _NEVER_SENT)
             raise unanswered(error, self.url, maybe_done=sent) from None
-        return self._reply(path, response, content)
+        return reply
 
     async def _try(self, request: _Request, deadline: Deadline) -> tuple[httpx2.Response, bytes]:
         if self._http is None:
@@ -224,23 +227,10 @@ class SentryClient:
                 async for piece in response.aiter_bytes():
                     content += piece
                     if len(content) > LARGEST_ANSWER:
-                        raise UnavailableError(
-                            f"Sentry's answer is larger than the {LARGEST_ANSWER // 2**20} MiB that this server takes. "
-                            "Ask for less: a smaller `limit`, or a narrower query."
-                        )
+                        raise too_large(LARGEST_ANSWER)
         if response.is_success:
             return response, bytes(content)
         raise StatusError(response, bytes(content))
-
-    def _reply(self, path: Path, response: httpx2.Response, content: bytes) -> Reply:
-        try:
-            body = parsed_json(content) if content else None
-        except ValueError:
-            raise not_understood() from None
-        if path == () and isinstance(body, dict) and body.get("auth", ...) is None:
-            # The index answers a token that it doesn't know as if there were none.
-            raise RefusedTokenError
-        return Reply(body, _next_cursor(response))
 
 
 @dataclass(frozen=True)
@@ -270,6 +260,17 @@ def _path(path: Path, credentials: Credentials) -> str:
         if part in ("", ".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", part):
             raise RefusedError("An argument holds what no name in Sentry holds, such as a slash. Correct it.")
     return "".join(f"/{quote(part, safe='')}" for part in ("api", "0", *parts)) + "/"
+
+
+def _reply(path: Path, response: httpx2.Response, content: bytes) -> Reply:
+    try:
+        body = parsed_json(content) if content else None
+    except ValueError:
+        raise not_understood() from None
+    if path == () and isinstance(body, dict) and body.get("auth", ...) is None:
+        # The index answers a token that it doesn't know as if there were none.
+        raise RefusedTokenError
+    return Reply(body, _next_cursor(response))
 
 
 def _is_transient(error: BaseException) -> bool:

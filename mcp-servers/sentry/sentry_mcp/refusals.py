@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
 import httpx2
+from mcp.server.mcpserver.exceptions import ToolError
 
 from sentry_mcp.errors import MissingError, RefusedError, UnavailableError
 from sentry_mcp.outside import Marker
@@ -16,7 +18,8 @@ from sophia_sync.retries import TRANSIENT_STATUS, asked_wait
 
 # An OAuth token for one organisation is good for that one's routes, but on the index it gets a 401 with these words.
 _LIMITED = b"limited to organization endpoints"
-_MAYBE_DONE = " It is not known whether the change was made: look before you repeat it."
+MAYBE_DONE = " It is not known whether the change was made: look before you repeat it."
+DONE = " The change itself was made; it is reading it back that failed."
 
 
 def may_pass(status: int) -> bool:
@@ -63,7 +66,7 @@ def meaning(error: StatusError, url: str, redact: Callable[[str], str], *, repea
             "person must check SENTRY_URL and SENTRY_PROJECT_SLUG: the project may have been renamed."
         )
     if may_pass(status):
-        maybe_done = "" if repeatable else _MAYBE_DONE
+        maybe_done = "" if repeatable else MAYBE_DONE
         return UnavailableError(f"Sentry fails (HTTP {status}), also when asked again. Try later.{maybe_done}")
     return _refusal(status, _said(error.content, redact))
 
@@ -72,7 +75,24 @@ def unanswered(error: Exception, url: str, *, maybe_done: bool) -> UnavailableEr
     """The error for a question that got no whole answer."""
     late = isinstance(error, TimeoutError | httpx2.TimeoutException)
     what = "gives no answer in time" if late else "can't be reached, or breaks off its answer"
-    return UnavailableError(f"Sentry at {url} {what}. Try later.{_MAYBE_DONE if maybe_done else ''}")
+    return UnavailableError(f"Sentry at {url} {what}. Try later.{MAYBE_DONE if maybe_done else ''}")
+
+
+@contextmanager
+def told_after_a_change(what: str) -> Iterator[None]:
+    """Add to each failure in here what became of the change that came before: `DONE` or `MAYBE_DONE`."""
+    try:
+        yield
+    except ToolError as error:
+        raise type(error)(f"{error}{what}") from None
+
+
+def too_large(most: int) -> UnavailableError:
+    """The error for an answer of more than so many bytes."""
+    return UnavailableError(
+        f"Sentry's answer is larger than the {most // 2**20} MiB that this server takes. Ask for less: a smaller "
+        "`limit`, or a narrower query."
+    )
 
 
 def not_understood() -> UnavailableError:

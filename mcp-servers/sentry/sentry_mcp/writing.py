@@ -1,4 +1,7 @@
-"""The tools that change something in Sentry. Each can be tried in a dry run, and each that changes reads back."""
+"""The tools that change something in Sentry. Each can be tried in a dry run; what it changed is read back.
+
+Of what it added, a note or a key, it shows what Sentry answered.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from sentry_mcp.client import PROJECT
 from sentry_mcp.errors import RefusedError
 from sentry_mcp.models import answer
 from sentry_mcp.reading import Access, activity_row, issue_path, parsed
-from sentry_mcp.refusals import not_understood
+from sentry_mcp.refusals import DONE, MAYBE_DONE, not_understood, told_after_a_change
 
 
 class Writing(Access):
@@ -31,7 +34,8 @@ class Writing(Access):
         after = None
         if not dry_run:
             await self.client.put(issue_path(before.id), sent)
-            after = await self.own_issue(before.id, marker)
+            with told_after_a_change(DONE):
+                after = await self.own_issue(before.id, marker)
         return answer(models.IssueChange, marker, dry_run=dry_run, sent=sent, before=before, after=after)
 
     async def add_issue_note(
@@ -44,9 +48,10 @@ class Writing(Access):
         note = None
         if not dry_run:
             reply = await self.client.post(issue_path(issue.id, "notes"), sent)
-            if not isinstance(reply.body, dict):
-                raise not_understood()
-            note = parsed(models.Activity, activity_row(reply.body), marker)
+            with told_after_a_change(MAYBE_DONE):
+                if not isinstance(reply.body, dict):
+                    raise not_understood()
+                note = parsed(models.Activity, activity_row(reply.body), marker)
         return answer(models.NoteAdded, marker, dry_run=dry_run, sent=sent, issue=issue, note=note)
 
     async def create_client_key(
@@ -68,7 +73,8 @@ class Writing(Access):
             await self.client.project_number()  # that the project is there is all there is to try
         else:
             reply = await self.client.post((*PROJECT, "keys"), sent)
-            key = parsed(models.ClientKey, reply.body, marker)
+            with told_after_a_change(MAYBE_DONE):
+                key = parsed(models.ClientKey, reply.body, marker)
         return answer(models.KeyCreated, marker, dry_run=dry_run, sent=sent, key=key)
 
     async def update_project(
@@ -93,7 +99,8 @@ class Writing(Access):
         after = None
         if not dry_run:
             await self.client.put(PROJECT, sent)
-            after = await self.project(marker)
+            with told_after_a_change(DONE):
+                after = await self.project(marker)
         return answer(models.ProjectChange, marker, dry_run=dry_run, sent=sent, before=before, after=after)
 
 
