@@ -49,23 +49,20 @@ def private_folder(deadline: Deadline) -> Iterator[Path]:
             any more would make its files anew, with the access token in them.
     """
     memory = Path("/dev/shm")  # noqa: S108 - the folder itself is made by mkdtemp, mode 0700
-    with _folder(memory if memory.is_dir() else None) as path:
-        try:
-            yield path
-        finally:
-            deadline.cut(interrupts.GRACE)
-
-
-@contextlib.contextmanager
-def _folder(parent: Path | None) -> Iterator[Path]:
-    try:
-        path = Path(tempfile.mkdtemp(prefix="sentry-esc-sync-", dir=parent))
-    except OSError:  # /dev/shm may be there but not for us
-        path = Path(tempfile.mkdtemp(prefix="sentry-esc-sync-"))
+    path = _new_folder(memory if memory.is_dir() else None)
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        with interrupts.shielded(lambda _: None):  # a signal comes after it
+            deadline.cut(interrupts.GRACE)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _new_folder(parent: Path | None) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="sentry-esc-sync-", dir=parent))
+    except OSError:  # /dev/shm may be there but not for us
+        return Path(tempfile.mkdtemp(prefix="sentry-esc-sync-"))
 
 
 def editor_would_cut(text: str) -> bool:

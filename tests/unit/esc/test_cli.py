@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import stat
 import tempfile
 import threading
@@ -16,10 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from sophia_sync import interrupts
 from sophia_sync.errors import ConflictError, EscError, TransientError
 from sophia_sync.esc import cli, revisions
 from sophia_sync.esc.cli import Pulumi, editor_would_cut, private_folder
 from sophia_sync.esc.revisions import Revision
+from sophia_sync.interrupts import Interrupted
 from sophia_sync.process import Deadline, Finished
 from sophia_sync.redact import Redactor
 
@@ -224,9 +228,28 @@ class TestPrivateFolder:
             assert folder.parent == (memory if memory.is_dir() else Path(tempfile.gettempdir()))
 
     def test_is_elsewhere_where_that_can_not_be_written(self, tmp_path: Path) -> None:
-        with cli._folder(tmp_path / "missing") as folder:
-            assert folder.is_dir()
-            assert folder.parent != tmp_path / "missing"
+        folder = cli._new_folder(tmp_path / "missing")
+        assert folder.is_dir()
+        assert folder.parent != tmp_path / "missing"
+        folder.rmdir()
+
+    def test_goes_as_a_whole_although_a_signal_comes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        remove = shutil.rmtree
+
+        def removed(path: Path, *, ignore_errors: bool) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            remove(path, ignore_errors=ignore_errors)
+
+        monkeypatch.setattr(shutil, "rmtree", removed)
+        folders = []
+
+        def work() -> None:
+            with private_folder(Deadline(60)) as folder:
+                folders.append(folder)
+
+        with interrupts.raised(), pytest.raises(Interrupted, match="SIGTERM"):
+            work()
+        assert not folders[0].exists()
 
     def test_holds_the_default_organisation(self, pulumi: Pulumi, tmp_path: Path) -> None:
         pulumi.prepare("acme")
