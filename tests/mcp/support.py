@@ -37,14 +37,18 @@ class Values:
         self.read = dict(stored)
         self.refreshed = 0
         self.on_refresh: Callable[[], object] = lambda: None
+        self.away = False
+        """Whether it can't be read."""
 
     def get(self, key: str) -> str | None:
         return self.read.get(key)
 
-    def refresh(self) -> None:
+    def refresh(self) -> bool:
         self.refreshed += 1
         self.on_refresh()
-        self.read = dict(self.stored)
+        if not self.away:
+            self.read = dict(self.stored)
+        return not self.away
 
     def close(self) -> None:
         """Nothing is under way."""

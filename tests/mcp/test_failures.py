@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import logging
+import threading
 from typing import Any
 
 import anyio
 import pytest
 from mcp import Client
 from sentry_mcp.client import LARGEST_ANSWER
+from sentry_mcp.credentials import Vault
 from sentry_mcp.server import SentryServer
 from sentry_mcp.settings import Settings
 
@@ -333,6 +335,35 @@ async def test_a_new_token_that_is_refused_too_is_shown_once(client: Client, sen
     values.stored["SENTRY_API_TOKEN"] = "sntrys_also_wrong"
     assert "also the one just read from Pulumi ESC" in await refused(client, "get_project")
     assert (values.refreshed, len(sentry.requests)) == (1, 2)
+
+
+async def test_calls_at_once_that_stay_refused_read_again_once(values: Values) -> None:
+    vault, go_on = Vault(values), threading.Event()
+    values.on_refresh = lambda: go_on.wait(60)
+    shown = await vault.credentials()
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(vault.renewed, shown)
+            group.start_soon(vault.renewed_client_secret)
+        with anyio.fail_after(60):
+            while vault._refreshing.statistics().tasks_waiting < 9:
+                await anyio.sleep(0)
+        go_on.set()
+    assert values.refreshed == 1
+    assert await vault.renewed(shown) is None
+    assert values.refreshed == 2
+
+
+async def test_a_refused_token_while_esc_cant_be_read(client: Client, sentry: Sentry, values: Values) -> None:
+    sentry.tokens.clear()
+    values.away = True
+    told = await refused(client, "get_project")
+    assert told == (
+        f"Sentry at {sentry.url} refuses the server's token (HTTP 401), and Pulumi ESC can't be read now: it may hold "
+        "another one. Try later. If it stays so, a person must look into the server's log, which says why."
+    )
+    values.away = False
+    assert "Pulumi ESC holds no other one." in await refused(client, "get_project")
 
 
 @pytest.mark.parametrize("key", ["SENTRY_API_TOKEN", "SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG"])

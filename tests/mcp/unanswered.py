@@ -23,7 +23,7 @@ class Unanswered:
             self._closed.wait()
         return None
 
-    def refresh(self) -> object:
+    def refresh(self) -> bool:
         return self._closed.wait()
 
     def secrets(self) -> Iterable[SecretStr]:

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from tenacity import AsyncRetrying
 
 from sentry_mcp.arguments import CURSOR
-from sentry_mcp.credentials import Credentials, Vault
+from sentry_mcp.credentials import Credentials, UnreadableError, Vault
 from sentry_mcp.errors import CredentialsError, RefusedError
 from sentry_mcp.refusals import (
     MAYBE_DONE,
@@ -174,17 +174,21 @@ class SentryClient:
         try:
             return await self._ask_with(credentials, method, path, parameters, body)
         except RefusedTokenError:
-            renewed = await self.vault.renewed(credentials)
-            if renewed is not None:
-                try:
-                    return await self._ask_with(renewed, method, path, parameters, body)
-                except RefusedTokenError:
-                    pass
-            raise CredentialsError(
-                f"Sentry at {self.url} refuses the server's token (HTTP 401)"
-                + (", also the one just read from Pulumi ESC." if renewed else "; Pulumi ESC holds no other one.")
-                + " A person must store a working SENTRY_API_TOKEN there; until then no tool that asks Sentry works."
-            ) from None
+            refused = f"Sentry at {self.url} refuses the server's token (HTTP 401)"
+            to_do = "A person must store a working SENTRY_API_TOKEN there; until then no tool that asks Sentry works."
+            try:
+                renewed = await self.vault.renewed(credentials)
+            except UnreadableError:
+                raise CredentialsError(
+                    f"{refused}, and Pulumi ESC can't be read now: it may hold another one. Try later. If it stays so, "
+                    "a person must look into the server's log, which says why."
+                ) from None
+            if renewed is None:
+                raise CredentialsError(f"{refused}; Pulumi ESC holds no other one. {to_do}") from None
+            try:
+                return await self._ask_with(renewed, method, path, parameters, body)
+            except RefusedTokenError:
+                raise CredentialsError(f"{refused}, also the one just read from Pulumi ESC. {to_do}") from None
 
     async def _ask_with(
         self,

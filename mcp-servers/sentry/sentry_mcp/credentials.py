@@ -30,14 +30,18 @@ _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,98}[a-z0-9])?")
 _TOKEN = re.compile(r"[!-~]+")
 
 
+class UnreadableError(Exception):
+    """Pulumi ESC can't be read now."""
+
+
 class Source(Protocol):
     """Where values come from. Its methods may block: they are called in threads, and may be at the same time."""
 
     def get(self, key: str) -> str | None:
         """The value of a key such as `SENTRY_API_TOKEN`; None where it is nowhere."""
 
-    def refresh(self) -> object:
-        """Read everything again now."""
+    def refresh(self) -> bool:
+        """Read everything again now; whether that went well."""
 
     def secrets(self) -> Iterable[SecretStr]:
         """Everything that must not be shown."""
@@ -58,7 +62,7 @@ class EscSource:
     def get(self, key: str) -> str | None:
         return self._value(key, os.environ.get(key))
 
-    def refresh(self) -> object:
+    def refresh(self) -> bool:
         return self._config.refresh()
 
     def secrets(self) -> Iterable[SecretStr]:
@@ -83,6 +87,8 @@ class Vault:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._refreshing = anyio.Lock()
+        self._refreshed = 0
+        self._went_well = True
         self._redactor = Redactor()
         self._known: frozenset[SecretStr] = frozenset()
 
@@ -95,15 +101,22 @@ class Vault:
         return await _in_thread(self._read)
 
     async def renewed(self, refused: Credentials) -> Credentials | None:
-        """The credentials read afresh after Sentry refused some; None if they are the same. Of callers that come at
-        the same time with the same ones, the first reads.
+        """The credentials read afresh after Sentry refused some; None if they are the same.
+
+        Raises:
+            UnreadableError: They are, for they couldn't be read.
         """
+        before = self._refreshed
         async with self._refreshing:
             current = await self.credentials()
             if current == refused:
-                await _in_thread(self._source.refresh)
+                await self._refresh(before)
                 current = await self.credentials()
-        return None if current == refused else current
+        if current != refused:
+            return current
+        if not self._went_well:
+            raise UnreadableError
+        return None
 
     async def client_secret(self) -> SecretStr | None:
         """What Sentry signs its webhooks with; None if it isn't configured."""
@@ -111,8 +124,9 @@ class Vault:
 
     async def renewed_client_secret(self) -> SecretStr | None:
         """The client secret, read afresh."""
+        before = self._refreshed
         async with self._refreshing:
-            await _in_thread(self._source.refresh)
+            await self._refresh(before)
         return await self.client_secret()
 
     async def access_token(self) -> SecretStr | None:
@@ -130,6 +144,16 @@ class Vault:
     def close(self) -> None:
         """End a read that is under way, and begin no other. Any thread may call it, and a signal's handler."""
         self._source.close()
+
+    async def _refresh(self, before: int) -> None:
+        """Read everything again, with the lock held, unless another call did while this one waited for the lock.
+
+        Args:
+            before: How often it was done when the call came.
+        """
+        if self._refreshed == before:
+            self._went_well = await _in_thread(self._source.refresh)
+            self._refreshed += 1
 
     async def _secret(self, key: str) -> SecretStr | None:
         value = await _in_thread(lambda: self._source.get(key))
