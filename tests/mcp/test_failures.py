@@ -14,6 +14,7 @@ from sentry_mcp.client import LARGEST_ANSWER
 from sentry_mcp.credentials import Vault
 from sentry_mcp.server import SentryServer
 from sentry_mcp.settings import Settings
+from sentry_mcp.web import Readiness
 
 from sandbox.faults import FaultKind
 from sandbox.sentry import Issue, Sentry
@@ -364,6 +365,27 @@ async def test_a_refused_token_while_esc_cant_be_read(client: Client, sentry: Se
     )
     values.away = False
     assert "Pulumi ESC holds no other one." in await refused(client, "get_project")
+
+
+async def test_a_token_that_is_limited_on_another_route_than_the_index_is_refused(
+    client: Client, sentry: Sentry, server: SentryServer
+) -> None:
+    sentry.fail(f"GET {PROJECT}", status=401, body={"detail": "limited to organization endpoints"}, times=None)
+    assert "refuses the server's token (HTTP 401)" in await refused(client, "get_project")
+    assert (await Readiness(server).verdict()).reason == "credentials"
+
+
+async def test_what_is_learnt_is_of_the_credentials_that_it_was_asked_for_with(
+    client: Client, sentry: Sentry, values: Values, issue: Issue
+) -> None:
+    sentry.add_project("pay-ready", "other", 42)
+    sentry.add_token("sntrys_new", ["project:read"])
+    sentry.before(f"GET {PROJECT}", lambda: values.read.update(SENTRY_PROJECT_SLUG="other"))
+    await client.call_tool("get_issue", {"issue_id": "PAY-READY-1"})
+    assert (await refused(client, "get_issue", issue_id="PAY-READY-1")).startswith("There is no issue")
+    sentry.before("GET /api/0/", lambda: values.read.update(SENTRY_API_TOKEN="sntrys_new"))
+    await call(client, "whoami")
+    assert len((await client.list_tools()).tools) == 5
 
 
 @pytest.mark.parametrize("key", ["SENTRY_API_TOKEN", "SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG"])

@@ -27,6 +27,7 @@ from sentry_mcp.refusals import (
     LimitedTokenError,
     RefusedTokenError,
     StatusError,
+    is_limited,
     may_pass,
     meaning,
     not_understood,
@@ -73,6 +74,8 @@ class Reply:
 
     body: Any
     next_cursor: str | None
+    credentials: Credentials
+    """What it was asked for with."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,7 @@ class SentryClient:
         """What the token may do; None if Sentry doesn't tell. Believed for `KEPT_SCOPES` unless `fresh`."""
         credentials = await self.vault.credentials()
         if self._scopes is None or not _holds(self._scopes, credentials) or fresh:
-            scopes = await self._ask_for_scopes()
-            self._scopes = _Known(await self.vault.credentials(), scopes, time.monotonic())
+            self._scopes = await self._ask_for_scopes()
         found: frozenset[str] | None = self._scopes.value
         return found
 
@@ -147,20 +149,21 @@ class SentryClient:
             number = str(reply.body.get("id", "")) if isinstance(reply.body, dict) else ""
             if not re.fullmatch(r"[0-9]{1,20}", number):
                 raise not_understood()
-            self._number = _Known(await self.vault.credentials(), number, time.monotonic())
+            self._number = _Known(reply.credentials, number, time.monotonic())
         found: str = self._number.value
         return found
 
-    async def _ask_for_scopes(self) -> frozenset[str] | None:
+    async def _ask_for_scopes(self) -> _Known:
         try:
             reply = await self._ask("GET", ())
-        except LimitedTokenError:
-            return None
+        except LimitedTokenError as error:
+            return _Known(error.credentials, None, time.monotonic())
         body = reply.body
         scopes = body["auth"].get("scopes") if isinstance(body, dict) and isinstance(body.get("auth"), dict) else None
         if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
             raise not_understood()
-        return frozenset(scope for scope in scopes if re.fullmatch(r"[a-z]+:[a-z]+", scope))
+        known = frozenset(scope for scope in scopes if re.fullmatch(r"[a-z]+:[a-z]+", scope))
+        return _Known(reply.credentials, known, time.monotonic())
 
     async def _ask(
         self,
@@ -207,8 +210,10 @@ class SentryClient:
                 retry=policy.retry, wait=policy.wait, stop=policy.stop, reraise=True, sleep=anyio.sleep
             ):
                 with attempt, told_after_a_change("" if method == "GET" else MAYBE_DONE):
-                    reply = _reply(path, *await self._try(request, deadline))
+                    reply = _reply(path, credentials, *await self._try(request, deadline))
         except StatusError as error:
+            if path == () and is_limited(error):
+                raise LimitedTokenError(credentials) from None
             raise meaning(error, self.url, self.vault.redact, repeatable=method in _SAFE) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
             # Its text may hold anything.
@@ -266,7 +271,7 @@ def _path(path: Path, credentials: Credentials) -> str:
     return "".join(f"/{quote(part, safe='')}" for part in ("api", "0", *parts)) + "/"
 
 
-def _reply(path: Path, response: httpx2.Response, content: bytes) -> Reply:
+def _reply(path: Path, credentials: Credentials, response: httpx2.Response, content: bytes) -> Reply:
     try:
         body = parsed_json(content) if content else None
     except ValueError:
@@ -274,7 +279,7 @@ def _reply(path: Path, response: httpx2.Response, content: bytes) -> Reply:
     if path == () and isinstance(body, dict) and body.get("auth", ...) is None:
         # The index answers a token that it doesn't know as if there were none.
         raise RefusedTokenError
-    return Reply(body, _next_cursor(response))
+    return Reply(body, _next_cursor(response), credentials)
 
 
 def _is_transient(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -182,7 +183,7 @@ class Reading(Access):
         issue = await self.own_issue(issue_id, marker)
         reply = await self.client.get(issue_path(issue.id, "activities"))
         entries = reply.body.get("activity") if isinstance(reply.body, dict) else None
-        rows = rows_of(Reply(entries, None))[:limit]
+        rows = rows_of(replace(reply, body=entries))[:limit]
         activity = [parsed(models.Activity, activity_row(row), marker) for row in rows]
         return answer(models.Activities, marker, issue_id=issue.id, activity=activity)
 

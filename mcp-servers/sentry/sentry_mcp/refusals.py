@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 from mcp.server.mcpserver.exceptions import ToolError
 
+from sentry_mcp.credentials import Credentials
 from sentry_mcp.errors import MissingError, RefusedError, UnavailableError
 from sentry_mcp.outside import Marker
 from sentry_mcp.untrusted import parsed_json
@@ -43,6 +44,15 @@ class RefusedTokenError(Exception):
 class LimitedTokenError(Exception):
     """The token is of a kind whose scopes Sentry doesn't tell."""
 
+    def __init__(self, credentials: Credentials) -> None:
+        super().__init__()
+        self.credentials = credentials
+
+
+def is_limited(error: StatusError) -> bool:
+    """Whether the index answers so to a token that is good for one organisation."""
+    return error.response.status_code == HTTPStatus.UNAUTHORIZED and _LIMITED in error.content
+
 
 def meaning(error: StatusError, url: str, redact: Callable[[str], str], *, repeatable: bool) -> Exception:
     """What an answer that is an error means.
@@ -55,7 +65,7 @@ def meaning(error: StatusError, url: str, redact: Callable[[str], str], *, repea
     """
     status = error.response.status_code
     if status == HTTPStatus.UNAUTHORIZED:
-        return LimitedTokenError() if _LIMITED in error.content else RefusedTokenError()
+        return RefusedTokenError()
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = asked_wait(error.response.headers)
         when = "a minute" if wait is None else f"{wait:.0f} seconds"
