@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ _DIGEST = re.compile(r"[dD]igest: (sha256:[0-9a-f]{64})\b")
 # Held as long as its standard input is open: it ends with whoever holds it, however that ends.
 _HOLD = "import sys; print('held', flush=True); sys.stdin.read()"
 _LONGEST_QUOTE = 20
+_PAUSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,15 @@ class Docker:
         done = self._finish(["docker", "logs", "--tail", str(lines), container], self.environ)
         return self.redact(done.stdout.decode("utf-8", "replace") + done.stderr).strip()
 
+    def create(self, name: str, image: str, environment: Mapping[str, str], options: Sequence[str]) -> None:
+        """Make a container, and don't start it; the values of its environment are in no command line."""
+        argv = ["docker", "create", "--name", name, "--pull", "never", *options]
+        for variable in environment:
+            argv += ["--env", variable]
+        self._run([*argv, image], {**self.environ, **environment})
+
     @contextlib.contextmanager
-    def lock(self, name: str, image: str, seconds: float) -> Iterator[None]:
+    def lock(self, name: str, image: str, seconds: float, patience: float = 0.0) -> Iterator[None]:
         """Be the only one who holds `name` on this engine, whichever machine the others are on.
 
         The lock is a container with that name: Docker gives a name once. It ends with the connection to its standard
@@ -154,6 +163,7 @@ class Docker:
             name: The container's.
             image: What it is made from.
             seconds: How long it may be held.
+            patience: Seconds to wait for whoever holds it; not at all by default.
 
         Raises:
             LockedError: Somebody else holds it.
@@ -161,18 +171,21 @@ class Docker:
         """
         argv = ["docker", "run", "--rm", "--interactive", "--name", name, "--network", "none", "--read-only"]
         argv += ["--cap-drop", "ALL", "--log-driver", "none", "--entrypoint", "python", image, "-c", _HOLD]
-        with process.start(argv, self.environ, Deadline(seconds)) as child:
-            if child.stdout.readline().strip() != b"held":
+        waiting = Deadline(patience)
+        while True:
+            with process.start(argv, self.environ, Deadline(seconds)) as child:
+                if child.stdout.readline().strip() == b"held":
+                    try:
+                        yield
+                    finally:
+                        child.finish()
+                    return
                 said = self.redact(child.finish().stderr).strip()
-                if "is already in use" in said:
-                    raise LockedError(
-                        f"Another deploy holds the container `{name}`.", "Run again when that one is done."
-                    )
+            if "is already in use" not in said:
                 raise DockerError(f"A container of {image} can't be started:\n{said}", "See what Docker says about it.")
-            try:
-                yield
-            finally:
-                child.finish()
+            if not waiting.remaining():
+                raise LockedError(f"Another deploy holds the container `{name}`.", "Run again when that one is done.")
+            time.sleep(_PAUSE)
 
     @cached_property
     def compose_command(self) -> list[str]:
@@ -226,6 +239,7 @@ class Compose:
     def __init__(self, docker: Docker, project: str, files: Sequence[Path]) -> None:
         self.docker = docker
         self.project = project
+        self._record = f"{project}-former"
         self._options = ["--project-name", project, "--project-directory", str(files[0].parent)]
         for file in files:
             self._options += ["--file", str(file)]
@@ -241,6 +255,35 @@ class Compose:
 
     def down(self, variables: Mapping[str, str]) -> None:
         self._compose(["down", "--remove-orphans"], variables)
+
+    def record(self, former: Container, environment: Mapping[str, str]) -> None:
+        """Leave on the engine what brings a version back: a container of it that is made and never started.
+
+        Args:
+            former: The version.
+            environment: The variables that it was given.
+        """
+        options = ["--network", "none", "--read-only", "--cap-drop", "ALL"]
+        options += ["--label", f"{REVISION_LABEL}={former.revision}"]
+        options += ["--publish", f"127.0.0.1:{former.port}:{PORT}"] if former.port else []
+        self.docker.create(self._record, former.image, environment, options)
+
+    def recorded(self) -> Container | None:
+        """The version that a deploy recorded and neither replaced nor brought back: it was cut off."""
+        if not self._records():
+            return None
+        found = self.docker.inspect(self._record)
+        if found is None:
+            raise DockerError(f"The container `{self._record}` is gone.", "Somebody else removed it: run again.")
+        return found
+
+    def drop_record(self) -> None:
+        """Remove the record, if there is one."""
+        for container in self._records():
+            self.docker.run("rm", "--volumes", container)
+
+    def _records(self) -> list[str]:
+        return self.docker.run("ps", "--all", "--quiet", "--filter", f"name=^{self._record}$").split()
 
     def published_port(self, container: str) -> int:
         """Where the engine's machine has the server of a container."""

@@ -1,6 +1,7 @@
 """Putting a version into operation: tried beside the running one, then in its place; if it fails there, back.
 
-What runs, and what ran before, is known from Docker itself: the container's image by digest and its environment.
+What runs, and what ran before, is known from Docker itself: the container's image by digest and its environment. While
+one takes the other's place, the former is recorded on the engine, so that it can be brought back whatever ends us.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from sophia_sync.errors import SyncError
 from sophia_sync.interrupts import Interrupted
 from sophia_sync.process import Deadline
 
+LONGEST_UNLOCK = 60.0
+"""Seconds until Docker has noticed that a deploy, which was cut off, holds its lock no longer."""
 LONGEST_RETURN = 120.0
 """Seconds for the check of a former version that was brought back, whatever was left of the time."""
 SPARE = 60.0
@@ -63,17 +66,41 @@ class Rollout:
         image = self.settings.image
         self.say(f"Fetching {image}")
         self.docker.pull(image)
-        longest = self.settings.timeout + LONGEST_RETURN + 2 * SPARE
-        with self.docker.lock(f"{self.compose.project}-deploy", image, longest):
-            former = self.compose.running(self.wanted)
-            self.say(f"Runs now: {former.image if former else 'nothing'}")
-            for name in SECRET_VARIABLES:
-                self.docker.redact.add(SecretStr(former.environment.get(name, "") if former else ""))
+        with self._alone(image):
+            running, recorded = self.compose.running(self.wanted), self.compose.recorded()
+            self.say(f"Runs now: {running.image if running else 'nothing'}")
+            if recorded is not None:
+                self.say(f"A deploy was cut off before it was done. What ran before that: {recorded.image}")
+            former = recorded or running
+            if former is not None:
+                self._hide(former)
             self.try_beside()
-            deployed = self.replace(former)
+            if former is not None and recorded is None:
+                self.compose.record(former, given(former))
+            deployed = self.replace(running, former)
             # Every deploy leaves an image there; the last two are enough, and the registry has them all.
             self.docker.forget(image.partition("@")[0], keep=(deployed.image, deployed.former))
             return deployed
+
+    def recover(self) -> Container | None:
+        """Bring back what a deploy recorded that was cut off.
+
+        Returns:
+            The record; None if there is none, and nothing was touched.
+
+        Raises:
+            LockedError: A deploy is under way.
+            DownError: The former version doesn't work, or can't be brought back; it stays recorded.
+        """
+        recorded = self.compose.recorded()
+        if recorded is None:
+            return None
+        with self._alone(recorded.image, LONGEST_UNLOCK):
+            recorded = self.compose.recorded()  # whoever held the lock may be done with it
+            if recorded is not None:
+                self._hide(recorded)
+                self.bring_back(recorded)
+            return recorded
 
     def try_beside(self) -> None:
         """See that a container with everything as it will be works, under another port."""
@@ -88,50 +115,71 @@ class Rollout:
                 "What runs was not touched. Mend the image or its configuration, and deploy again.",
             ) from None
 
-    def replace(self, former: Container | None) -> Deployed:
-        """Put the new version in the former one's place; if that fails, or is broken off, put the former one back."""
+    def replace(self, running: Container | None, former: Container | None) -> Deployed:
+        """Put the new version in the running one's place; if that fails, or is broken off, bring the former one back.
+
+        The two are the same, unless a deploy before this one was cut off: then what runs was never checked.
+        """
         try:
             with interrupts.shielded(lambda _: None):  # half a replacement is worse than a late one
                 self.compose.up(self.wanted)
-            container = self._current()
+            container = self._current(self.wanted)
             self.say(f"Checking {container.image}")
             answers = self.examine(container, self.deadline)
+            interrupts.ignore()  # from here on the deploy counts as done, whatever signal comes
+            self.compose.drop_record()
         except (Exception, Interrupted) as error:  # for a defect of ours, too, nothing stays that wasn't checked
             interrupts.ignore()  # what is known in the end must be told, whatever signal comes meanwhile
             outcome = self.back(former, self._told(error))
             if isinstance(error, Interrupted) and isinstance(outcome, BroughtBackError):
                 raise
             raise outcome from None
-        changed = former is None or former.id != container.id
+        changed = running is None or running.id != container.id
         return Deployed(container.image, former.image if former else None, changed, answers)
 
     def back(self, former: Container | None, why: str) -> SyncError:
         """Bring the former version back, with the environment that it had, and check it; the error to raise."""
         failed = f"{self.settings.image} failed in operation. {why}"
-        self.docker.deadline = Deadline(LONGEST_RETURN + SPARE)
         if former is None:
             return self._taken_down(failed)
-        self.say(f"Bringing back {former.image}")
         try:
-            self.compose.up(self._as_it_was(former))
-            self.examine(self._current(), Deadline(LONGEST_RETURN))
-        except CheckError as error:
-            return DownError(
-                f"{failed}\nThe former version, {former.image}, is back, but doesn't work either. {error}",
-                "So the cause may lie outside of both: look at Sentry, at Pulumi ESC and at the server's log.",
-            )
-        except Exception as error:  # noqa: BLE001 - the first failure must be told, whatever the second is
-            return DownError(
-                f"{failed}\nIt isn't known whether the former version, {former.image}, is back. {self._told(error)}",
-                "See on the machine what runs.",
-            )
+            self.bring_back(former)
+        except DownError as error:
+            return DownError(f"{failed}\n{error.what}", error.todo)
         return BroughtBackError(
             f"{failed}\nThe former version, {former.image}, is back and works.", "Mend the new one and deploy again."
         )
 
+    def bring_back(self, former: Container) -> None:
+        """Make the recorded version what runs, check it, and drop the record.
+
+        Raises:
+            DownError: It doesn't work, or can't be brought back.
+        """
+        self.say(f"Bringing back {former.image}")
+        self.docker.deadline = Deadline(LONGEST_RETURN + SPARE)
+        variables = as_it_was(former)
+        try:
+            with interrupts.shielded(lambda _: None):
+                self.compose.up(variables)
+            self.examine(self._current(variables), Deadline(LONGEST_RETURN))
+            self.compose.drop_record()
+        except CheckError as error:
+            raise DownError(
+                f"The former version, {former.image}, is back, but doesn't work. {error}",
+                "The cause may lie outside of it: look at Sentry, at Pulumi ESC and at the server's log. "
+                "It stays recorded, `recover` tries it again.",
+            ) from None
+        except Exception as error:  # noqa: BLE001 - why it had to be brought back must be told, whatever this is
+            raise DownError(
+                f"It isn't known whether the former version, {former.image}, is back. {self._told(error)}",
+                "See on the machine what runs. If it is still recorded, `recover` tries it again.",
+            ) from None
+
     def _taken_down(self, failed: str) -> DownError:
         """Stop a first version, which failed; the error to raise."""
         self.say("Taking it down, there was no version before")
+        self.docker.deadline = Deadline(SPARE)
         try:
             self.compose.down(self.wanted)
         except Exception as error:  # noqa: BLE001 - the first failure must be told, whatever the second is
@@ -184,19 +232,37 @@ class Rollout:
         self.say("".join(traceback.format_exception(error)))
         return f"A defect of the deploy program, {type(error).__name__}: its trace is above."
 
-    def _current(self) -> Container:
-        container = self.compose.running(self.wanted)
+    def _alone(self, image: str, patience: float = 0.0) -> contextlib.AbstractContextManager[None]:
+        """The lock of all that changes what runs, as a container of an image that is there."""
+        longest = self.settings.timeout + LONGEST_RETURN + 2 * SPARE
+        return self.docker.lock(f"{self.compose.project}-deploy", image, longest, patience)
+
+    def _hide(self, container: Container) -> None:
+        """Let no secret be told that a container was given."""
+        for name in SECRET_VARIABLES:
+            self.docker.redact.add(SecretStr(container.environment.get(name, "")))
+
+    def _current(self, variables: Mapping[str, str]) -> Container:
+        container = self.compose.running(variables)
         if container is None:
             raise CheckError("Its container is gone.")
         return container
 
-    def _as_it_was(self, former: Container) -> dict[str, str]:
-        """The variables with which the former version ran: those that it was given, and no others; under its port."""
-        given: Mapping[str, str] = {
-            name: former.environment[name] for name in SERVER_VARIABLES if former.environment.get(name)
-        }
-        port = {PUBLISHED_PORT: former.port} if former.port else {}
-        return {**given, **port, "SENTRY_MCP_IMAGE": former.image, "SENTRY_MCP_ESC_REVISION": former.revision}
+
+def given(container: Container) -> dict[str, str]:
+    """The variables that a container was given by the Compose file."""
+    return {name: container.environment[name] for name in SERVER_VARIABLES if container.environment.get(name)}
+
+
+def as_it_was(former: Container) -> dict[str, str]:
+    """The variables for the Compose file with which a version ran: those that it was given, and no others."""
+    port = {PUBLISHED_PORT: former.port} if former.port else {}
+    return {
+        **given(former),
+        **port,
+        "SENTRY_MCP_IMAGE": former.image,
+        "SENTRY_MCP_ESC_REVISION": former.revision,
+    }
 
 
 def published_port(compose: Compose, container: Container) -> int:

@@ -1,4 +1,4 @@
-"""Build, push and deploy the Sentry MCP server: `python -m deploy.sentry_mcp {find,build,push,deploy}`.
+"""Build, push and deploy the Sentry MCP server: `python -m deploy.sentry_mcp {find,build,push,deploy,recover}`.
 
 The steps of `.github/workflows/deploy-sentry-mcp.yml` call this, and so can a person. See docs/deploy.md.
 """
@@ -16,7 +16,7 @@ from deploy.check import CheckError
 from deploy.docker import Compose, Docker, without_tag
 from deploy.errors import DockerError, ImageError
 from deploy.rollout import SPARE, Rollout, published_port
-from deploy.settings import ACCESS_TOKEN, DOCKERFILE, ROOT, Settings, load
+from deploy.settings import ACCESS_TOKEN, DOCKERFILE, ROLLOUTS, ROOT, Settings, load
 from sophia_sync import program
 from sophia_sync.commands import Runner
 from sophia_sync.errors import InputError, SyncError
@@ -115,7 +115,19 @@ def deploy(settings: Settings, docker: Docker, runner: Runner) -> None:
     )
 
 
-_COMMANDS = {"find": find, "build": build, "push": push, "deploy": deploy}
+def recover(settings: Settings, docker: Docker, runner: Runner) -> None:
+    """Bring back what ran before a deploy that was cut off; see `deploy.rollout`."""
+    compose = Compose(docker, settings.project, settings.compose_files)
+    former = Rollout(settings, compose, runner.line).recover()
+    if former is None:
+        runner.line("No deploy was cut off: nothing had to be brought back.")
+        return
+    runner.line(f"{former.image} is back, and answers.")
+    runner.output("image", former.image)
+    runner.summary(f"## Deploy cut off, the former version runs again\n\n`{former.image}`\n")
+
+
+_COMMANDS = {"find": find, "build": build, "push": push, "deploy": deploy, "recover": recover}
 
 
 @contextlib.contextmanager
@@ -126,7 +138,7 @@ def _engine(settings: Settings, redact: Redactor) -> Iterator[Docker]:
         if settings.docker_host:
             entered = ssh.client(settings.known_hosts, settings.private_key, environ)
             environ = stack.enter_context(entered)
-        spare = SPARE if settings.command == "deploy" else 0.0
+        spare = SPARE if settings.command in ROLLOUTS else 0.0
         yield Docker(environ, Deadline(settings.timeout + spare), redact)
 
 
@@ -140,7 +152,9 @@ def main(arguments: Sequence[str] | None = None, stream: TextIO | None = None) -
         with _engine(settings, redact) as docker:
             _COMMANDS[settings.command](settings, docker, runner)
 
-    after_signal = "What ran before was left alone or brought back: see the lines above. Run again."
+    after_signal = (
+        "What ran before was left alone or brought back, or is recorded for `recover`: see the lines above. Run again."
+    )
     return program.run("deploy program", work, after_signal, stream)
 
 

@@ -45,6 +45,8 @@ SERVER_VARIABLES = (
 )
 # What else the Compose file asks for.
 PUBLISHED_PORT = "SENTRY_MCP_PUBLISHED_PORT"
+ROLLOUTS = ("deploy", "recover")
+"""The commands that change what runs."""
 KNOWN_HOSTS = "DEPLOY_SSH_KNOWN_HOSTS"
 PRIVATE_KEY = "DEPLOY_SSH_PRIVATE_KEY"
 
@@ -60,6 +62,7 @@ _IMAGES = {
     "build": {"--image": (_TAGGED, "NAME:TAG")},
     "push": {"--image": (_TAGGED, "NAME:TAG"), "--to": (_TAGGED, "REGISTRY/NAME or REGISTRY/NAME:TAG, in lower case")},
     "deploy": {"--image": (_BY_DIGEST, "REGISTRY/NAME@sha256:…")},
+    "recover": {},
 }
 _WORKFLOW = re.compile(r"[\w.-]+/[\w.-]+/\.github/workflows/[\w.-]+\.ya?ml")
 _REF = re.compile(r"refs/(heads|tags)/\S+")
@@ -71,7 +74,7 @@ class Settings:
     """What one run does."""
 
     command: str
-    """`find`, `build`, `push` or `deploy`."""
+    """`find`, `build`, `push`, `deploy` or `recover`."""
     image: str
     timeout: float
     """Seconds."""
@@ -110,6 +113,11 @@ class Settings:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--project", default="sentry-mcp", help="Compose's name of the project; default: %(default)s")
+    where.add_argument(
+        "--compose-file", action="append", default=[], type=Path, help="one that is laid over docker-compose.sentry.yml"
+    )
     made = argparse.ArgumentParser(
         prog="python -m deploy.sentry_mcp",
         description="Builds, pushes and deploys the Sentry MCP server; see docs/deploy.md. Credentials come from the "
@@ -136,7 +144,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="REGISTRY/NAME[:TAG]",
         help="where to; without a tag, one that says what the image is made of",
     )
-    deploy = commands.add_parser("deploy", help="put an image into operation, or leave the former one there")
+    deploy = commands.add_parser(
+        "deploy", parents=[where], help="put an image into operation, or leave the former one there"
+    )
     deploy.add_argument("--image", required=True, metavar="REGISTRY/NAME@sha256:…", help="the image by its digest")
     deploy.add_argument(
         "--from", dest="name", metavar="REGISTRY/NAME", help="refuse an image of another name; without it, any is taken"
@@ -147,11 +157,10 @@ def parser() -> argparse.ArgumentParser:
         help="the ESC environment, as organisation/project/environment; of several, with commas between, the first",
     )
     deploy.add_argument("--revision", default="", help="the ESC revision that this is for; a new one starts it anew")
-    deploy.add_argument("--project", default="sentry-mcp", help="Compose's name of the project; default: %(default)s")
-    deploy.add_argument(
-        "--compose-file", action="append", default=[], type=Path, help="one that is laid over docker-compose.sentry.yml"
+    recover = commands.add_parser(
+        "recover", parents=[where], help="bring back what ran before a deploy that was cut off, if one was"
     )
-    for command, seconds in ((find, "300"), (build, "900"), (push, "600"), (deploy, "180")):
+    for command, seconds in ((find, "300"), (build, "900"), (push, "600"), (deploy, "180"), (recover, "180")):
         command.add_argument("--timeout", default=seconds, help="seconds that it may take; default: %(default)s")
     return made
 
@@ -188,7 +197,7 @@ def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.enviro
     if environment:
         check("--environment", _fault(checks.environment, environment))
         server["PULUMI_ENVIRONMENT"] = environment
-    if given.command == "deploy" and not server.get(ACCESS_TOKEN):
+    if given.command in ROLLOUTS and not server.get(ACCESS_TOKEN):
         problems.append(f"`{ACCESS_TOKEN}` is not set: the server asks its clients for it, and so does the check.")
     check("--timeout", _fault(lambda text: str(checks.seconds(text, 3600)), given.timeout))
     known_hosts, private_key = _engine(given.command, environ, problems)
@@ -242,7 +251,7 @@ def _engine(command: str, environ: Mapping[str, str], problems: list[str]) -> tu
         if host and not host.startswith("unix://"):
             problems.append("`DOCKER_HOST` is neither ssh://USER@HOST:PORT nor a socket of this machine, unix://PATH.")
         throw_away = environ.get("GITHUB_ACTIONS") == "true" and environ.get("RUNNER_ENVIRONMENT") == "github-hosted"
-        if command == "deploy" and throw_away:  # the job would be green, and the server gone with it
+        if command in ROLLOUTS and throw_away:  # the job would be green, and the server gone with it
             problems.append(
                 "This runner is GitHub's own and ends with the job: set the variable `SENTRY_MCP_RUNNER` to the label "
                 "of a runner of yours, or `SENTRY_MCP_DOCKER_HOST` to ssh://USER@HOST:PORT (see docs/deploy.md)."

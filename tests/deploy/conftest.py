@@ -123,9 +123,21 @@ class Host:
         return self.begin(image, *arguments, **environ).finish()
 
     def begin(self, image: str, *arguments: str, **environ: str) -> program.Process:
+        return self._begin("deploy", "--image", image, *arguments, **environ)
+
+    def recover(self, **environ: str) -> Result:
+        return self._begin("recover", **environ).finish()
+
+    def wait_for_lock(self) -> None:
+        """Wait until the lock of a deploy that was killed is gone: Docker sees that when it next looks."""
+        name = f"{self.project}-deploy"
+        while docker("container", "inspect", name, check=False).returncode == 0:
+            docker("wait", name, check=False)
+
+    def _begin(self, command: str, *arguments: str, **environ: str) -> program.Process:
         # The limit is for a machine that has other things to do as well.
         options = ("--project", self.project, "--compose-file", str(self.overlay), "--timeout", "500")
-        return program.Process(("deploy", "--image", image, *options, *arguments), {**self.environ, **environ})
+        return program.Process((command, *options, *arguments), {**self.environ, **environ})
 
     def compose(self, *arguments: str, image: str = "none", **environ: str) -> subprocess.CompletedProcess[str]:
         """Compose itself, with the shipped file."""

@@ -16,7 +16,6 @@ from tests.deploy.conftest import ENVIRONMENT, Host, new_host
 from tests.deploy.images import Derived, Gate
 from tests.deploy.program import Result
 from tests.support import docker_leaks
-from tests.support.docker_engine import docker
 from tests.support.docker_registry import by_digest
 
 pytestmark = pytest.mark.docker
@@ -182,8 +181,7 @@ def test_a_deploy_that_was_killed_does_not_stand_in_the_way(host: Host, good: st
     killed.wait_for("Trying the new version")
     killed.signal(signal.SIGKILL)
     killed.finish()
-    # Docker sees that the lock's connection is gone when it next looks.
-    docker("wait", f"{host.project}-deploy", timeout=60, check=False)
+    host.wait_for_lock()
     assert host.deploy(good).code == 0
     assert host.leftovers() == []
 
@@ -227,7 +225,7 @@ def test_if_the_former_one_does_not_work_either_that_is_said(good: str, derive: 
         gate.let_in = 1
         result = host.deploy(derive.behind(gate, "LABEL version=2"))
         assert result.code == 7, result.log
-        assert f"{former}, is back, but doesn't work either" in result.error
+        assert f"{former}, is back, but doesn't work" in result.error
 
 
 def test_an_image_that_is_nowhere_changes_nothing(host: Host, registry: str) -> None:

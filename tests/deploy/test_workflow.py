@@ -97,7 +97,7 @@ def test_an_image_is_found_only_if_this_workflow_made_it_on_this_branch() -> Non
     assert "vars.SENTRY_MCP_ATTESTATIONS != 'off'" in find["if"], "a tag alone is no proof"
 
 
-@pytest.mark.parametrize("command", ["find", "build", "push", "deploy"])
+@pytest.mark.parametrize("command", ["find", "build", "push", "deploy", "recover"])
 def test_the_program_has_the_options_that_the_steps_give_it(command: str) -> None:
     [line] = [text for text in program_calls()[command]["run"].replace("\\\n", "").splitlines() if command in text]
     arguments = shlex.split(line.partition("deploy.sentry_mcp ")[2])
@@ -109,6 +109,15 @@ def test_the_program_has_a_use_for_each_variable_that_it_is_given() -> None:
     given = set(program_calls()["deploy"]["env"]) - {"OWNER", "ESC_ENVIRONMENT", "ESC_REVISION", "DOCKER_HOST"}
     known = {*settings.SERVER_VARIABLES, settings.PUBLISHED_PORT, settings.KNOWN_HOSTS, settings.PRIVATE_KEY}
     assert given <= known
+
+
+def test_a_deploy_that_is_cancelled_is_told_so_itself_and_then_undone() -> None:
+    step, after = (program_calls()[command] for command in ("deploy", "recover"))
+    assert load(FILE.name)["jobs"]["deploy"]["steps"][-2:] == [step, after]
+    assert all(each["run"].startswith('exec "$RUNNER_TEMP/venv/bin/python" ') for each in (step, after))
+    assert after["if"] == f"cancelled() && steps.{step['id']}.outcome != 'skipped'"
+    needed = {settings.ACCESS_TOKEN, "DOCKER_HOST", settings.KNOWN_HOSTS, settings.PRIVATE_KEY}
+    assert after["env"] == {name: step["env"][name] for name in needed}
 
 
 def test_the_inputs_of_a_dispatch_reach_the_program() -> None:

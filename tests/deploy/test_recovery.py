@@ -1,0 +1,149 @@
+"""Deploys that are cut off while the new version is in the place and not checked yet: what brings the former back."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy import engine
+from tests.deploy.conftest import ENVIRONMENT, Host, new_host
+from tests.deploy.images import Derived, Gate
+from tests.deploy.program import Result
+from tests.support import docker_leaks
+from tests.support.docker_engine import docker
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(scope="module")
+def good(pushed: Result) -> str:
+    return pushed.outputs["image"]
+
+
+@pytest.fixture(scope="module")
+def served(good: str) -> Iterator[Host]:
+    """A host after its first deploy."""
+    with new_host() as host:
+        result = host.deploy(good, "--environment", ENVIRONMENT, "--revision", "2")
+        assert result.code == 0, result.log
+        yield host
+
+
+@pytest.fixture
+def host(served: Host, good: str) -> Host:
+    assert served.image == good, "each test leaves it as it found it"
+    return served
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Path:
+    """Where the command lines are kept of a deploy that is cut off."""
+    return tmp_path / "commands"
+
+
+@pytest.fixture
+def cutting(tmp_path: Path, commands: Path) -> dict[str, str]:
+    """What ends a deploy, without a chance to say a word, when it first looks at what it has put into operation."""
+    kill = engine.ONCE_UP.format(pattern='"container inspect "*', does="kill -KILL $PPID")
+    return engine.before(tmp_path, f'echo "$*" >>{commands}; {kill}')
+
+
+def cut_off(host: Host, image: str, cutting: dict[str, str], **environ: str) -> None:
+    cut = host.begin(image, "--revision", "3", **cutting, **environ).finish()
+    assert cut.code == -signal.SIGKILL, cut.log
+    assert host.image == image
+
+
+def record(host: Host) -> str:
+    return f"{host.project}-former"
+
+
+def of_record(host: Host, template: str) -> str:
+    return docker("container", "inspect", "--format", template, record(host)).stdout.strip()
+
+
+def test_the_former_version_is_brought_back(
+    host: Host, good: str, derive: Derived, cutting: dict[str, str], commands: Path
+) -> None:
+    before, other = sorted(host.environment), "f" * 32
+    cut_off(host, derive("LABEL version=cut"), cutting, SENTRY_MCP_TOKEN=other, SENTRY_MCP_READ_ONLY="true")
+    assert of_record(host, "{{.Config.Image}} {{.State.Status}}") == f"{good} created"
+    given = commands.read_text(encoding="utf-8")
+    assert f"create --name {record(host)}" in given
+    assert docker_leaks.held_by(given, [*host.secrets, other]) == []
+
+    recovered = host.recover(SENTRY_MCP_TOKEN=other, SENTRY_MCP_PUBLISHED_PORT="1")
+    assert recovered.code == 0, recovered.log
+    assert recovered.outputs == {"image": good}
+    assert (host.image, host.container('{{index .Config.Labels "sentry-mcp.esc-revision"}}')) == (good, "2")
+    assert sorted(host.environment) == before
+    assert host.ask().content
+    assert host.leftovers() == []
+    assert docker_leaks.held_by(recovered.visible(), [*host.secrets, other]) == []
+
+
+def test_a_next_deploy_that_fails_brings_back_what_was_recorded(
+    host: Host, good: str, derive: Derived, gate: Gate, cutting: dict[str, str]
+) -> None:
+    cut_off(host, unchecked := derive("LABEL version=cut"), cutting)
+    host.wait_for_lock()
+    gate.let_in = 1  # beside the running one, but not in its place
+    result = host.deploy(derive.behind(gate))
+    assert result.code == 6, result.log
+    assert f"Runs now: {unchecked}" in result.log
+    assert f"What ran before that: {good}" in result.log
+    assert f"{good}, is back and works" in result.error
+    assert (host.image, host.leftovers()) == (good, [])
+
+
+def test_a_next_deploy_that_works_ends_it(host: Host, good: str, derive: Derived, cutting: dict[str, str]) -> None:
+    cut_off(host, derive("LABEL version=cut"), cutting)
+    host.wait_for_lock()
+    result = host.deploy(good, "--environment", ENVIRONMENT, "--revision", "2")
+    assert (result.code, result.outputs) == (0, {"image": good, "former-image": good, "changed": "true"}), result.log
+    assert host.leftovers() == []
+
+
+def test_a_former_version_that_does_not_work_stays_recorded(
+    good: str, derive: Derived, gate: Gate, cutting: dict[str, str]
+) -> None:
+    with new_host() as host:
+        gate.let_in = 2
+        assert host.deploy(former := derive.behind(gate)).code == 0
+        cut_off(host, derive("LABEL version=cut"), cutting)
+        failed = host.recover()
+        assert failed.code == 7, failed.log
+        assert f"{former}, is back, but doesn't work" in failed.error
+        assert of_record(host, "{{.Config.Image}}") == former
+        gate.let_in = 1000
+        assert (recovered := host.recover()).code == 0, recovered.log
+        assert (host.image, host.leftovers()) == (former, [])
+
+
+def test_where_no_deploy_was_cut_off_nothing_is_touched(host: Host) -> None:
+    started = host.container("{{.Id}} {{.State.StartedAt}}")
+    result = host.recover()
+    assert (result.code, result.outputs) == (0, {}), result.log
+    assert "nothing had to be brought back" in result.log
+    assert host.container("{{.Id}} {{.State.StartedAt}}") == started
+
+
+def test_a_first_deploy_has_nothing_to_record(good: str, cutting: dict[str, str]) -> None:
+    with new_host() as host:
+        cut_off(host, good, cutting)
+        assert record(host) not in host.leftovers()
+        assert host.recover().code == 0
+        assert host.image == good
+
+
+def test_what_is_recorded_could_do_no_harm_if_it_were_started(
+    host: Host, derive: Derived, cutting: dict[str, str]
+) -> None:
+    cut_off(host, derive("LABEL version=cut"), cutting)
+    recorded = json.loads(of_record(host, "{{json .HostConfig}}"))
+    assert (recorded["NetworkMode"], recorded["ReadonlyRootfs"], recorded["CapDrop"]) == ("none", True, ["ALL"])
+    assert host.recover().code == 0
