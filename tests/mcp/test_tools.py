@@ -249,6 +249,20 @@ async def test_get_issue_tag_values(client: Client, issue: Issue) -> None:
     assert told == "No event of the issue PAY-READY-1 has the tag browser.name. `get_event` shows tags."
 
 
+async def test_who_the_users_are_isnt_shown(client: Client, sentry: Sentry) -> None:
+    users = {"user": "email:jane@example.com", "user.email": "jane@example.com", "User.ip": "192.0.2.7"}
+    tags = users | {"sentry:user": "id:7", "user_agent": "curl", "server": "a"}
+    issue = sentry.add_issue()
+    sentry.add_event(issue, tags=tags)
+    event = (await call(client, "get_event", issue_id=issue.short_id))["event"]
+    (row,) = (await call(client, "list_issue_events", issue_id=issue.short_id))["events"]
+    assert [plain(tag["key"]) for tag in event["tags"]] == ["user_agent", "server"]
+    assert [plain(tag["key"]) for tag in row["tags"]] == ["user_agent", "server"]
+    for key in (*users, "sentry:user"):
+        told = await refused(client, "get_issue_tag_values", issue_id=issue.short_id, key=key)
+        assert told.startswith("Who the users are isn't shown.")
+
+
 async def test_get_issue_activity(client: Client, sentry: Sentry, issue: Issue) -> None:
     sentry.add_activity(issue, "note", {"text": "Looks\nbad"}, {"id": "7", "name": "Jane", "email": "j@example.com"})
     sentry.add_activity(issue, "assigned", {"assignee": "7"}, {"id": "8", "name": "", "username": "bob"})

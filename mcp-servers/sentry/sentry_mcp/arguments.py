@@ -33,7 +33,7 @@ TagKey = Annotated[
     str,
     Field(
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$",
-        description="The tag's key, such as `environment`, `release`, `browser.name` or `user`",
+        description="The tag's key, such as `environment`, `release` or `browser.name`",
     ),
 ]
 Version = Annotated[

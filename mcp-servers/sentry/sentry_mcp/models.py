@@ -34,6 +34,16 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
+def is_of_a_user(key: Any) -> bool:
+    """Whether a tag tells who used the program: `user`, made of an id, a name or an address, or `user.email`."""
+    return isinstance(key, str) and key.lower().removeprefix("sentry:").partition(".")[0] == "user"
+
+
+def _shown_tags(rows: Any) -> list[dict[str, Any]]:
+    found = [row for row in rows if _is_object(row)] if isinstance(rows, list) else []
+    return [row for row in found if not is_of_a_user(row.get("key"))][:MOST_TAGS]
+
+
 _OR_NONE = WrapValidator(_lenient)
 
 Number = Annotated[str, Field(pattern=r"^[0-9]{1,20}$"), BeforeValidator(_number_as_text)]
@@ -196,7 +206,7 @@ class EventSummary(Part):
     title: Line | None = None
     message: Text | None = None
     date_created: Time = None
-    tags: Annotated[list[Tag], BeforeValidator(lambda rows: (rows or [])[:MOST_TAGS])] = []
+    tags: Annotated[list[Tag], BeforeValidator(_shown_tags)] = []
 
 
 class Event(EventSummary):

@@ -166,7 +166,9 @@ class Reading(Access):
     async def get_issue_tag_values(
         self, issue_id: args.IssueId, key: args.TagKey, limit: args.Limit = 20, cursor: args.Cursor = None
     ) -> models.TagValues:
-        """Show how the events of an issue spread over the values of a tag: which releases, browsers, users."""
+        """Show how the events of an issue spread over the values of a tag: which releases, browsers, servers."""
+        if models.is_of_a_user(key):
+            raise RefusedError("Who the users are isn't shown. `get_issue` tells how many there are: `userCount`.")
         marker = self.marker()
         issue = await self.own_issue(issue_id, marker)
         try:
