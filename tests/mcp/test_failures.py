@@ -198,6 +198,16 @@ async def test_fields_that_sentry_leaves_out_or_sends_in_another_form(
     assert shown["request"] is None
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [{}, {"tags": 5}, {"tags": {"a": 1}}, {"tags": [7]}, {"entries": 5}, {"entries": {}}, {"entries": [{"type": []}]}],
+)
+async def test_an_event_without_tags_or_entries(shape: dict[str, Any], client: Client, sentry: Sentry) -> None:
+    sentry.fail("GET .*/events/.*", status=200, body={"id": "0" * 32, "projectID": sentry.project_id, **shape})
+    shown = (await call(client, "get_event", event_id="0" * 32))["event"]
+    assert (shown["exceptions"], shown["breadcrumbs"], shown["tags"]) == ([], [], [])
+
+
 # Writing: nothing is done twice.
 
 

@@ -223,6 +223,51 @@ async def test_get_event_of_an_issue(client: Client, issue: Issue) -> None:
     assert "jane@example.com" not in str(event)
 
 
+async def test_a_breadcrumb_of_a_request_is_told_by_its_data(client: Client, sentry: Sentry, issue: Issue) -> None:
+    data: list[Any] = [
+        {"method": "POST", "url": f"https://pay.example/{sentry.token}", "status_code": 502},
+        {"http.method": "GET", "url": "https://pay.example", "http.response.status_code": 200, "reason": "OK"},
+        {"url": ["https://pay.example"]},
+        {"from": "/a", "to": "/b"},
+        "x",
+        None,
+    ]
+    rows = [{"type": "http", "category": "httplib", "message": None, "data": one} for one in data]
+    rows.append({"message": "said", "data": data[0]})
+    issue.events[-1].entries[:] = [{"type": "breadcrumbs", "data": {"values": rows}}]
+    event = (await call(client, "get_event", issue_id="PAY-READY-1"))["event"]
+    told = [crumb["message"] and plain(crumb["message"]) for crumb in event["breadcrumbs"]]
+    assert told == ["POST https://pay.example/*** 502", "GET https://pay.example 200", None, None, None, None, "said"]
+
+
+@pytest.mark.parametrize(
+    ("threads", "name"),
+    [
+        ([{"name": "a", "current": True}, {"name": "b", "crashed": True}], "b"),
+        ([{"name": "a", "current": False}, {"name": "b", "current": True}, None], "b"),
+        ([{"name": "a", "crashed": False, "current": False}, {"name": "b", "current": []}], None),
+        ([], None),
+        (5, None),
+    ],
+)
+async def test_the_stack_of_a_thread_where_no_exception_has_one(
+    threads: Any, name: str | None, client: Client, issue: Issue
+) -> None:
+    exception = issue.events[-1].entries[0]["data"]["values"][0]
+    stack = exception.pop("stacktrace")
+    for thread in threads if isinstance(threads, list) else ():
+        if thread is not None:
+            thread["stacktrace"] = stack
+    issue.events[-1].entries.append({"type": "threads", "data": {"values": threads}})
+    event = (await call(client, "get_event", issue_id="PAY-READY-1"))["event"]
+    assert event["exceptions"][0]["frames"] == []
+    assert (event["thread"] and plain(event["thread"]["name"])) == name
+    if name is not None:
+        assert [frame["lineNo"] for frame in event["thread"]["frames"]] == [7, 40]
+    exception["stacktrace"] = stack
+    assert (await call(client, "get_event", issue_id="PAY-READY-1"))["event"]["thread"] is None
+
+
 async def test_get_event_by_its_place_and_by_its_id(client: Client, issue: Issue) -> None:
     first, second = issue.events
     oldest = (await call(client, "get_event", issue_id="PAY-READY-1", event_id="oldest"))["event"]

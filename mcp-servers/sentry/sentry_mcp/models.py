@@ -186,19 +186,27 @@ class Frame(Part):
     source: Text | None = None
 
 
-class ExceptionInfo(Part):
+class Stack(Part):
+    frames: list[Frame] = Field([], description="The innermost last")
+    frames_left_out: int = 0
+
+
+class ExceptionInfo(Stack):
     type: Line | None = None
     value: Text | None = None
     handled: Flag = None
-    frames: list[Frame] = Field([], description="The innermost last")
-    frames_left_out: int = 0
+
+
+class ThreadInfo(Stack):
+    name: Line | None = None
+    crashed: Flag = None
 
 
 class Breadcrumb(Part):
     timestamp: Time = None
     category: Line | None = None
     level: Level = None
-    message: Text | None = None
+    message: Text | None = Field(None, description="Where there is none: method, address and status of a request")
 
 
 class EventSummary(Part):
@@ -218,6 +226,9 @@ class Event(EventSummary):
     release: Line | None = None
     request: Line | None = Field(None, description="Method and address; no body, no headers")
     exceptions: list[ExceptionInfo] = Field([], description="The outermost last")
+    thread: ThreadInfo | None = Field(
+        None, description="The one that crashed, or else was current; only where no exception has a stack trace"
+    )
     breadcrumbs: list[Breadcrumb] = Field([], description="The latest last")
 
 
@@ -324,15 +335,19 @@ class Webhooks(Answer):
 
 
 def event_of(body: dict[str, Any], marker: Marker) -> Event:
-    """An event out of Sentry's JSON: of its `entries` the exceptions, the breadcrumbs and the request's address."""
-    entries = {entry.get("type"): entry.get("data") or {} for entry in body.get("entries") or [] if _is_object(entry)}
+    """An event out of Sentry's JSON: of its `entries` exceptions or a thread, breadcrumbs, the request's address."""
+    given = body.get("entries")
+    rows = [row for row in given if _is_object(row)] if isinstance(given, list) else []
+    entries = {row["type"]: row.get("data") for row in rows if isinstance(row.get("type"), str)}
+    exceptions = [_exception(one) for one in _objects(entries, "exception")[-MOST_EXCEPTIONS:]]
     release = body.get("release")
     flat = {
         **body,
         "release": release.get("version") if _is_object(release) else release,
-        "request": _request(entries.get("request", {})),
-        "exceptions": [_exception(one) for one in _objects(entries, "exception")[-MOST_EXCEPTIONS:]],
-        "breadcrumbs": _objects(entries, "breadcrumbs")[-MOST_BREADCRUMBS:],
+        "request": _request(entries.get("request")),
+        "exceptions": exceptions,
+        "thread": None if any(one["frames"] for one in exceptions) else _thread(_objects(entries, "threads")),
+        "breadcrumbs": [_breadcrumb(one) for one in _objects(entries, "breadcrumbs")[-MOST_BREADCRUMBS:]],
     }
     return Event.model_validate(flat, context=marker)
 
@@ -355,13 +370,31 @@ def _request(data: Any) -> str | None:
 
 def _exception(value: dict[str, Any]) -> dict[str, Any]:
     mechanism = value.get("mechanism")
-    frames = _objects(value, "stacktrace", "frames")
+    return {**value, "handled": mechanism.get("handled") if _is_object(mechanism) else None, **_stack(value)}
+
+
+def _thread(threads: list[dict[str, Any]]) -> dict[str, Any] | None:
+    found = (thread for name in ("crashed", "current") for thread in threads if thread.get(name) is True)
+    thread = next(found, None)
+    return thread and {**thread, **_stack(thread)}
+
+
+def _stack(owner: dict[str, Any]) -> dict[str, Any]:
+    frames = _objects(owner, "stacktrace", "frames")
     return {
-        **value,
-        "handled": mechanism.get("handled") if _is_object(mechanism) else None,
         "frames": [_frame(frame) for frame in frames[-MOST_FRAMES:]],
         "framesLeftOut": max(0, len(frames) - MOST_FRAMES),
     }
+
+
+def _breadcrumb(crumb: dict[str, Any]) -> dict[str, Any]:
+    """A breadcrumb. That of a request that was sent has no message, but data, in the names of one SDK or another."""
+    data = crumb.get("data")
+    if crumb.get("message") or not _is_object(data):
+        return crumb
+    names = (("method", "http.method", "http.request.method"), ("url",), ("status_code", "http.response.status_code"))
+    values = (next((data[name] for name in spelled if data.get(name)), None) for spelled in names)
+    return {**crumb, "message": " ".join(str(value) for value in values if isinstance(value, str | int)) or None}
 
 
 def _frame(frame: dict[str, Any]) -> dict[str, Any]:
