@@ -11,14 +11,16 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from sophia_sync import checks
+
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 def _address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.query or parts.fragment:
-        raise ValueError("must be an address such as https://sentry.io")
-    return url.rstrip("/")
+    address = checks.url(url)
+    if "@" in urlsplit(address).netloc:
+        raise ValueError("holds a user's name or password")
+    return address
 
 
 def _names(value: object) -> object:
