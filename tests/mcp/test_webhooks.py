@@ -69,6 +69,26 @@ def web(settings: Settings, values: Values) -> Any:
         yield web
 
 
+@pytest.mark.anyio
+async def test_a_client_that_goes_while_it_sends_is_no_defect(server: SentryServer) -> None:
+    answers: list[Any] = []
+    messages: list[Any] = [
+        {"type": "http.request", "body": b'{"action"', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(answer: Any) -> None:
+        answers.append(answer)
+
+    headers = [(b"host", b"127.0.0.1:8000")]
+    scope = {"type": "http", "method": "POST", "path": "/webhooks/sentry", "query_string": b"", "headers": headers}
+    await application(server)(scope, receive, send)
+    assert answers[0]["status"] == 400
+
+
 def test_a_signed_webhook_is_taken_without_a_token_of_the_server(web: Web, values: Values) -> None:
     values.read["SENTRY_MCP_TOKEN"] = "a-token-of-the-server"
     assert web.post(issue_alert()) == (200, {"status": "taken"})

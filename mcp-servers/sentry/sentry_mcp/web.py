@@ -13,7 +13,7 @@ import anyio
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -201,6 +201,8 @@ async def _body(request: Request) -> bytes:
                     raise WebhookError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than 1 MiB.")
     except TimeoutError:
         raise WebhookError(HTTPStatus.REQUEST_TIMEOUT, "The body doesn't come.") from None
+    except ClientDisconnect:
+        raise WebhookError(HTTPStatus.BAD_REQUEST, "The body broke off.") from None
     return bytes(body)
 
 
