@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sophia_sync import extras
 from tests.support.examples import examples
 
 CANARY = "Kanarienvogel-17"
+
+
+# Any text, and texts that are dense with what means something in dotenv lines.
+PIECES = ["'", '"', "\\", "\n", "\r\n", " ", "#", "=", "B=", "B='", "export ", "x"]
+TEXTS = (
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+    | st.lists(st.sampled_from(PIECES), min_size=1).map("".join)
+)  # fmt: skip
+# After such a quote the value is over, or may be.
+ENDS = re.compile(r"'[^\S\r\n]*[\r\n]|'[^\S\r\n]+#|[\r\n]\s*(export\s+)?[A-Za-z_]\w*[^\S\r\n]*=[^\S\r\n]*'")
 
 
 def revealed(text: str) -> dict[str, str]:
@@ -33,6 +45,16 @@ class TestValues:
             ("A=b=c", {"A": "b=c"}),
             ("A=b#c", {"A": "b#c"}),
             ("A=' b '", {"A": " b "}),
+            (r"WIN='C:\\\\srv'", {"WIN": r"C:\\\\srv"}),
+            (r"WIN='C:\\\\srv' #x'", {"WIN": r"C:\\\\srv' #x"}),
+            ("A='it's'\nB='c\\'", {"A": "it's", "B": "c\\"}),
+            ("A='b\\'c'", {"A": "b\\'c"}),
+            ("A='''  \nB=c", {"A": "'", "B": "c"}),
+            ('A=\'{\n "b": "it\'s",\n}\'\r\nB=c', {"A": '{\n "b": "it\'s",\n}', "B": "c"}),
+            ("A='b\r\nc'\rB='d'", {"A": "b\r\nc", "B": "d"}),
+            ('A="b\nc"  \nB=d', {"A": "b\nc", "B": "d"}),
+            (r'A="b\"c\\"', {"A": 'b"c\\'}),
+            (r"A=C:\\srv'", {"A": r"C:\\srv'"}),
             ("A=b # c d", None),
             ("", {}),
         ],
@@ -45,9 +67,24 @@ class TestValues:
             assert revealed(text) == found
 
     @settings(max_examples=examples(200), deadline=None)
-    @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0'\\\r${"), min_size=1))
+    @given(TEXTS)
     def test_in_single_quotes_are_kept_to_the_character(self, value: str) -> None:
-        assert extras._read(f"A='{value}'\nB=c", lambda text: text) == {"A": value, "B": "c"}
+        assume(not ENDS.search(value))
+        text = f"A='{value}'\nB=c"
+        assert extras._read(text, lambda text: text) == {"A": value, "B": "c"}
+        assert value in {hidden.get_secret_value() for hidden in extras.values(text)}
+
+    @settings(max_examples=examples(200), deadline=None)
+    @given(TEXTS)
+    def test_that_are_stored_are_hidden_whatever_else_is_given(self, text: str) -> None:
+        text = f"A='{text}\nB=c"
+        hidden = {value.get_secret_value() for value in extras.values(text)}
+        try:
+            stored = extras._read(text, lambda text: text)
+        except ValueError as error:
+            assert re.search(r" (line \d+|twice)\b", str(error))  # noqa: PT017 - the other case is no error
+        else:
+            assert {value for value in stored.values() if value} <= hidden
 
 
 class TestRefusals:
@@ -59,6 +96,12 @@ class TestRefusals:
             (f"A=first\n{CANARY} second\nthird", "a line 2 that"),
             (f"A='{CANARY}", "a line 1 that"),
             (f"A={CANARY} # no", "a line 1 that"),
+            (f"A='{CANARY}' # no", "a line 1 with more after a closing quote"),
+            (f'B=c\nA="{CANARY}" # no "', "a line 2 with more after a closing quote"),
+            (f'A="{CANARY}" no', "a line 1 that"),
+            (f"A='{CANARY}' no\nB='c'", "a line 1 with more after a closing quote"),
+            (f"A='{CANARY}' # no\nno'", "a line 1 with more after a closing quote"),
+            (f"A='{CANARY}\nB='c'", "a line 1 that"),
             (f"A-B={CANARY}", "a key in line 1 that"),
             (f"1A={CANARY}", "a key in line 1 that"),
             (f"SENTRY_DSN={CANARY}", "SENTRY_DSN in line 1, which is not for further keys"),
@@ -86,3 +129,19 @@ def test_whatever_can_be_made_out_is_known_for_hiding() -> None:
     text = f"A={CANARY}-1\nbroken {CANARY}-2\nB='{CANARY}-3\n3'\nA='{CANARY}-4'"
     found = {value.get_secret_value() for value in extras.values(text)}
     assert {f"{CANARY}-1", f"{CANARY}-3\n3", f"{CANARY}-4"} <= found
+
+
+@pytest.mark.parametrize(
+    ("text", "forms"),
+    [
+        ("A='b' # c", {"b", "b' # c", "'b' # c", "A='b' # c"}),
+        ("A='b' # c\nB='d'", {"b", "b' # c", "b' # c\nB='d", "d"}),
+        ('A="b" # c', {"b", 'b" # c', '"b" # c'}),
+        ('A="b\nc" d', {"b\nc", 'b\nc" d'}),
+        ("A='b\nc", {"b", "c"}),
+        ("A=b # c", {"b", "b # c", "A=b # c"}),
+        ("b c", {"b c"}),
+    ],
+)
+def test_what_is_refused_is_hidden_in_every_form_that_may_be_meant(text: str, forms: set[str]) -> None:
+    assert forms <= {value.get_secret_value() for value in extras.values(text)}
