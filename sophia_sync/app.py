@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -44,25 +45,32 @@ class Run:
         self.redact = redact
         self.context = context
         self.outcome = Outcome()
+        self.deadline = Deadline(math.inf)
+        """Of everything: what has an earlier one is cut with it."""
+        self.is_ended = False
+        """Whether a signal or the time limit ended it."""
         self.environments: list[Environment] = []
         self.deploy_state = ""  # for a person, as `Sync.state`
 
-    def failure(self) -> SyncError | None:
-        """Run the pipeline to its end; returns what it failed with."""
+    def failure(self, home: Path) -> SyncError | None:
+        """Run the pipeline to its end; returns what it failed with. `home` is a private folder."""
         try:
             for secret in raw_secrets():
                 self.runner.hide(secret)
-            self.pipeline()
+            self.pipeline(home)
         except SyncError as error:
             return error
-        except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
+        except Exception:  # a defect of ours: told as one, with a trace that passes the redactor
+            if self.is_ended:
+                raise  # what was cut may end anyhow: the signal is told
             import traceback
 
             self.runner.line(traceback.format_exc())
-            return SyncError("A defect of sentry-esc-sync stopped the run.", "Please report it with its trace.")
+            what = f"A defect of sentry-esc-sync stopped the run. {self.state}"
+            return SyncError(what, "Please report it with its trace.")
         return None
 
-    def pipeline(self) -> None:
+    def pipeline(self, home: Path) -> None:
         """Inputs → settings → the secrets → what ESC holds → plan → write → read back → deploy."""
         settings, warnings = load()
         for secret in settings.secrets:
@@ -70,19 +78,18 @@ class Run:
         for warning in warnings:
             self.runner.warning(warning)
         self.outcome = Outcome(tuple(Ended(name) for name in settings.esc_environment))
-        deadline = Deadline(settings.timeout)
+        deadline = self.deadline.part(settings.timeout)
         interrupts.limit(settings.timeout + 1)  # what has its own limit ends before and tells more
         heed_preflight = self.preflight(settings, deadline)
-        with private_folder(deadline) as home:
-            signed_in = self.sign_in(settings, home, deadline)
-            begun = self.begin_to_read(settings, signed_in)
-            from sophia_sync import deploy, environments, report  # noqa: F401 - loaded while the CLI reads
-            from sophia_sync.bundle import make_bundle
+        signed_in = self.sign_in(settings, home, deadline)
+        begun = self.begin_to_read(settings, signed_in)
+        from sophia_sync import deploy, environments, report  # noqa: F401 - loaded while the CLI reads
+        from sophia_sync.bundle import make_bundle
 
-            bundle = make_bundle(settings)
-            self.synchronise(settings, bundle, signed_in, heed_preflight, begun)
-            if deploy.is_due(settings, self.outcome.synced, self.environments, bundle, self.runner.line):
-                self.deploy(settings, deadline)
+        bundle = make_bundle(settings)
+        self.synchronise(settings, bundle, signed_in, heed_preflight, begun)
+        if deploy.is_due(settings, self.outcome.synced, self.environments, bundle, self.runner.line):
+            self.deploy(settings, deadline)
 
     def preflight(self, settings: Settings, deadline: Deadline) -> Callable[[], list[str]]:
         """Ask Sentry about the new credentials while ESC is read; what is returned waits for the answer, heeds it."""
@@ -198,6 +205,8 @@ class Run:
         from sophia_sync import report
         from sophia_sync.sync import Result
 
+        if ended.error is not None and self.is_ended:
+            return  # that is no failure of its own: the end of the run is its end
         self.outcome = self.outcome.with_end(ended)
         if ended.synced is not None:
             with self.runner.group(f"Sync {ended.environment}"):
@@ -235,11 +244,16 @@ class Run:
             if settings.deploy_wait:
                 interrupts.limit(0)
                 with self.runner.group("Wait for the deploy"):
-                    deployed = dispatcher.wait(deployed, Deadline(settings.deploy_timeout), self.runner.line)
+                    deployed = dispatcher.wait(deployed, self.deadline.part(settings.deploy_timeout), self.runner.line)
                 self.outcome = replace(self.outcome, deployed=deployed)
                 deploy.check_conclusion(deployed.conclusion, deployed.run_url)
         finally:
             dispatcher.close()
+
+    def end(self, grace: float) -> None:
+        """Let everything end now, a write that is under way within `grace` seconds."""
+        self.is_ended = True
+        self.deadline.cut(grace)
 
     def interrupted(self, by: Interrupted) -> SyncError:
         """A signal or the time limit, as an error that says what was done by then."""
@@ -310,10 +324,10 @@ def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int
 
 def conduct(run: Run) -> int:
     """Conduct a run to its end, whatever that is, and report it; returns the exit code."""
-    with interrupts.raised():
+    with interrupts.Watch() as watch:
         try:
-            error = run.failure()
-            interrupts.ignore()
+            with private_folder(run.deadline) as home:
+                error = watch.over(partial(run.failure, home), run.end)
         except Interrupted as by:
             error = run.interrupted(by)
         return run.report(error)

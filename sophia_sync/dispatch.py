@@ -108,7 +108,7 @@ class Dispatcher:
                     f"`deploy-timeout` (it is {status}): {deployed.run_url}.",
                     "The sync stands. Look at the run, or give a larger `deploy-timeout`.",
                 )
-            time.sleep(poll)
+            deadline.sleep(poll)
             poll = min(poll * 1.5, _LONGEST_POLL)
 
     def close(self) -> None:

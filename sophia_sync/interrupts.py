@@ -1,4 +1,7 @@
-"""SIGINT, SIGTERM and the run's time limit, as exceptions in the main thread, and one section that they can't cut.
+"""SIGINT, SIGTERM and the run's time limit: how they end what is under way.
+
+What works in several threads is done under a `Watch`: a signal cuts its deadline, and no exception comes out of
+nowhere. A program that does everything in its main thread has them `raised` there, but for `shielded` sections.
 
 Process-wide by nature: signal handlers are. Source: Python's `signal` documentation (handlers run in the main thread).
 """
@@ -6,14 +9,25 @@ Process-wide by nature: signal handlers are. Source: Python's `signal` documenta
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from threading import Thread
 from types import FrameType
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 # How long a write that is under way may go on after a signal, so that its outcome is known. We end within 5 seconds.
 GRACE = 3.0
+# Seconds for what was cut to come to its end, beyond those that its processes have.
+_MOMENT = 1.0
+# What the end of the work says in the pipe in which signals say their number.
+_END = 0
 # How soon a signal comes again whose exception was lost, or would have torn apart what Python loads.
 _AGAIN = 0.005
 # Where Python's own code for `import` stands, by the names of its frames.
@@ -26,6 +40,77 @@ class Interrupted(BaseException):  # like KeyboardInterrupt: no `except Exceptio
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
         self.signal_number = signal_number
+
+
+class _Done(Generic[T]):
+    """What work came to: its result, or what it raised."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._error: BaseException | None = None
+        try:
+            self._result = work()
+        except BaseException as error:  # noqa: BLE001 - raised in `result`, where it is seen
+            self._error = error
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class Watch:
+    """Signals while this is entered: each is noted, and tears nothing apart. Main thread only.
+
+    What a handler raises comes anywhere: where a lock is taken and not yet to be given back, or where a module is
+    loaded by half. So the work is done in a thread of its own, and the main thread does nothing but wait. It waits on a
+    pipe: a lock may sleep on when another thread got the signal (`signal.set_wakeup_fd`).
+    """
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._reader = self._writer = -1
+
+    def __enter__(self) -> Watch:
+        self._reader, self._writer = os.pipe()
+        for end in (self._reader, self._writer):
+            self._stack.callback(os.close, end)
+        os.set_blocking(self._writer, False)
+        self._stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False))
+        for each in _SIGNALS:
+            self._stack.callback(signal.signal, each, signal.signal(each, lambda *_: None))
+        self._stack.callback(signal.setitimer, signal.ITIMER_REAL, 0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer = -1  # for work that is left behind: the number may become another file's
+        self._stack.close()
+
+    def over(self, work: Callable[[], T], cut: Callable[[float], None]) -> T:
+        """Do the work in a thread, and wait for its end or for a signal; what it raises is raised.
+
+        Args:
+            work: What is done.
+            cut: Called after a signal with the seconds that remain for what must not be torn apart; makes the work end.
+
+        Raises:
+            Interrupted: A signal came first. The work has ended, or is left behind if it doesn't heed the cut.
+        """
+        done: list[_Done[T]] = []
+
+        def run() -> None:
+            done.append(_Done(work))
+            with contextlib.suppress(OSError):  # nobody waits any more
+                os.write(self._writer, bytes([_END]))
+
+        Thread(target=run, daemon=True).start()
+        said = os.read(self._reader, 1)[0]
+        if said == _END:
+            return done[0].result()
+        cut(GRACE)
+        until = time.monotonic() + _MOMENT
+        while not done and select.select([self._reader], [], [], max(0.0, until - time.monotonic()))[0]:
+            os.read(self._reader, 1)  # one signal is enough
+        raise Interrupted(said)
 
 
 class _State:

@@ -12,6 +12,7 @@ from sophia_sync.console.session import Session, conduct, session
 from sophia_sync.console.times import counted, moment
 from sophia_sync.environments import side_by_side
 from sophia_sync.history import Entry, How, WorkflowRun
+from sophia_sync.process import Deadline
 
 _MARKS = {
     How.ADDED: Mark.ADD,
@@ -25,18 +26,21 @@ _MARKS = {
 def history(screen: Screen, given: Mapping[str, str], *, keys: Sequence[str], limit: int, everything: bool) -> int:
     """Show the newest `limit` revisions, newest first; without `everything` only those that changed the keys."""
 
-    def work() -> int:
+    def look(whole: Deadline) -> tuple[Session, dict[str, list[Entry]]]:
         wanted = keys or list(SENTRY_KEYS)
-        with session(screen, given) as looking:
+        with session(screen, given, whole) as looking:
             screen.progress(f"Reading up to {counted(limit, 'revision')} of {', '.join(looking.environments)} …")
             read = [partial(_entries, looking, name, wanted, limit) for name in looking.environments]
-            found = dict(zip(looking.environments, side_by_side(looking.deadline, read), strict=True))
-            for name, entries in found.items():
-                _show(looking, name, entries, everything)
-            screen.json({"environments": [_json(looking, *item) for item in found.items()], "error": None})
+            return looking, dict(zip(looking.environments, side_by_side(looking.deadline, read), strict=True))
+
+    def show(seen: tuple[Session, dict[str, list[Entry]]]) -> int:
+        looking, found = seen
+        for name, entries in found.items():
+            _show(looking, name, entries, everything)
+        screen.json({"environments": [_json(looking, *item) for item in found.items()], "error": None})
         return 0
 
-    return conduct(screen, work)
+    return conduct(screen, look, show)
 
 
 def _entries(looking: Session, environment: str, keys: Sequence[str], limit: int) -> list[Entry]:

@@ -14,6 +14,7 @@ from sophia_sync.console.session import Session, conduct, session
 from sophia_sync.console.times import counted, length, now
 from sophia_sync.environments import side_by_side
 from sophia_sync.history import NEW_VALUE, LastChange, last_changes
+from sophia_sync.process import Deadline
 from sophia_sync.sync import read
 
 NOT_ALL_ARE_YOUNG = 1
@@ -69,24 +70,26 @@ def rotate_check(
 ) -> int:
     """Show the age of each secret; the exit code tells whether all are young."""
 
-    def work() -> int:
-        with session(screen, given) as looking:
+    def look(whole: Deadline) -> dict[str, list[Secret]]:
+        with session(screen, given, whole) as looking:
             screen.progress(f"Looking for the last change of each secret in {', '.join(looking.environments)} …")
             at = now()
-            look = [partial(_secrets, looking, name, keys, limit, max_age, at) for name in looking.environments]
-            found = side_by_side(looking.deadline, look)
-        for name, secrets in zip(looking.environments, found, strict=True):
+            work = [partial(_secrets, looking, name, keys, limit, max_age, at) for name in looking.environments]
+            return dict(zip(looking.environments, side_by_side(looking.deadline, work), strict=True))
+
+    def show(found: dict[str, list[Secret]]) -> int:
+        for name, secrets in found.items():
             screen.heading(name)
             screen.table([_row(secret) for secret in secrets])
             screen.line()
-        every = [secret for secrets in found for secret in secrets]
+        every = [secret for secrets in found.values() for secret in secrets]
         all_young = all(secret.state is State.YOUNG for secret in every)
         screen.line(_summary(every, max_age))
         _annotate(screen, every, max_age)
         screen.json(_json(every, max_age, all_young))
         return 0 if all_young else NOT_ALL_ARE_YOUNG
 
-    return conduct(screen, work)
+    return conduct(screen, look, show)
 
 
 def _secrets(

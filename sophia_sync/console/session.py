@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from sophia_sync import inputs, interrupts
 from sophia_sync.console.screen import Screen, error_json
@@ -15,6 +18,8 @@ from sophia_sync.esc.cli import Pulumi, private_folder
 from sophia_sync.inputs import Access, RunContext
 from sophia_sync.interrupts import Interrupted
 from sophia_sync.process import Deadline
+
+T = TypeVar("T")
 
 
 def pulumi_for(
@@ -80,8 +85,8 @@ class Session:
 
 
 @contextlib.contextmanager
-def session(screen: Screen, given: Mapping[str, str]) -> Iterator[Session]:
-    """A session with inputs from the environment and from options.
+def session(screen: Screen, given: Mapping[str, str], whole: Deadline) -> Iterator[Session]:
+    """A session with inputs from the environment and from options; its deadline is a part of `whole`.
 
     Raises:
         InputError: An input is malformed.
@@ -92,17 +97,23 @@ def session(screen: Screen, given: Mapping[str, str]) -> Iterator[Session]:
     access = inputs.load_access()
     for secret in access.secrets:
         screen.redact.add(secret)
-    deadline = Deadline(access.timeout)
+    deadline = whole.part(access.timeout)
     with private_folder(deadline) as home:
         yield Session(screen, access, deadline, home)
 
 
-def conduct(screen: Screen, work: Callable[[], int]) -> int:
-    """Do a command's work and tell how it failed; returns the exit code."""
-    with interrupts.raised():
+def conduct(screen: Screen, look: Callable[[Deadline], T], show: Callable[[T], int]) -> int:
+    """Conduct a command that only looks, and tell how it failed; returns the exit code.
+
+    Args:
+        screen: Where it prints.
+        look: Finds out what there is; a signal cuts the deadline that it is given.
+        show: Prints that, and returns the exit code; no signal comes between.
+    """
+    whole = Deadline(math.inf)
+    with interrupts.Watch() as watch:
         try:
-            code = work()
-            interrupts.ignore()
+            return show(watch.over(partial(look, whole), whole.cut))
         except SyncError as error:
             return _fail(screen, error)
         except Interrupted as by:
@@ -110,7 +121,6 @@ def conduct(screen: Screen, work: Callable[[], int]) -> int:
         except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
             screen.progress(traceback.format_exc())
             return _fail(screen, SyncError("A defect of sophia-sync stopped it.", "Please report it with its trace."))
-    return code
 
 
 def _fail(screen: Screen, error: SyncError) -> int:

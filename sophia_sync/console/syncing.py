@@ -60,10 +60,10 @@ class ConsoleRun(Run):
 
     Args:
         screen: Where the plan, the outcome and the errors go; what a run logs goes to its standard error.
-        agree: Asks the person, who has seen the plan; None: nobody is asked.
+        agree: Asks the person, who has seen the plan, until a deadline is cut; None: nobody is asked.
     """
 
-    def __init__(self, screen: Screen, agree: Callable[[], bool] | None) -> None:
+    def __init__(self, screen: Screen, agree: Callable[[Deadline], bool] | None) -> None:
         super().__init__(screen.runner, screen.redact, inputs.run_context())
         self._screen = screen
         self._agree = agree
@@ -90,7 +90,7 @@ class ConsoleRun(Run):
             self._plan(settings, bundle, signed_in, heed_preflight, begun)
             begun = None  # what was read by now is old
             if self.changes:
-                if not self._agree():
+                if not self._agree(self.deadline):
                     raise DeclinedError
                 self._screen.progress(f"Writing {names} …")
             heed_preflight = list  # it was heeded, and told
@@ -117,6 +117,8 @@ class ConsoleRun(Run):
         return sum(len(plan.changed) for plan in plans)
 
     def tell(self, ended: Ended) -> None:
+        if ended.error is not None and self.is_ended:
+            return
         self.outcome = self.outcome.with_end(ended)
         if ended.synced is not None and ended.environment not in self._shown:
             self._shown.add(ended.environment)

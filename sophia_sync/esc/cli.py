@@ -53,9 +53,8 @@ def private_folder(deadline: Deadline) -> Iterator[Path]:
     try:
         yield path
     finally:
-        with interrupts.shielded(lambda _: None):  # a signal comes after it
-            deadline.cut(interrupts.GRACE)
-            shutil.rmtree(path, ignore_errors=True)
+        deadline.cut(interrupts.GRACE)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _new_folder(parent: Path | None) -> Path:

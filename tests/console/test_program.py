@@ -5,20 +5,21 @@ from __future__ import annotations
 import io
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import click
 import pytest
 
-from sophia_sync import __version__, app, console, interrupts
+from sophia_sync import __version__, app, console
 from sophia_sync.console import program, question, session, syncing
 from sophia_sync.console.screen import Screen
 from sophia_sync.errors import EscError
 from sophia_sync.interrupts import Interrupted
+from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 from tests.support.inputs import environment
 from tests.support.laptop import PROGRAM, Laptop
@@ -127,7 +128,7 @@ class TestHowACommandEnds:
         return Screen(Redactor(), as_json=as_json, out=io.StringIO(), err=io.StringIO())
 
     def test_with_its_own_code(self) -> None:
-        assert session.conduct(self.screen(), lambda: 10) == 10
+        assert session.conduct(self.screen(), lambda _: 5, lambda seen: 2 * seen) == 10
 
     @pytest.mark.parametrize(
         ("error", "code", "told"),
@@ -139,11 +140,11 @@ class TestHowACommandEnds:
         ],
     )
     def test_with_a_failure(self, error: BaseException, code: int, told: str) -> None:
-        def fail() -> int:
+        def fail(_: Deadline) -> int:
             raise error
 
         screen = self.screen(as_json=True)
-        assert session.conduct(screen, fail) == code
+        assert session.conduct(screen, fail, int) == code
         assert isinstance(screen.err, io.StringIO)
         assert told in " ".join(screen.err.getvalue().split())
         assert isinstance(screen.out, io.StringIO)
@@ -151,7 +152,7 @@ class TestHowACommandEnds:
 
     def test_of_a_defect_the_trace_is_told(self) -> None:
         screen = self.screen()
-        assert session.conduct(screen, lambda: int("x")) == 70
+        assert session.conduct(screen, lambda _: int("x"), int) == 70
         assert isinstance(screen.err, io.StringIO)
         assert "Traceback" in screen.err.getvalue()
 
@@ -164,7 +165,7 @@ class TestTheQuestion:
         asked = []
         out = io.StringIO()
 
-        def agree() -> bool:
+        def agree(_: Deadline) -> bool:
             asked.append(out.getvalue())
             return answer
 
@@ -201,10 +202,19 @@ class TestWhatIsTyped:
             monkeypatch.setattr("sys.stdin", stdin)
             os.write(writer, typed.encode())
             os.close(writer)
-            assert question.agreed("Write this?") is answer
+            assert question.agreed("Write this?", Deadline(60)) is answer
 
-    def test_a_signal_that_comes_before_the_wait_ends_it(self) -> None:
-        with interrupts.raised(), question._signals() as signals:
-            with pytest.raises(Interrupted):
-                os.kill(os.getpid(), signal.SIGTERM)
-            assert select.select([signals], [], [], 0)[0] == [signals]
+    @pytest.mark.parametrize("seconds", [0, 0.05])
+    def test_the_end_of_the_run_ends_it(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        deadline = Deadline(60)
+        reader, writer = os.pipe()
+        with open(reader, encoding="utf-8") as stdin:  # noqa: PTH123 - of a file descriptor
+            monkeypatch.setattr("sys.stdin", stdin)
+            timer = threading.Timer(seconds, deadline.cut, [0])
+            timer.start()
+            if not seconds:
+                timer.join()
+            with pytest.raises(EscError, match="ended before you answered"):
+                question.agreed("Write this?", deadline)
+            timer.join()
+            os.close(writer)

@@ -11,6 +11,7 @@ from sophia_sync.console.diagnosis import Check, Section
 from sophia_sync.console.doctor import esc, github
 from sophia_sync.console.screen import Screen
 from sophia_sync.console.session import Session, session
+from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 from tests.support.inputs import environment
 from tests.support.laptop import SYNC_WORKFLOW, Laptop
@@ -21,7 +22,7 @@ def looking(laptop: Laptop, **changes: str | None) -> Iterator[Session]:
     """A session with the laptop's variables."""
     with environment(laptop.with_variables(changes)):
         screen = Screen(Redactor(), out=io.StringIO(), err=io.StringIO())
-        with session(screen, {}) as looking:
+        with session(screen, {}, Deadline(60)) as looking:
             yield looking
 
 

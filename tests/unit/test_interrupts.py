@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from sophia_sync import interrupts
-from sophia_sync.interrupts import Interrupted, limit, raised, shielded
+from sophia_sync.environments import side_by_side
+from sophia_sync.interrupts import Interrupted, Watch, limit, raised, shielded
+from sophia_sync.process import Deadline
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGALRM]
 
@@ -168,6 +173,92 @@ class TestShield:
     def test_an_error_of_the_section_is_told_where_no_signal_came(self) -> None:
         with pytest.raises(KeyError), raised(), shielded(no_hurry):
             raise KeyError
+
+
+class TestWatch:
+    def test_what_the_work_comes_to_is_told(self) -> None:
+        with Watch() as watch:
+            assert watch.over(lambda: 5, no_hurry) == 5
+            with pytest.raises(KeyError):
+                watch.over(lambda: os.environ["NO_SUCH_VARIABLE"], no_hurry)
+
+    @pytest.mark.parametrize("number", SIGNALS)
+    def test_a_signal_cuts_the_work_and_waits_for_its_end(self, number: signal.Signals) -> None:
+        cut, begun = threading.Event(), threading.Event()
+        seconds: list[float] = []
+        ended = False
+
+        def work() -> None:
+            nonlocal ended
+            begun.set()
+            assert cut.wait(60)
+            ended = True
+
+        def end(grace: float) -> None:
+            seconds.append(grace)
+            cut.set()
+
+        def send() -> None:
+            assert begun.wait(60)
+            os.kill(os.getpid(), number)
+
+        threading.Thread(target=send).start()
+        with Watch() as watch, pytest.raises(Interrupted) as by:
+            watch.over(work, end)
+        assert by.value.signal_number == number
+        assert seconds == [interrupts.GRACE]
+        assert ended
+
+    def test_what_does_not_heed_the_cut_is_left_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(interrupts, "_MOMENT", 0.01)
+        done = threading.Event()
+        with Watch() as watch:
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(Interrupted):
+                watch.over(lambda: done.wait(60), lambda _: None)
+        done.set()
+
+    def test_more_signals_change_nothing(self) -> None:
+        cut = threading.Event()
+
+        def end(_: float) -> None:
+            for number in SIGNALS:
+                signal.raise_signal(number)
+            cut.set()
+
+        with Watch() as watch:
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(Interrupted, match="SIGINT"):
+                watch.over(lambda: cut.wait(60), end)
+            signal.raise_signal(signal.SIGTERM)
+
+    def test_afterwards_signals_mean_what_they_meant_before(self) -> None:
+        before = [signal.getsignal(number) for number in SIGNALS]
+        with Watch():
+            limit(3600)
+        assert [signal.getsignal(number) for number in SIGNALS] == before
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+    def test_the_limit_is_one_and_can_be_set_in_the_work(self) -> None:
+        cut = threading.Event()
+
+        def work() -> None:
+            limit(0.01)
+            assert cut.wait(60)
+
+        with Watch() as watch, pytest.raises(Interrupted) as by:
+            watch.over(work, lambda _: cut.set())
+        assert by.value.signal_number == signal.SIGALRM
+
+    def test_many_at_once_can_be_ended_at_any_moment(self) -> None:
+        """What a signal's exception tore apart now and then: the locks of a pool of threads."""
+        for round_ in range(200):
+            deadline = Deadline(60)
+            with Watch() as watch:
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 * (1 + round_ % 50))
+                work = [lambda: deadline.sleep(0.005)] * 40  # noqa: B023 - done within the round
+                with contextlib.suppress(Interrupted):
+                    watch.over(lambda: side_by_side(deadline, work), deadline.cut)  # noqa: B023
 
 
 class TestLimit:

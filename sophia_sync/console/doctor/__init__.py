@@ -11,7 +11,7 @@ from sophia_sync.console.doctor import esc, github, mcp
 from sophia_sync.console.screen import Mark, Row, Screen
 from sophia_sync.console.session import Session, conduct, session
 from sophia_sync.environments import side_by_side
-from sophia_sync.process import Beside
+from sophia_sync.process import Beside, Deadline
 
 SOMETHING_IS_BAD = 1
 """The exit code of `doctor` where something is bad."""
@@ -37,15 +37,17 @@ def doctor(
 ) -> int:
     """Look at everything, show what was found and what to do; the exit code tells whether something is bad."""
 
-    def work() -> int:
-        with session(screen, given) as looking:
+    def look(whole: Deadline) -> Diagnosis:
+        with session(screen, given, whole) as looking:
             screen.progress("Looking at Pulumi ESC, Sentry, GitHub and the MCP server …")
-            diagnosis = diagnose(looking, keys or list(SENTRY_KEYS), limit, sync_workflow, mcp_url)
+            return diagnose(looking, keys or list(SENTRY_KEYS), limit, sync_workflow, mcp_url)
+
+    def show(diagnosis: Diagnosis) -> int:
         _show(screen, diagnosis)
         screen.json(diagnosis.json())
         return 0 if diagnosis.ok else SOMETHING_IS_BAD
 
-    return conduct(screen, work)
+    return conduct(screen, look, show)
 
 
 def diagnose(looking: Session, keys: Sequence[str], limit: int, sync_workflow: str, mcp_url: str | None) -> Diagnosis:

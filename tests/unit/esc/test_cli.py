@@ -18,12 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from sophia_sync import interrupts
 from sophia_sync.errors import ConflictError, EscError, TransientError
 from sophia_sync.esc import cli, revisions
 from sophia_sync.esc.cli import Pulumi, editor_would_cut, private_folder
 from sophia_sync.esc.revisions import Revision
-from sophia_sync.interrupts import Interrupted
+from sophia_sync.interrupts import Watch
 from sophia_sync.process import Deadline, Finished
 from sophia_sync.redact import Redactor
 
@@ -241,15 +240,9 @@ class TestPrivateFolder:
             remove(path, ignore_errors=ignore_errors)
 
         monkeypatch.setattr(shutil, "rmtree", removed)
-        folders = []
-
-        def work() -> None:
-            with private_folder(Deadline(60)) as folder:
-                folders.append(folder)
-
-        with interrupts.raised(), pytest.raises(Interrupted, match="SIGTERM"):
-            work()
-        assert not folders[0].exists()
+        with Watch(), private_folder(Deadline(60)) as folder:
+            pass
+        assert not folder.exists()
 
     def test_holds_the_default_organisation(self, pulumi: Pulumi, tmp_path: Path) -> None:
         pulumi.prepare("acme")
