@@ -138,6 +138,19 @@ async def test_over_stdio_without_pulumi(image: str, box: Sandbox) -> None:
         assert (await refused(client, "get_issue", issue_id="X-1")).startswith("There is no issue X-1")
 
 
+async def test_a_signal_ends_it_over_stdio_too(image: str, box: Sandbox) -> None:
+    """As the first process of its container it is ended by none that it has no handler for."""
+    name = f"sentry-mcp-test-{secrets.token_hex(4)}"
+    variables = {"SENTRY_URL": box.sentry.url, "SENTRY_API_TOKEN": box.sentry.token}
+    arguments = ["run", "--interactive", "--name", name, *options(variables), image, "--transport", "stdio"]
+    try:
+        async with Client(StdioServerParameters(command="docker", args=arguments)):
+            docker("stop", "--time", "60", name)
+            assert docker("inspect", "--format", "{{.State.ExitCode}}", name).stdout.strip() == "143"
+    finally:
+        docker("rm", "--force", "--volumes", name, check=False)
+
+
 def test_it_doesnt_start_where_anybody_could_come_in(image: str) -> None:
     done = docker("run", "--rm", *options({"SENTRY_API_TOKEN": "sntrys_x", "SENTRY_MCP_PORT": "0"}), image, check=False)
     assert (done.returncode, done.stdout) == (2, "")
