@@ -33,6 +33,8 @@ _TWO_READINGS = re.compile(r"'[^\S\r\n]+\#|[\r\n]\s*(?:export\s+)?[A-Za-z_]\w*[^
 _DOUBLE_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"', re.DOTALL)
 
 _NO_BINDING = "that isn't KEY=value (put quotes around a value of several lines)"
+# Such a line may be the end of a value of several lines, padded base64: its key is never told.
+_NO_VALUE = "without a value (a missing secret arrives as an empty string; put quotes around a value of several lines)"
 _MORE = "with more after a closing quote (give a comment a line of its own)"
 
 
@@ -126,6 +128,8 @@ def _other(reader: Reader) -> _Line:
         refusal = _NO_BINDING
     elif right.startswith('"'):
         refusal = "" if _DOUBLE_QUOTED.fullmatch(right) else _MORE
+    elif not right.strip("= \t"):
+        refusal = _NO_VALUE
     else:  # what follows a value was taken for a comment: it may as well be a part of a secret
         refusal = "" if right == value else _NO_BINDING
     return _Line(number, text, key, value, refusal)
@@ -134,7 +138,7 @@ def _other(reader: Reader) -> _Line:
 def _plausible(line: _Line) -> Iterator[str]:
     """What may have been meant for a secret in a line that is refused."""
     right = line.text.partition("=")[2].strip()
-    yield from (line.text, line.value, right)
+    yield from (line.text, line.key, line.value, right)
     for quote in ("'", '"'):
         if right.startswith(quote):
             yield from (right[1:], right[1:].partition(quote)[0], right[1:].rpartition(quote)[0])

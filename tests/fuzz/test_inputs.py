@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import inspect
 import json
 import os
@@ -251,3 +252,21 @@ def test_a_wrong_value_is_told_with_the_name_of_its_input(name: str, data: st.Da
     if refused is not None:
         assert f"`{name}`" in str(refused)
         check_hidden([wrong], str(refused))
+
+
+@EXAMPLES
+@given(st.binary(min_size=49, max_size=200), st.integers(8, 48))
+def test_no_line_of_an_unquoted_base64_value_is_told(data: bytes, width: int) -> None:
+    text = base64.b64encode(data).decode()
+    lines = [text[at : at + width] for at in range(0, len(text), width)]
+    given_ = as_runner(GIVEN | {"extra-secrets": "CERT=" + "\n".join(lines)})
+    refused: InputError | None = None
+    with environment(given_):
+        hidden = {value.get_secret_value() for value in inputs.raw_secrets()}
+        try:
+            inputs.load()
+        except InputError as error:
+            refused = error
+    assert {*lines, *(line.rstrip("=") for line in lines if line.strip("="))} <= hidden
+    assert "`extra-secrets` has a line 2 " in str(refused)
+    check_hidden(lines, str(refused))
