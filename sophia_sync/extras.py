@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 # What they hold is no value but settings for those who open the environment (pulumi.com/docs, "ESC syntax reference").
 _RESERVED = frozenset({"environmentVariables", "files", "pulumiConfig"})
+# ESC refuses a definition with these: as they stand, YAML takes them for no text; the others it keeps for itself
+# (pulumi/esc, eval.go, `isReserveTopLevelKey`).
+_REFUSED = frozenset(form for word in ("true", "false", "null") for form in (word, word.title(), word.upper())) | {
+    "imports",
+    "context",
+    "environments",
+}
 _OURS = re.compile(r"SENTRY_(DSN|API_TOKEN|ORGANIZATION_SLUG|PROJECT_SLUG|CLIENT_SECRET)")
 
 _SPACE = re.compile(r"\s*")
@@ -77,7 +84,7 @@ def _read(given: str, check: Callable[[str], str]) -> dict[str, str]:
             raise ValueError(f"has a line {number} {refusal}")
         if not _KEY.fullmatch(key):
             raise ValueError(f"has a key in line {number} that isn't made of letters, digits and underscores")
-        if key in _RESERVED or _OURS.fullmatch(key):
+        if key in _RESERVED | _REFUSED or _OURS.fullmatch(key):
             raise ValueError(f"has {key} in line {number}, which is not for further keys")
         if key in found:
             raise ValueError(f"has {key} twice")

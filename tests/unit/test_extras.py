@@ -125,6 +125,31 @@ class TestRefusals:
             extras.secrets(text)
         assert "Kanarienvogel" not in str(error.value)
 
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "true",
+            "True",
+            "TRUE",
+            "false",
+            "False",
+            "FALSE",
+            "null",
+            "Null",
+            "NULL",
+            "imports",
+            "context",
+            "environments",
+        ],
+    )
+    def test_a_key_that_esc_refuses(self, key: str) -> None:
+        with pytest.raises(ValueError, match=f"has {key} in line 2, which is not for further keys"):
+            extras.secrets(f"A=b\n{key}=c")
+
+    @pytest.mark.parametrize("key", ["NO", "yes", "on", "y", "tRue", "nan", "_1", "values", "IMPORTS"])
+    def test_a_key_that_only_looks_like_one_is_none(self, key: str) -> None:
+        assert revealed(f"{key}=c") == {key: "c"}
+
     @pytest.mark.parametrize("value", ["a${b}", "a$$b", "${b}"])
     def test_a_variable_in_which_esc_would_see_more_than_text(self, value: str) -> None:
         with pytest.raises(ValueError, match="in which ESC sees more than text"):
