@@ -180,6 +180,8 @@ def environment(value: str) -> str:
         raise ValueError("names a version; only the environment itself can be written")
     if any(set(part) <= {"."} for part in parts if part):
         raise ValueError("has a part that is nothing but dots")
+    if any(part.startswith("-") for part in parts):
+        raise ValueError("has a part that begins with a hyphen, which the Pulumi CLI would take for an option")
     if len(parts) != 3 or not all(_ENVIRONMENT_PART.fullmatch(part) for part in parts):
         raise ValueError("isn't a path like organisation/project/environment")
     return value

@@ -69,7 +69,10 @@ VALID: dict[str, st.SearchStrategy[str]] = {
     "extra-variables": further_keys("V"),
     "export-environment-variables": BOOLEANS,
     "esc-environment": st.lists(
-        matching(r"acme/[A-Za-z0-9_-]{1,9}/[A-Za-z0-9_-]{1,9}(\.[a-z]{1,3})?"), min_size=1, max_size=4, unique=True
+        matching(r"acme/[A-Za-z0-9_][A-Za-z0-9_-]{0,8}/[A-Za-z0-9_][A-Za-z0-9_-]{0,8}(\.[a-z]{1,3})?"),
+        min_size=1,
+        max_size=4,
+        unique=True,
     ).map("\n".join),
     "pulumi-access-token": matching(r"pul-[0-9a-f]{16,40}"),
     "pulumi-token-scope": matching(r"(team|user):[a-zA-Z0-9_-]{1,20}"),
