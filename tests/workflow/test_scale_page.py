@@ -88,7 +88,7 @@ def test_the_page_has_all_inputs_with_their_defaults() -> None:
     rows = re.findall(r"^\| `([\w-]+)` \| (.+?) \|", PAGE, re.MULTILINE)
     told = {name: default.strip("`") for name, default in rows}
     assert told == {
-        name: "required" if value.get("required") else str(value["default"]).lower()
+        name: "required" if value.get("required") else str(value["default"]).lower() or "none"
         for name, value in CALL["inputs"].items()
     }
 
@@ -97,7 +97,28 @@ def test_the_page_has_all_outputs() -> None:
     assert all(f"The output `{name}`" in PAGE for name in CALL["outputs"])
 
 
-@pytest.mark.parametrize("name", ["preflight", "dry-run"])
+# Those of the workflow itself; all others are the action's.
+OF_THE_MATRIX = {"environments", "max-parallel"}
+
+
+def test_a_call_can_give_all_that_is_the_same_for_every_leg() -> None:
+    assert set(CALL["inputs"]) - OF_THE_MATRIX == {
+        "pulumi-token-scope",
+        "preflight",
+        "dry-run",
+        "export-environment-variables",
+        "tag-revision",
+        "timeout",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(set(CALL["inputs"]) - OF_THE_MATRIX))
 def test_what_is_passed_on_has_the_actions_default(name: str) -> None:
     declared = load(ROOT / "action.yml")["inputs"]
-    assert str(CALL["inputs"][name]["default"]).lower() == declared[name]["default"]
+    assert str(CALL["inputs"][name]["default"]).lower() == declared[name].get("default", "")
+    [step] = load(MANY)["jobs"]["sync"]["steps"]
+    assert step["with"][name] == f"${{{{ inputs.{name} }}}}"
+
+
+def test_no_job_ends_a_leg_before_its_largest_timeout_does() -> None:
+    assert load(MANY)["jobs"]["sync"]["timeout-minutes"] * 60 > 3600
