@@ -1,5 +1,6 @@
 """The action's entry point: `python entrypoint.py`, with the inputs in the environment."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -27,6 +28,7 @@ if __name__ == "__main__":
     code = main()
     for _number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(_number, signal.SIG_IGN)  # it is over, and its outcome reported: let it end with that
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for _stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads it
+            _stream.flush()
     os._exit(code)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from sophia_sync import __version__, interrupts
 from sophia_sync.commands import Runner
-from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SyncError
+from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SignInError, SyncError
 from sophia_sync.esc.cli import Pulumi, private_folder
 from sophia_sync.inputs import (
     DeployWhen,
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from sophia_sync.environments import Environment
 
 
+# So many environments are named in a sentence.
+_MANY = 20
+
+
 class Run:
     """One run: carries the outcome from stage to stage, so that a failure can still be reported whole."""
 
@@ -49,6 +53,8 @@ class Run:
         """Of everything: what has an earlier one is cut with it."""
         self.is_ended = False
         """Whether a signal or the time limit ended it."""
+        self.refused: dict[str, SignInError] = {}
+        """The organisations, of several, that could not be signed in to."""
         self.environments: list[Environment] = []
         self.deploy_state = ""  # for a person, as `Sync.state`
 
@@ -122,13 +128,24 @@ class Run:
         return heed
 
     def sign_in(self, settings: Settings, home: Path, deadline: Deadline) -> dict[str, Pulumi]:
-        """The Pulumi CLI, signed in for this run alone, for each organisation."""
+        """The Pulumi CLI, signed in for this run alone, for each organisation that lets us.
+
+        Raises:
+            SignInError: None of them does.
+        """
         signed_in = {}
-        for organization in dict.fromkeys(name.partition("/")[0] for name in settings.esc_environment):
+        for organization in dict.fromkeys(map(_organization, settings.esc_environment)):
             folder = home / organization
             folder.mkdir(mode=0o700)
-            signed_in[organization] = self.pulumi(settings, organization, folder, deadline)
-            signed_in[organization].prepare(organization)
+            try:
+                pulumi = self.pulumi(settings, organization, folder, deadline)
+            except SignInError as error:
+                self.refused[organization] = error
+                continue
+            pulumi.prepare(organization)
+            signed_in[organization] = pulumi
+        if not signed_in:
+            raise next(iter(self.refused.values()))
         return signed_in
 
     def load_what_deploys(self, settings: Settings, before_write: Callable[[], object]) -> Callable[[], object]:
@@ -153,8 +170,8 @@ class Run:
 
     def begin_to_read(self, settings: Settings, signed_in: Mapping[str, Pulumi]) -> Beside[str]:
         """Let the CLI read the first environment: it takes as long as it takes to load what comes after it."""
-        first = settings.esc_environment[0]
-        return Beside(partial(signed_in[first.partition("/")[0]].read, first))
+        first = next(name for name in settings.esc_environment if _organization(name) in signed_in)
+        return Beside(partial(signed_in[_organization(first)].read, first))
 
     def pulumi(self, settings: Settings, organization: str, folder: Path, deadline: Deadline) -> Pulumi:
         """The Pulumi CLI for one organisation: with the stored access token, else with one that is exchanged."""
@@ -185,20 +202,24 @@ class Run:
 
         before_write = self.load_what_deploys(settings, heed_preflight)
         tag = self.context.tag if settings.tag_revision else None
-        first, *others = settings.esc_environment
+        first, *others = (name for name in settings.esc_environment if _organization(name) in signed_in)
         reads = {first: begun} | dict.fromkeys(others)
         self.environments = [
-            environments.Environment(signed_in[name.partition("/")[0]], name, bundle, before_write, tag, read)
+            environments.Environment(signed_in[_organization(name)], name, bundle, before_write, tag, read)
             for name, read in reads.items()
         ]
+        for name in settings.esc_environment:
+            if name not in reads:
+                self.tell(Ended(name, error=self.refused[_organization(name)]))
         deadline = self.environments[0].pulumi.deadline
         work = [partial(environment.run, dry_run=settings.dry_run) for environment in self.environments]
         environments.side_by_side(deadline, work, self.tell)
         error = environments.failure(self.outcome.environments)
+        if error is None or self.outcome.synced:  # also where nothing was written: what is broken should be known
+            for warning in heed_preflight():
+                self.runner.warning(warning)
         if error is not None:
             raise error
-        for warning in heed_preflight():  # also where nothing was written: a credential that is broken should be known
-            self.runner.warning(warning)
 
     def tell(self, ended: Ended) -> None:
         """Keep how the sync of an environment ended, and print it."""
@@ -213,7 +234,7 @@ class Run:
                 for line in report.plan_lines(ended.synced.plan, dry_run=ended.synced.result is Result.PLANNED):
                     self.runner.line(line)
             self.runner.line(report.headline(ended.synced))
-        elif len(self.environments) > 1:
+        elif len(self.outcome.environments) > 1:
             self.runner.line(f"{ended.environment}: {ended.error}")
         for warning in ended.warnings:
             self.runner.warning(warning)
@@ -266,10 +287,12 @@ class Run:
     @property
     def state(self) -> str:
         """What has been done to ESC, for a person."""
-        states = [(environment.name, environment.sync.state) for environment in self.environments]
-        if len({state for _, state in states}) == 1:
-            return states[0][1]
-        return " ".join(f"{name}: {state}" for name, state in states) or "Nothing was written."
+        by_state: dict[str, list[str]] = {}
+        for environment in self.environments:
+            by_state.setdefault(environment.sync.state, []).append(environment.name)
+        if len(by_state) == 1:
+            return next(iter(by_state))
+        return " ".join(f"{_listed(names)}: {state}" for state, names in by_state.items()) or "Nothing was written."
 
     def report(self, error: SyncError | None) -> int:
         """Report how the run ended, with everything that is known of it; returns the exit code."""
@@ -282,7 +305,7 @@ class Run:
     def note(self, error: SyncError) -> None:
         """Keep what the run failed with, and what it had saved by then."""
         for environment in self.environments:  # those that were ended by the run's own end
-            self.outcome = self.outcome.with_revision(environment.name, environment.sync.revision)
+            self.outcome = self.outcome.with_state(environment.name, environment.sync.revision, environment.sync.state)
         self.outcome = replace(self.outcome, error=error)
 
     def write_report(self) -> None:
@@ -297,6 +320,16 @@ class Run:
                 self.runner.output(name, value)
         except OSError as error:
             self.runner.warning(f"The summary or the outputs could not be written: {error.strerror}.")
+
+
+def _organization(environment: str) -> str:
+    return environment.partition("/")[0]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names of environments; of very many some: the output `environments` has what is true of each."""
+    more = len(names) - _MANY
+    return f"{', '.join(names[:_MANY])} and {more} more" if more > 0 else ", ".join(names)
 
 
 def _answer(arguments: Sequence[str]) -> None:

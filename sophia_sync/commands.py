@@ -139,5 +139,6 @@ class Runner:
 
     def _print(self, line: str) -> None:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        self._stream.write(line.encode(encoding, _NOT_TEXT).decode(encoding) + "\n")
-        self._stream.flush()
+        with contextlib.suppress(OSError):  # nobody reads it, or there is no room: the work and its outputs go on
+            self._stream.write(line.encode(encoding, _NOT_TEXT).decode(encoding) + "\n")
+            self._stream.flush()

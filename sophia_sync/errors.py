@@ -93,9 +93,11 @@ class SeveralError(SyncError):
     title = "Environments not synced"
 
     def __init__(self, failed: Sequence[tuple[str, SyncError]], total: int) -> None:
+        # The names first: a runner cuts a long annotation off.
+        names = ", ".join(environment for environment, _ in failed)
         lines = "\n".join(f"- {environment}: {error}" for environment, error in failed)
         super().__init__(
-            f"{len(failed)} of {total} environments could not be synced:\n{lines}",
+            f"{len(failed)} of {total} environments could not be synced: {names}.\n{lines}",
             "The others are in order. Nothing was deployed.",
         )
         self.exit_code = max(error.exit_code for _, error in failed)

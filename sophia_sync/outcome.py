@@ -20,6 +20,7 @@ class Ended:
         synced: What was done, where it was done and verified.
         error: What it failed with.
         revision: The revision that was saved, also where it was not verified.
+        state: What had been done, for a person, where the run ended before the sync did.
         warnings: What is to be told besides.
     """
 
@@ -28,6 +29,7 @@ class Ended:
     error: SyncError | None = None
     revision: int | None = None
     warnings: tuple[str, ...] = ()
+    state: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,10 @@ class Outcome:
         ends = (end if ended.environment == end.environment else ended for ended in self.environments)
         return replace(self, environments=tuple(ends))
 
-    def with_revision(self, environment: str, revision: int | None) -> Outcome:
+    def with_state(self, environment: str, revision: int | None, state: str) -> Outcome:
         """Note what was saved where the run ended before the sync did."""
         ends = (
-            replace(ended, revision=revision) if ended.environment == environment else ended
+            replace(ended, revision=revision, state=state) if ended.environment == environment else ended
             for ended in self.environments
         )
         return replace(self, environments=tuple(ends))

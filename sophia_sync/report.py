@@ -95,7 +95,7 @@ def _overview(outcome: Outcome) -> str:
     rows = []
     for ended in outcome.environments:
         if ended.synced is None:
-            how = "❌ failed" if ended.error else "not done"
+            how = "❌ failed" if ended.error else "not verified" if ended.revision else "not done"
             rows.append(f"| `{ended.environment}` | {how} | {_number(ended.revision)} |")
         else:
             icon, how = _RESULTS[ended.synced.result]
@@ -166,13 +166,14 @@ def _of_environment(ended: Ended, error: SyncError | None) -> dict[str, object]:
     """One object of the output `environments`; where a sync has no end of its own, that of the run is its."""
     synced = ended.synced
     own = ended.error or error
+    what = f"{own.title}. {ended.state}" if own and ended.error is None and ended.state else own.what if own else None
     return {
         "environment": ended.environment,
         "result": synced.result.value if synced else None,
         "changed_keys": list(synced.plan.changed_keys) if synced else [],
         "revision": synced.revision if synced else ended.revision,
         "previous_revision": synced.previous_revision if synced else None,
-        "error": own.what if own and synced is None else None,
+        "error": what if synced is None else None,
     }
 
 

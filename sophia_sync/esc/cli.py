@@ -304,11 +304,18 @@ class Pulumi:
                 "Use the action's container image, which has it, or install it from pulumi.com.",
             )
         argv = [executable, *arguments, "--non-interactive", "--color", "never"]
-        try:
-            with process.start(argv, environ, self.deadline.part(self._longest_call)) as child:
-                yield child
-        except CutError:
-            raise EscError("The Pulumi CLI was not started: the run is being ended.", "Run again.") from None
+        with contextlib.ExitStack() as stack:
+            try:
+                child = stack.enter_context(process.start(argv, environ, self.deadline.part(self._longest_call)))
+            except CutError:
+                raise EscError("The Pulumi CLI was not started: the run is being ended.", "Run again.") from None
+            except (OSError, RuntimeError) as error:  # the last: no more threads can be had
+                why = (isinstance(error, OSError) and error.strerror) or str(error)
+                raise EscError(
+                    f"The Pulumi CLI can't be started: {why}.",
+                    "Run again. If that stays so, see whether `pulumi version` runs on this machine.",
+                ) from None
+            yield child
 
     @property
     def _longest_call(self) -> float:

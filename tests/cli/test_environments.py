@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 
 import pytest
 
 from sandbox import Sandbox
+from sophia_sync import app
 from sophia_sync.environments import AT_ONCE
+from sophia_sync.errors import SignInError
+from sophia_sync.esc.cli import Pulumi
+from sophia_sync.inputs import Settings
+from sophia_sync.process import Deadline
 from tests.support.action import Action
 from tests.support.inputs import VALID
 
@@ -83,6 +89,34 @@ class TestSeveral:
         assert [told[name][0] for name in (first, second, missing, third)] == ["synced", None, None, "synced"]
         assert told[second][1]
         assert told[missing][1]
+
+    def test_what_sentry_said_is_told_although_one_fails(self, action: Action, box: Sandbox) -> None:
+        (first,) = create(action, 1)
+        box.sentry.fail("GET /api/0/", status=503, times=None)
+        missing = f"{action.environment}-missing"
+        ran = action.run(esc_environment=f"{first}\n{missing}", preflight="warn", deploy="never", timeout="20")
+        assert ran.code == 4
+        assert any("Sentry" in warning for warning in ran.warnings)
+
+    def test_the_refused_sign_in_of_one_organisation_does_not_stop_the_other(
+        self, action: Action, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = create(action, 2)
+        sign_in = app.Run.pulumi
+
+        def refusing(run: app.Run, settings: Settings, organization: str, folder: Path, deadline: Deadline) -> Pulumi:
+            if organization == "others":
+                raise SignInError("The organisation others refuses the identity token.", "Let it in there.")
+            return sign_in(run, settings, organization, folder, deadline)
+
+        monkeypatch.setattr(app.Run, "pulumi", refusing)
+        ran = action.run(esc_environment="\n".join(["others/default/one", *made]), deploy="always")
+        assert ran.code == 4
+        told = results(ran.outputs)
+        assert [told[name][0] for name in made] == ["synced", "synced"]
+        assert told["others/default/one"] == (None, "The organisation others refuses the identity token.")
+        assert "2 of 3" not in ran.log
+        assert action.box.github.dispatches == []
 
     def test_eight_at_a_time(self, action: Action, box: Sandbox) -> None:
         made = create(action, AT_ONCE + 4)

@@ -162,6 +162,19 @@ class TestASignal:
         assert error.data == "SIGTERM ended the run. Nothing was written. Run again."
 
 
+class TestOutput:
+    def test_that_nobody_reads_stops_nothing(self, tmp_path: Path) -> None:
+        class Closed(io.StringIO):
+            def write(self, _: str) -> int:
+                raise BrokenPipeError
+
+        summary = tmp_path / "summary"
+        variables = {"PATH": str(tmp_path), "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+        with environment(as_runner(VALID | OFF) | variables):
+            assert app.main([], Closed()) == 4
+        assert "isn't installed" in summary.read_text(encoding="utf-8")
+
+
 class TestADefectOfOurs:
     @pytest.fixture(autouse=True)
     def defect(self, monkeypatch: pytest.MonkeyPatch) -> None:

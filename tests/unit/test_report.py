@@ -10,7 +10,7 @@ import pytest
 from sophia_sync import environments, report
 from sophia_sync.deploy import Target
 from sophia_sync.dispatch import Deployed
-from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SyncError
+from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SeveralError, SyncError
 from sophia_sync.outcome import Ended, Outcome
 from sophia_sync.plan import Action, Plan, Step
 from sophia_sync.sync import Result, Synced
@@ -236,10 +236,31 @@ class TestSeveralEnvironments:
         error = environments.failure(ends)
         text = report.summary(Outcome(ends, error=error))
         assert text.startswith(
-            "## ❌ Environments not synced\n\n1 of 3 environments could not be synced:\n- acme/default/three: It"
+            "## ❌ Environments not synced\n\n1 of 3 environments could not be synced: acme/default/three.\n"
+            "- acme/default/three: It"
         )
         assert rows(text)["acme/default/three"] == "❌ failed | 5"
         assert "Deploy" not in text
+
+    def test_of_many_that_failed_an_annotation_names_all(self) -> None:
+        failed = [
+            (f"acme/default/environment-{number}", EscError("It broke. " * 20, "Mend it.")) for number in range(99)
+        ]
+        shown = str(SeveralError(failed, 100))[:4_096]
+        assert [name for name, _ in failed if name not in shown] == []
+
+    def test_where_the_run_ended_before_it_each_tells_its_own_state(self) -> None:
+        ends = [Ended(f"acme/default/{number}") for number in range(1_344)]
+        outcome = Outcome(
+            tuple(ends), error=EndedBySignalError("SIGTERM ended the run. " + "x" * 5_000, "Run again.", 15)
+        )
+        outcome = outcome.with_state("acme/default/7", 3, "Revision 3 was saved.")
+        outcome = outcome.with_state("acme/default/8", None, "Nothing was written.")
+        told = json.loads(report.outputs(outcome)["environments"])
+        assert told[7]["error"] == "Ended by a signal. Revision 3 was saved."
+        assert told[8]["error"] == "Ended by a signal. Nothing was written."
+        assert rows(report.summary(outcome))["acme/default/7"] == "not verified | 3"
+        assert rows(report.summary(outcome))["acme/default/8"] == "not done | "
 
     def test_the_outputs_are_of_all_and_the_revisions_of_the_first(self) -> None:
         outputs = report.outputs(Outcome(self.ENDS))

@@ -12,12 +12,14 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from sophia_sync import process
 from sophia_sync.errors import ConflictError, EscError, TransientError
 from sophia_sync.esc import cli, revisions
 from sophia_sync.esc.cli import Pulumi, editor_would_cut, private_folder
@@ -176,6 +178,19 @@ class TestFailures:
         given: dict[str, list[object]] = {"edit": [str], "tag": ["name"]}
         with pytest.raises(EscError, match=r"isn't installed: there is no `pulumi` on PATH\. Use the action's"):
             getattr(pulumi, call)("a/b/c", *given.get(call, []))
+
+    @pytest.mark.parametrize("error", [BlockingIOError(11, "no more processes"), RuntimeError("no more threads")])
+    def test_where_none_can_be_started(
+        self, pulumi: Pulumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        def start(*_: object) -> NoReturn:
+            raise error
+
+        (tmp_path / "pulumi").touch(mode=0o700)
+        monkeypatch.setattr(process, "start", start)
+        there = replace(pulumi, environ={"PATH": str(tmp_path)})
+        with pytest.raises(EscError, match=r"can't be started: no more (processes|threads)\. Run again"):
+            there.read("a/b/c")
 
     def test_a_definition_that_is_no_text(self) -> None:
         with pytest.raises(EscError, match="isn't valid UTF-8"):
