@@ -145,7 +145,9 @@ def _other(reader: Reader) -> _Line:
 def _plausible(line: _Line) -> Iterator[str]:
     """What may have been meant for a secret in a line that is refused."""
     right = line.text.partition("=")[2].strip()
-    yield from (line.text, line.key, line.value, right)
+    yield from (line.text, line.value, right)
+    if line.refusal == _NO_VALUE:
+        yield line.key
     for quote in ("'", '"'):
         if right.startswith(quote):
             yield from (right[1:], right[1:].partition(quote)[0], right[1:].rpartition(quote)[0])

@@ -178,3 +178,8 @@ def test_whatever_can_be_made_out_is_known_for_hiding() -> None:
 )
 def test_what_is_refused_is_hidden_in_every_form_that_may_be_meant(text: str, forms: set[str]) -> None:
     assert forms <= {value.get_secret_value() for value in extras.values(text)}
+
+
+def test_a_key_is_hidden_only_where_it_may_be_a_part_of_a_secret() -> None:
+    given = "NAME=b # c\nLABEL='b' # c\nTITLE=\"b\" # c\nYWJj=="
+    assert {"NAME", "LABEL", "TITLE", "YWJj"} & {value.get_secret_value() for value in extras.values(given)} == {"YWJj"}
