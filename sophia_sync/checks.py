@@ -210,7 +210,8 @@ def url(value: str) -> str:
     """An https address without a query; http for loopback only. A slash at the end is dropped."""
     value = text(value.strip()).rstrip("/")
     parts = _split(value, "https://HOST")
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.query or parts.fragment:
+    is_plain = parts.hostname and not ("@" in parts.netloc or parts.query or parts.fragment)
+    if parts.scheme not in ("https", "http") or not is_plain:
         raise ValueError("isn't an address like https://HOST")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise ValueError("isn't https: the token would travel in the clear")

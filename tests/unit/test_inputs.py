@@ -308,6 +308,7 @@ REFUSED = [
     ("pulumi-cloud-url", f"ftp://{CANARY}", "isn't an address"),
     ("pulumi-cloud-url", f"https:///{CANARY}", "isn't an address"),
     ("pulumi-cloud-url", f"https://user:{CANARY}@pulumi.example", "isn't an address"),
+    ("pulumi-cloud-url", f"https://:{CANARY}@pulumi.example", "isn't an address"),
     ("pulumi-cloud-url", f"https://pulumi.example/?{CANARY}", "isn't an address"),
     ("pulumi-cloud-url", f"https://pulumi.example/#{CANARY}", "isn't an address"),
     ("pulumi-cloud-url", f"https://pulumi.example:{CANARY}", "isn't an address"),

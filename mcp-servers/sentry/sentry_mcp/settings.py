@@ -6,7 +6,6 @@ import ipaddress
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Sequence
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -14,13 +13,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sophia_sync import checks
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-
-
-def _address(url: str) -> str:
-    address = checks.url(url)
-    if "@" in urlsplit(address).netloc:
-        raise ValueError("holds a user's name or password")
-    return address
 
 
 def _names(value: object) -> object:
@@ -34,7 +26,7 @@ class Settings(BaseSettings):
         env_prefix="SENTRY_MCP_", env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore"
     )
 
-    sentry_url: Annotated[str, AfterValidator(_address)] = Field("https://sentry.io", alias="SENTRY_URL")
+    sentry_url: Annotated[str, AfterValidator(checks.url)] = Field("https://sentry.io", alias="SENTRY_URL")
     transport: Literal["stdio", "http"] = "stdio"
     host: str = "127.0.0.1"
     """The address to listen on."""
