@@ -48,10 +48,9 @@ class Container:
     status: str
     restarts: int
 
-    @property
-    def failed(self) -> bool:
-        """Whether it can't be expected to serve any more."""
-        return self.status in ("exited", "dead", "removing") or self.restarts >= 2
+    def failed_since(self, before: Container) -> bool:
+        """Whether, after what it was before, it can't be expected to serve any more."""
+        return self.status in ("exited", "dead", "removing") or self.restarts - before.restarts >= 2
 
 
 def without_tag(image: str) -> str:
@@ -147,7 +146,7 @@ class Docker:
 
     def create(self, name: str, image: str, environment: Mapping[str, str], options: Sequence[str]) -> None:
         """Make a container, and don't start it; the values of its environment are in no command line."""
-        argv = ["docker", "create", "--name", name, "--pull", "never", *options]
+        argv = ["docker", "create", "--name", name, *options]
         for variable in environment:
             argv += ["--env", variable]
         self._run([*argv, image], {**self.environ, **environment})

@@ -99,6 +99,7 @@ class Rollout:
             recorded = self.compose.recorded()  # whoever held the lock may be done with it
             if recorded is not None:
                 self._hide(recorded)
+                interrupts.ignore()  # as in `replace`: what is known in the end must be told
                 self.bring_back(recorded)
             return recorded
 
@@ -160,8 +161,7 @@ class Rollout:
         self.docker.deadline = Deadline(LONGEST_RETURN + SPARE)
         variables = as_it_was(former)
         try:
-            with interrupts.shielded(lambda _: None):
-                self.compose.up(variables)
+            self.compose.up(variables)
             self.examine(self._current(variables), Deadline(LONGEST_RETURN))
             self.compose.drop_record()
         except CheckError as error:
@@ -199,7 +199,7 @@ class Rollout:
 
         def fate() -> str | None:
             now = self.docker.inspect(container.id)
-            if now is not None and not now.failed:
+            if now is not None and not now.failed_since(container):
                 return None
             return "Its container is gone." if now is None else "Its container ends instead of serving."
 

@@ -64,7 +64,7 @@ def build(settings: Settings, docker: Docker, runner: Runner) -> None:
 
             def fate() -> str | None:
                 now = docker.inspect(container.id)
-                ended = now is None or now.failed
+                ended = now is None or now.failed_since(container)
                 return f"Its container ends:\n{docker.logs(container.id)}" if ended else None
 
             url = f"http://127.0.0.1:{published_port(compose, container)}"

@@ -132,6 +132,16 @@ def test_where_no_deploy_was_cut_off_nothing_is_touched(host: Host) -> None:
     assert host.container("{{.Id}} {{.State.StartedAt}}") == started
 
 
+def test_a_signal_while_the_place_is_taken_leaves_a_version_that_was_checked(
+    host: Host, good: str, derive: Derived, tmp_path: Path
+) -> None:
+    once = 'case "$*" in *" up "*) [ -e "$0.told" ] || { touch "$0.told"; kill -TERM $PPID; };; esac'
+    result = host.deploy(derive("LABEL version=told"), **engine.before(tmp_path, once))
+    assert result.code == 143, result.log
+    assert host.image == good
+    assert host.leftovers() == [], "a record that is gone says that the former version was checked"
+
+
 def test_a_first_deploy_has_nothing_to_record(good: str, cutting: dict[str, str]) -> None:
     with new_host() as host:
         cut_off(host, good, cutting)
