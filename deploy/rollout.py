@@ -51,6 +51,8 @@ class Rollout:
         self.docker = compose.docker
         self.say = say
         self.wanted = settings.variables(settings.image)
+        self.trial = f"{compose.project}-trial"
+        """The container in which a new version is tried."""
         self.deadline = Deadline(settings.timeout)
         """For the checks of the new version. Docker's own is later: what goes wrong must still be told and undone."""
 
@@ -83,19 +85,20 @@ class Rollout:
             return deployed
 
     def recover(self) -> Container | None:
-        """Bring back what a deploy recorded that was cut off.
+        """Bring back what a deploy recorded that was cut off, and remove what it was trying.
 
         Returns:
-            The record; None if there is none, and nothing was touched.
+            The record; None if there is none, and what runs was not touched.
 
         Raises:
             LockedError: A deploy is under way.
             DownError: The former version doesn't work, or can't be brought back; it stays recorded.
         """
-        recorded = self.compose.recorded()
-        if recorded is None:
+        left = self.compose.recorded() or self.docker.inspect(self.trial)
+        if left is None:
             return None
-        with self._alone(recorded.image, LONGEST_UNLOCK):
+        with self._alone(left.image, LONGEST_UNLOCK):
+            self.docker.remove(self.trial)
             recorded = self.compose.recorded()  # whoever held the lock may be done with it
             if recorded is not None:
                 self._hide(recorded)
@@ -106,9 +109,8 @@ class Rollout:
     def try_beside(self) -> None:
         """See that a container with everything as it will be works, under another port."""
         self.say("Trying the new version beside it")
-        name = f"{self.compose.project}-trial"
         try:
-            with self.compose.trial(name, self.wanted) as container:
+            with self.compose.trial(self.trial, self.wanted) as container:
                 self.examine(container, self.deadline)
         except CheckError as error:
             raise ImageError(

@@ -52,10 +52,11 @@ def cutting(tmp_path: Path, commands: Path) -> dict[str, str]:
     return engine.before(tmp_path, f'echo "$*" >>{commands}; {kill}')
 
 
-def cut_off(host: Host, image: str, cutting: dict[str, str], **environ: str) -> None:
+def cut_off(host: Host, image: str, cutting: dict[str, str], runs: str | None = None, **environ: str) -> None:
+    """Deploy an image and be cut off when that `runs`, or another one."""
     cut = host.begin(image, "--revision", "3", **cutting, **environ).finish()
     assert cut.code == -signal.SIGKILL, cut.log
-    assert host.image == image
+    assert host.image == (runs or image)
 
 
 def record(host: Host) -> str:
@@ -122,6 +123,16 @@ def test_a_former_version_that_does_not_work_stays_recorded(
         gate.let_in = 1000
         assert (recovered := host.recover()).code == 0, recovered.log
         assert (host.image, host.leftovers()) == (former, [])
+
+
+def test_what_was_being_tried_is_removed(host: Host, good: str, derive: Derived, tmp_path: Path) -> None:
+    trial = f"{host.project}-trial"
+    kill = 'case "$*" in "port "*) kill -KILL $PPID;; esac'  # it asks where the trial is to be reached
+    cut_off(host, derive("LABEL version=tried"), engine.before(tmp_path, kill), runs=good)
+    assert docker("container", "inspect", trial).returncode == 0
+    assert (recovered := host.recover()).code == 0, recovered.log
+    assert docker("container", "inspect", trial, check=False).returncode != 0
+    assert (host.image, host.leftovers()) == (good, [])
 
 
 def test_where_no_deploy_was_cut_off_nothing_is_touched(host: Host) -> None:
