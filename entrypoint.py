@@ -15,6 +15,8 @@ for _number in (signal.SIGINT, signal.SIGTERM):
 # A run is short, and waiting for it is all that a person does: no search for garbage after every 700 objects, none for
 # plug-ins of pydantic's (which would also see the secrets), and no taking apart of what ends anyway.
 gc.set_threshold(100_000)
+# Nor shall the thread that the CLI has answered wait 5 ms, Python's default, for one that loads modules meanwhile.
+sys.setswitchinterval(0.0005)
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
 # Although it finds none then, it loads what it would look for them with, the largest part of which is `email`: a tenth
 # of the time until ESC is asked. This stands in its place.
