@@ -223,12 +223,18 @@ class Run:
 
     def tell(self, ended: Ended) -> None:
         """Keep how the sync of an environment ended, and print it."""
-        from sophia_sync import report
-        from sophia_sync.sync import Result
-
         if ended.error is not None and self.is_ended:
             return  # that is no failure of its own: the end of the run is its end
         self.outcome = self.outcome.with_end(ended)
+        self.show(ended)
+        for warning in ended.warnings:
+            self.runner.warning(warning)
+
+    def show(self, ended: Ended) -> None:
+        """Print how the sync of an environment ended."""
+        from sophia_sync import report
+        from sophia_sync.sync import Result
+
         if ended.synced is not None:
             with self.runner.group(f"Sync {ended.environment}"):
                 for line in report.plan_lines(ended.synced.plan, dry_run=ended.synced.result is Result.PLANNED):
@@ -236,8 +242,6 @@ class Run:
             self.runner.line(report.headline(ended.synced))
         elif len(self.outcome.environments) > 1:
             self.runner.line(f"{ended.environment}: {ended.error}")
-        for warning in ended.warnings:
-            self.runner.warning(warning)
 
     def deploy(self, settings: Settings, deadline: Deadline) -> None:
         """Dispatch the deploy, mark in ESC what it deploys (for `deploy: changed`), and wait for it if asked to."""

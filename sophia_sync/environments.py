@@ -89,10 +89,10 @@ class Environment:
 def side_by_side(
     deadline: Deadline, work: Sequence[Callable[[], T]], tell: Callable[[T], None] = lambda _: None
 ) -> list[T]:
-    """Do all of `work`, up to eight at a time, in threads; a signal cuts it short.
+    """Do all of `work`, up to eight at a time, in threads; what one of them raises cuts the others short.
 
     Args:
-        deadline: The deadline of all the work, which is cut if the main thread is interrupted.
+        deadline: The deadline of all the work, which is cut then.
         work: What to do.
         tell: Called with each result as it comes, in the calling thread.
 

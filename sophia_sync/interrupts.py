@@ -13,12 +13,12 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from threading import Thread
 from types import FrameType
-from typing import Generic, TypeVar
+from typing import TypeVar
+
+from sophia_sync.process import Beside, Deadline
 
 T = TypeVar("T")
 
@@ -40,22 +40,6 @@ class Interrupted(BaseException):  # like KeyboardInterrupt: no `except Exceptio
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
         self.signal_number = signal_number
-
-
-class _Done(Generic[T]):
-    """What work came to: its result, or what it raised."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._error: BaseException | None = None
-        try:
-            self._result = work()
-        except BaseException as error:  # noqa: BLE001 - raised in `result`, where it is seen
-            self._error = error
-
-    def result(self) -> T:
-        if self._error is not None:
-            raise self._error
-        return self._result
 
 
 class Watch:
@@ -95,21 +79,20 @@ class Watch:
         Raises:
             Interrupted: A signal came first. The work has ended, or is left behind if it doesn't heed the cut.
         """
-        done: list[_Done[T]] = []
 
-        def run() -> None:
-            done.append(_Done(work))
+        def tell() -> None:
             with contextlib.suppress(OSError):  # nobody waits any more
                 os.write(self._writer, bytes([_END]))
 
-        Thread(target=run, daemon=True).start()
+        beside = Beside(work, tell)
         said = os.read(self._reader, 1)[0]
         if said == _END:
-            return done[0].result()
+            return beside.result(Deadline(0))
         cut(GRACE)
-        until = time.monotonic() + _MOMENT
-        while not done and select.select([self._reader], [], [], max(0.0, until - time.monotonic()))[0]:
-            os.read(self._reader, 1)  # one signal is enough
+        rest = Deadline(_MOMENT)
+        while select.select([self._reader], [], [], rest.remaining())[0]:
+            if os.read(self._reader, 1)[0] == _END:  # and no other signal: one is enough
+                break
         raise Interrupted(said)
 
 

@@ -245,13 +245,19 @@ def run(argv: Sequence[str], environ: Mapping[str, str], deadline: Deadline) -> 
 
 
 class Beside(Generic[T]):
-    """Work that goes on beside the thread that began it; it doesn't keep the program from ending."""
+    """Work that goes on beside the thread that began it; it doesn't keep the program from ending.
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    Args:
+        work: What is done.
+        then: Called in its thread once there is a result.
+    """
+
+    def __init__(self, work: Callable[[], T], then: Callable[[], object] = lambda: None) -> None:
         self._result: T | None = None
         self._error: BaseException | None = None
         self._is_done = False
         self._changed = threading.Condition()
+        self._then = then
         threading.Thread(target=self._run, args=(work,), daemon=True).start()
 
     def _run(self, work: Callable[[], T]) -> None:
@@ -263,6 +269,7 @@ class Beside(Generic[T]):
             with self._changed:
                 self._is_done = True
                 self._changed.notify_all()
+            self._then()
 
     def wait(self, deadline: Deadline) -> T:
         """The same as `result` for work that ends by itself at `deadline`, and at once when that is cut.

@@ -165,16 +165,25 @@ def _result(outcome: Outcome) -> Result:
 def _of_environment(ended: Ended, error: SyncError | None) -> dict[str, object]:
     """One object of the output `environments`; where a sync has no end of its own, that of the run is its."""
     synced = ended.synced
-    own = ended.error or error
-    what = f"{own.title}. {ended.state}" if own and ended.error is None and ended.state else own.what if own else None
     return {
         "environment": ended.environment,
         "result": synced.result.value if synced else None,
         "changed_keys": list(synced.plan.changed_keys) if synced else [],
         "revision": synced.revision if synced else ended.revision,
         "previous_revision": synced.previous_revision if synced else None,
-        "error": what if synced is None else None,
+        "error": _why(ended, error),
     }
+
+
+def _why(ended: Ended, error: SyncError | None) -> str | None:
+    """What kept an environment from being synced: its own error, or the end of the run with what was done by then."""
+    if ended.synced is not None:
+        return None
+    if ended.error is not None:
+        return ended.error.what
+    if error is not None and ended.state:
+        return f"{error.title}. {ended.state}"
+    return error.what if error is not None else None
 
 
 def _number(number: int | None) -> str:

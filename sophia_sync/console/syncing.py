@@ -116,17 +116,12 @@ class ConsoleRun(Run):
         plans = [synced.plan for synced in self.outcome.synced if synced.result is Result.PLANNED]
         return sum(len(plan.changed) for plan in plans)
 
-    def tell(self, ended: Ended) -> None:
-        if ended.error is not None and self.is_ended:
-            return
-        self.outcome = self.outcome.with_end(ended)
+    def show(self, ended: Ended) -> None:
         if ended.synced is not None and ended.environment not in self._shown:
             self._shown.add(ended.environment)
             self._screen.heading(ended.environment)
             self._screen.table(_rows(ended.synced.plan))
             self._screen.line()
-        for warning in ended.warnings:
-            self.runner.warning(warning)
 
     def report(self, error: SyncError | None) -> int:
         """Show how the run ended; returns the exit code."""

@@ -27,6 +27,18 @@ CALLS: dict[str, dict[str, Any]] = {
 }
 """A call of each tool that shows what Sentry holds, for an issue `PAY-READY-1` and a release `shop`."""
 
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
+"""What a client says first, by hand."""
+
 
 class Values:
     """Pulumi ESC as the server sees it: what was read last, and what a new read would find."""

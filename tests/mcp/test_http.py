@@ -20,21 +20,11 @@ from sentry_mcp.settings import Settings
 from sentry_mcp.web import LARGEST_MESSAGE, Readiness, application, check_token
 
 from sandbox.sentry import Issue, Sentry
-from tests.mcp.support import Values, call, refused, tools
+from tests.mcp.support import INITIALIZE, Values, call, refused, tools
 from tests.support.web_server import serving
 
 TOKEN = "mcp-0123456789abcdef"
 JSON = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-06-18",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    },
-}
 
 
 @contextmanager

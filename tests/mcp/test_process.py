@@ -24,7 +24,7 @@ from sentry_mcp.offers import OFFERS
 
 from sandbox import Sandbox
 from sandbox.sentry import Issue, Sentry
-from tests.mcp.support import call, call_every_tool, refused, tools
+from tests.mcp.support import INITIALIZE, call, call_every_tool, refused, tools
 from tests.mcp.unanswered import ASKED, MISSING
 from tests.support.remains import processes_with
 
@@ -232,16 +232,7 @@ def hanging(tmp_path: Path) -> HangingPulumi:
 def asked_over_stdio(environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """The server over stdio, after it was asked for its tools."""
     messages = [
-        {
-            "jsonrpc": "2.0",
-            "id": 1,
-            "method": "initialize",
-            "params": {
-                "protocolVersion": "2025-06-18",
-                "capabilities": {},
-                "clientInfo": {"name": "test", "version": "1"},
-            },
-        },
+        INITIALIZE,
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
         {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
     ]
