@@ -117,7 +117,7 @@ def nearly(draw: st.DrawFn, valid: st.SearchStrategy[str]) -> str:
 def variables(name: str) -> list[str]:
     """Where an input is read from, first to last; written anew from the contract."""
     hyphens = f"INPUT_{name.upper()}"
-    return [hyphens, hyphens.replace("-", "_"), *PLAIN_VARIABLES.get(name, ())]
+    return [hyphens, hyphens.replace("-", "_"), *([PLAIN_VARIABLES[name]] if name in PLAIN_VARIABLES else [])]
 
 
 @st.composite

@@ -89,7 +89,7 @@ class TestInputs:
             assert default
         else:
             assert default == f"`{default_of(name)}`"
-        assert variable == ", ".join(f"`{plain}`" for plain in PLAIN_VARIABLES.get(name, ()))
+        assert variable == (f"`{PLAIN_VARIABLES[name]}`" if name in PLAIN_VARIABLES else "")
         assert meaning
 
     @pytest.mark.parametrize("name", INPUTS)

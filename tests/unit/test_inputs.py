@@ -92,21 +92,29 @@ class TestWhereAnInputIsReadFrom:
             with environment(others | given):
                 return value_of(inputs.load()[0], name)
 
-        for plain in PLAIN_VARIABLES[name]:
-            assert found({plain: first}) == first
-            assert found({underscores: first, plain: second}) == first
-            assert found({hyphens: "", underscores: "", plain: first}) == first
-            assert found({hyphens: first, plain: second}) == first
+        plain = PLAIN_VARIABLES[name]
+        assert found({plain: first}) == first
+        assert found({underscores: first, plain: second}) == first
+        assert found({hyphens: "", underscores: "", plain: first}) == first
+        assert found({hyphens: first, plain: second}) == first
         assert found({hyphens: first, underscores: second}) == first
         assert found({hyphens: "", underscores: first}) == first
 
     @pytest.mark.parametrize("name", PLAIN_VARIABLES)
     def test_what_is_wrong_with_a_plain_variable_is_told_of_the_input(self, name: str) -> None:
         others = as_runner({other: value for other, value in VALID.items() if other != name})
-        for plain in PLAIN_VARIABLES[name]:
-            with environment(others | {plain: "${{ secrets.MISSING }}"}), pytest.raises(InputError) as error:
-                inputs.load()
-            assert f"`{name}` " in str(error.value)
+        variables = others | {PLAIN_VARIABLES[name]: "${{ secrets.MISSING }}"}
+        with environment(variables), pytest.raises(InputError) as error:
+            inputs.load()
+        assert f"`{name}` " in str(error.value)
+
+    def test_at_a_terminal_a_problem_names_the_variable_and_the_option(self) -> None:
+        with environment({"SENTRY_URL": "ftp://sentry.example"}), pytest.raises(InputError) as error:
+            inputs.load(at_terminal=True)
+        told = [problem.split(" is")[0] for problem in error.value.problems]
+        assert {"SENTRY_DSN", "SENTRY_URL or --sentry-url", "GITHUB_TOKEN"} <= set(told)
+        assert "${{" not in str(error.value)
+        assert "`sentry-" not in str(error.value)
 
     def test_names_are_upper_case(self) -> None:
         given = as_runner(VALID | {"sentry-project-slug": ""}) | {"input_sentry-project-slug": "lower"}
@@ -409,7 +417,7 @@ class TestWhatIsRefused:
 
     def test_the_same_value_twice(self) -> None:
         error = refusal(sentry_client_secret=CANARY, sentry_api_token=f"{CANARY}\n")
-        assert error.problems[0].startswith("`sentry-api-token` and `sentry-client-secret` hold the same value. ")
+        assert error.problems[0].startswith("`sentry-client-secret` holds the same value as `sentry-api-token`. ")
         assert CANARY not in str(error)
 
     def test_everything_that_is_missing_is_told_at_once(self) -> None:
