@@ -1,240 +1,251 @@
-"""The whole pipeline on one screen, and the one place where errors end."""
+"""The whole run on one screen: inputs → settings → the secrets → ESC → plan → write → read back → deploy → report."""
 
 from __future__ import annotations
 
-import math
-import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from sophia_sync import __version__, interrupts
+import anyio
+
+from sophia_sync import __version__, deploy, inputs, report
+from sophia_sync.bundle import make_bundle
 from sophia_sync.commands import Runner
-from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SignInError, SyncError
+from sophia_sync.environment import Environment, may_pass
+from sophia_sync.errors import DeployError, EscError, PreflightError, SeveralError, SignInError, SyncError
 from sophia_sync.esc.cli import Pulumi, private_folder
-from sophia_sync.inputs import (
-    DeployWhen,
-    PreflightMode,
-    RunContext,
-    Settings,
-    child_environment,
-    load,
-    raw_secrets,
-    run_context,
-)
-from sophia_sync.interrupts import Interrupted
-from sophia_sync.outcome import Ended, Outcome
-from sophia_sync.process import Beside, Deadline
+from sophia_sync.esc.sign_in import organization_of, sign_in
+from sophia_sync.inputs import DeployWhen, PreflightMode, RunContext, Settings, run_context
+from sophia_sync.outcome import Ended, Outcome, Result, Synced
+from sophia_sync.plan import make_plan
 from sophia_sync.redact import Redactor
+from sophia_sync.retries import retrying_async
+from sophia_sync.runtime.limits import TimeLimit
+from sophia_sync.runtime.output import BackgroundWriter
+from sophia_sync.runtime.program import Program, conduct
+from sophia_sync.runtime.tasks import Task, in_thread, side_by_side, task_group, time_left
 
-# What is needed only once ESC is read is imported where it is used: it is loaded while the CLI reads.
 if TYPE_CHECKING:
-    from sophia_sync import preflight
-    from sophia_sync.bundle import Bundle
-    from sophia_sync.environments import Environment
+    from sophia_sync.dispatch import Deployed, Dispatcher
+    from sophia_sync.preflight import Verdict
+
+AT_ONCE = 8
+"""Number of environments that are synced at the same time."""
+
+# Maximum number of environments to list in one sentence.
+_LISTED = 20
+# Seconds at the end of the run for a slow reader of the log.
+_LAST_LINES = 1.0
 
 
-# So many environments are named in a sentence.
-_MANY = 20
+class Run(Program):
+    """One run. It carries the outcome from stage to stage, so that a failure can still be reported whole.
 
+    Args:
+        runner: Prints the log, and writes the summary and the outputs.
+        redact: Hides secrets in everything that is printed.
+        context: What the GitHub runner tells about the run.
+    """
 
-class Run:
-    """One run: carries the outcome from stage to stage, so that a failure can still be reported whole."""
+    name = "sentry-esc-sync"
+    at_terminal = False
+    """Whether a person at a terminal runs it: then an existing `pulumi login` counts."""
 
     def __init__(self, runner: Runner, redact: Redactor, context: RunContext) -> None:
         self.runner = runner
         self.redact = redact
         self.context = context
         self.outcome = Outcome()
-        self.deadline = Deadline(math.inf)
-        """Of everything: what has an earlier one is cut with it."""
-        self.is_ended = False
-        """Whether a signal or the time limit ended it."""
-        self.refused: dict[str, SignInError] = {}
-        """The organisations, of several, that could not be signed in to."""
         self.environments: list[Environment] = []
-        self.deploy_state = ""  # for a person, as `Sync.state`
+        self.deploy_state = ""
 
-    def failure(self, home: Path) -> SyncError | None:
-        """Run the pipeline to its end; returns what it failed with. `home` is a private folder."""
-        try:
-            for secret in raw_secrets():
-                self.runner.hide(secret)
-            self.pipeline(home)
-        except SyncError as error:
-            return error
-        except Exception:  # a defect of ours: told as one, with a trace that passes the redactor
-            if self.is_ended:
-                raise  # what was cut may end anyhow: the signal is told
-            import traceback
+    async def work(self) -> None:
+        """Run the pipeline."""
+        with private_folder() as home:
+            await self.pipeline(home)
 
-            self.runner.line(traceback.format_exc())
-            what = f"A defect of sentry-esc-sync stopped the run. {self.state}"
-            return SyncError(what, "Please report it with its trace.")
-        return None
+    async def pipeline(self, home: Path, **override: object) -> None:  # noqa: C901 - all stages in one function
+        """Carry the secrets from the inputs to their consumers. `report` is the last stage, whatever happened here.
 
-    def pipeline(self, home: Path) -> None:
-        """Inputs → settings → the secrets → what ESC holds → plan → write → read back → deploy."""
-        settings, warnings = load()
-        for secret in settings.secrets:
-            self.runner.hide(secret)
-        for warning in warnings:
-            self.runner.warning(warning)
-        self.outcome = Outcome(tuple(Ended(name) for name in settings.esc_environment))
-        deadline = self.deadline.part(settings.timeout)
-        interrupts.limit(settings.timeout + 1)  # what has its own limit ends before and tells more
-        heed_preflight = self.preflight(settings, deadline)
-        signed_in = self.sign_in(settings, home, deadline)
-        begun = self.begin_to_read(settings, signed_in)
-        from sophia_sync import deploy, environments, report  # noqa: F401 - loaded while the CLI reads
-        from sophia_sync.bundle import make_bundle
-
-        bundle = make_bundle(settings)
-        self.synchronise(settings, bundle, signed_in, heed_preflight, begun)
-        if deploy.is_due(settings, self.outcome.synced, self.environments, bundle, self.runner.line):
-            self.deploy(settings, deadline)
-
-    def preflight(self, settings: Settings, deadline: Deadline) -> Callable[[], list[str]]:
-        """Ask Sentry about the new credentials while ESC is read; what is returned waits for the answer, heeds it."""
-        if settings.preflight is PreflightMode.OFF:
-            return list
-
-        def ask() -> preflight.Verdict:
-            from sophia_sync import preflight  # it brings `requests`: 0.2 s that pass beside the CLI
-
-            return preflight.check(
-                settings.sentry_url,
-                settings.sentry_api_token,
-                settings.sentry_dsn,
-                settings.sentry_organization_slug,
-                settings.sentry_project_slug,
-                deadline,
-            )
-
-        verdict = Beside(ask)
-
-        def heed() -> list[str]:
-            try:
-                found = verdict.result(deadline, grace=deadline.seconds)
-            except TimeoutError:
-                raise EscError("The run was ended before Sentry answered.", "Run again.") from None
-            from sophia_sync import preflight
-
-            return preflight.heed(found, settings.preflight)
-
-        return heed
-
-    def sign_in(self, settings: Settings, home: Path, deadline: Deadline) -> dict[str, Pulumi]:
-        """The Pulumi CLI, signed in for this run alone, for each organisation that lets us.
+        Args:
+            home: A private folder for the Pulumi CLI.
+            override: Settings that replace those of the inputs.
 
         Raises:
-            SignInError: None of them does.
+            SyncError: What ended the run.
         """
-        signed_in = {}
-        for organization in dict.fromkeys(map(_organization, settings.esc_environment)):
-            folder = home / organization
-            folder.mkdir(mode=0o700)
+        # Inputs → settings
+        settings = self.read_inputs().model_copy(update=override)
+        self.outcome = Outcome(tuple(Ended(name) for name in settings.esc_environment))
+        # Settings → the secrets
+        bundle = make_bundle(settings)
+        tag = self.context.tag if settings.tag_revision else None
+        with self.within(settings.timeout):
+            async with task_group() as tasks:
+                preflight = tasks.start(partial(_ask_sentry, settings))
+                if settings.may_deploy and settings.deploy is DeployWhen.ALWAYS:
+                    tasks.start(partial(in_thread, _load_github))
+                signed_in = await self.sign_in(settings, home)
+                names = [name for name in settings.esc_environment if organization_of(name) in signed_in]
+                self.environments = [Environment(signed_in[organization_of(name)], name, bundle) for name in names]
+
+                async def sync(environment: Environment) -> Synced:
+                    async for attempt in retrying_async(may_pass):
+                        with attempt:
+                            # What ESC holds
+                            holding = await environment.read()
+                            # Plan
+                            plan = make_plan(bundle, holding.entries)
+                            if settings.dry_run:
+                                return Synced(environment.name, Result.PLANNED, plan)
+                            if plan.changed:
+                                await _heed(preflight, settings)
+                                # Write
+                                sent = await environment.write(holding, plan)
+                                environment.start_tag(tasks, tag)
+                                # Read back
+                                await environment.read_back(sent)
+                            return await environment.settled(plan)
+                    raise AssertionError("the last attempt raises")
+
+                async def end(environment: Environment) -> None:
+                    try:
+                        synced = await sync(environment)
+                    except SyncError as error:
+                        self.tell(await environment.failed(error))
+                    else:
+                        self.tell(await environment.ended(synced, tasks, tag))
+
+                await side_by_side([partial(end, environment) for environment in self.environments], AT_ONCE)
+                error = _failure(self.outcome.environments)
+                if error is None or self.outcome.synced:  # also where nothing was written: a person should know
+                    self.warn(await _heed(preflight, settings))
+                if error is not None:
+                    raise error
+                # Deploy
+                is_due = await deploy.is_due(settings, self.outcome.synced, self.environments, bundle, self.runner.line)
+                if is_due:
+                    dispatcher = await self.dispatch(settings)
+        if is_due:
+            await self.follow(dispatcher, settings)
+
+    def read_inputs(self) -> Settings:
+        """Read and check the inputs, and hide every secret among them before anything else is printed."""
+        for secret in inputs.raw_secrets():
+            self.runner.hide(secret)
+        settings, warnings = inputs.load(at_terminal=self.at_terminal)
+        for secret in settings.secrets:
+            self.runner.hide(secret)
+        self.warn(warnings)
+        return settings
+
+    async def sign_in(self, settings: Settings, home: Path) -> dict[str, Pulumi]:
+        """Sign in to each organisation. Tell about those that refuse.
+
+        Raises:
+            SignInError: All of them refuse.
+        """
+        signed_in: dict[str, Pulumi] = {}
+        refused: dict[str, SignInError] = {}
+        for organization in dict.fromkeys(map(organization_of, settings.esc_environment)):
             try:
-                pulumi = self.pulumi(settings, organization, folder, deadline)
+                signed_in[organization] = await sign_in(
+                    settings,
+                    organization,
+                    home,
+                    self.context,
+                    self.redact,
+                    self.runner.hide,
+                    at_terminal=self.at_terminal,
+                )
             except SignInError as error:
-                self.refused[organization] = error
-                continue
-            pulumi.prepare(organization)
-            signed_in[organization] = pulumi
+                refused[organization] = error
         if not signed_in:
-            raise next(iter(self.refused.values()))
+            raise next(iter(refused.values()))
+        for name in settings.esc_environment:
+            if organization_of(name) in refused:
+                self.tell(Ended(name, error=refused[organization_of(name)]))
         return signed_in
 
-    def load_what_deploys(self, settings: Settings, before_write: Callable[[], object]) -> Callable[[], object]:
-        """Load PyGithub beside the CLI: at once where a deploy is due in any case, else when a write makes it due.
+    async def dispatch(self, settings: Settings) -> Dispatcher:
+        """Dispatch the deploy workflow."""
+        from sophia_sync.dispatch import Dispatcher
 
-        Returns:
-            What is to be called before a write.
+        target = deploy.target_of(settings)
+        first = self.environments[0]
+        revision = first.revision
+        if revision is None and deploy.needs_revision(settings.deploy_inputs):
+            revision = await first.pulumi.latest_revision(first.name)
+        names = ",".join(settings.esc_environment)
+        given = deploy.fill(settings.deploy_inputs, revision, names, self.context.run_url)
+        dispatcher = Dispatcher(settings, target, self.context.api_url, time_left())
+        self.deploy_state = "Whether the deploy was dispatched isn't known."
+        deployed = await in_thread(partial(dispatcher.dispatch, given))
+        self.deploy_state = "The deploy was dispatched."
+        self.outcome = replace(self.outcome, deployed=deployed)
+        where = deployed.run_url or f"{target.repository} on {deployed.ref}"
+        self.runner.line(f"Deploy dispatched: {target.workflow}, {where}")
+        return dispatcher
+
+    async def follow(self, dispatcher: Dispatcher, settings: Settings) -> None:
+        """Wait for the deploy if that is asked for, and mark in ESC what it deployed.
+
+        Raises:
+            DeployError: The deploy failed, or did not end in time. Nothing is marked then.
         """
-        if not settings.may_deploy:
-            return before_write
-        from sophia_sync import dispatch
+        deployed = self.outcome.deployed
+        assert deployed is not None  # noqa: S101 - `dispatch` has set it
+        if settings.deploy_wait:
+            deployed = await self.wait(dispatcher, deployed, settings.deploy_timeout)
+            self.outcome = replace(self.outcome, deployed=deployed)
+            deploy.check_conclusion(deployed.conclusion, deployed.run_url)
+        with self.within(settings.timeout):
+            for failed in await deploy.mark(self.outcome.synced, self.environments, deployed.target):
+                self.warn([f"{failed} The next sync dispatches the deploy again, to be sure."])
+        await in_thread(dispatcher.close)
 
-        if settings.deploy is DeployWhen.ALWAYS:
-            Beside(dispatch.load)
-            return before_write
-
-        def load_then_call() -> object:
-            Beside(dispatch.load)
-            return before_write()
-
-        return load_then_call
-
-    def begin_to_read(self, settings: Settings, signed_in: Mapping[str, Pulumi]) -> Beside[str]:
-        """Let the CLI read the first environment: it takes as long as it takes to load what comes after it."""
-        first = next(name for name in settings.esc_environment if _organization(name) in signed_in)
-        return Beside(partial(signed_in[_organization(first)].read, first))
-
-    def pulumi(self, settings: Settings, organization: str, folder: Path, deadline: Deadline) -> Pulumi:
-        """The Pulumi CLI for one organisation: with the stored access token, else with one that is exchanged."""
-        access_token = settings.pulumi_access_token
-        if access_token is None:
-            from sophia_sync import signin  # it brings `requests`, which costs 0.2 s
-
-            access_token = signin.access_token(settings, organization, self.context, deadline, self.runner.hide)
-        return Pulumi(
-            home=folder,
-            cloud_url=settings.pulumi_cloud_url,
-            access_token=access_token,
-            environ=child_environment(),
-            deadline=deadline,
-            redact=self.redact,
+    async def wait(self, dispatcher: Dispatcher, deployed: Deployed, seconds: int) -> Deployed:
+        """Wait for the deploy's run to end."""
+        with self.runner.group("Wait for the deploy"), anyio.move_on_after(seconds + 1):
+            return await in_thread(partial(dispatcher.wait, deployed, TimeLimit(seconds), self.runner.line))
+        raise DeployError(
+            f"The deploy run {deployed.run_id} did not end within the {seconds} seconds of `deploy-timeout`: GitHub "
+            f"did not answer any more ({deployed.run_url}).",
+            "Look at the run, or give a larger `deploy-timeout`.",
+            "The sync stands.",
         )
 
-    def synchronise(
-        self,
-        settings: Settings,
-        bundle: Bundle,
-        signed_in: Mapping[str, Pulumi],
-        heed_preflight: Callable[[], list[str]],
-        begun: Beside[str] | None = None,
-    ) -> None:
-        """Read, plan, write, read back, in each environment."""
-        from sophia_sync import environments
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Limit the time of a part of the run.
 
-        before_write = self.load_what_deploys(settings, heed_preflight)
-        tag = self.context.tag if settings.tag_revision else None
-        first, *others = (name for name in settings.esc_environment if _organization(name) in signed_in)
-        reads = {first: begun} | dict.fromkeys(others)
-        self.environments = [
-            environments.Environment(signed_in[_organization(name)], name, bundle, before_write, tag, read)
-            for name, read in reads.items()
-        ]
-        for name in settings.esc_environment:
-            if name not in reads:
-                self.tell(Ended(name, error=self.refused[_organization(name)]))
-        deadline = self.environments[0].pulumi.deadline
-        work = [partial(environment.run, dry_run=settings.dry_run) for environment in self.environments]
-        environments.side_by_side(deadline, work, self.tell)
-        error = environments.failure(self.outcome.environments)
-        if error is None or self.outcome.synced:  # also where nothing was written: what is broken should be known
-            for warning in heed_preflight():
-                self.runner.warning(warning)
-        if error is not None:
-            raise error
+        Raises:
+            EscError: The time was over before ESC was in order.
+            DeployError: It was over after that.
+        """
+        with anyio.move_on_after(seconds) as limit:
+            yield
+        if limit.cancelled_caught:
+            kind = DeployError if self.outcome.is_synced else EscError
+            raise kind(
+                f"The run was not done within the {seconds:.0f} seconds of `timeout`.",
+                "Run again, or give a larger `timeout`.",
+                self.state(),
+                title="The run took too long",
+            )
 
     def tell(self, ended: Ended) -> None:
         """Keep how the sync of an environment ended, and print it."""
-        if ended.error is not None and self.is_ended:
-            return  # that is no failure of its own: the end of the run is its end
         self.outcome = self.outcome.with_end(ended)
         self.show(ended)
-        for warning in ended.warnings:
-            self.runner.warning(warning)
+        self.warn(ended.warnings)
 
     def show(self, ended: Ended) -> None:
         """Print how the sync of an environment ended."""
-        from sophia_sync import report
-        from sophia_sync.sync import Result
-
         if ended.synced is not None:
             with self.runner.group(f"Sync {ended.environment}"):
                 for line in report.plan_lines(ended.synced.plan, dry_run=ended.synced.result is Result.PLANNED):
@@ -243,63 +254,28 @@ class Run:
         elif len(self.outcome.environments) > 1:
             self.runner.line(f"{ended.environment}: {ended.error}")
 
-    def deploy(self, settings: Settings, deadline: Deadline) -> None:
-        """Dispatch the deploy, mark in ESC what it deploys (for `deploy: changed`), and wait for it if asked to."""
-        from sophia_sync import deploy
-        from sophia_sync.dispatch import Dispatcher
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Print warnings."""
+        for warning in warnings:
+            self.runner.warning(warning)
 
-        target = deploy.target_of(settings)
-        first = self.outcome.synced[0]
-        revision = first.revision
-        if revision is None and deploy.needs_revision(settings.deploy_inputs):
-            revision = self.environments[0].pulumi.latest_revision(first.environment)
-        names = ",".join(settings.esc_environment)
-        inputs = deploy.fill(settings.deploy_inputs, revision, names, self.context.run_url)
-        dispatcher = Dispatcher(settings, target, self.context.api_url, deadline)
-        self.deploy_state = "Whether the deploy was dispatched isn't known."
-        try:
-            deployed = dispatcher.dispatch(inputs)
-            self.deploy_state = "The deploy was dispatched."
-            self.outcome = replace(self.outcome, deployed=deployed)
-            where = deployed.run_url or f"{target.repository} on {deployed.ref}"
-            self.runner.line(f"Deploy dispatched: {target.workflow}, {where}")
-            if settings.deploy is DeployWhen.CHANGED:
-                for failed in deploy.mark(self.outcome.synced, self.environments, target):
-                    self.runner.warning(f"{failed} The next sync will deploy once more, to be sure.")
-            if settings.deploy_wait:
-                interrupts.limit(0)
-                with self.runner.group("Wait for the deploy"):
-                    deployed = dispatcher.wait(deployed, self.deadline.part(settings.deploy_timeout), self.runner.line)
-                self.outcome = replace(self.outcome, deployed=deployed)
-                deploy.check_conclusion(deployed.conclusion, deployed.run_url)
-        finally:
-            dispatcher.close()
+    def trace(self, text: str) -> None:
+        """Print the trace of a defect."""
+        self.runner.line(text)
 
-    def end(self, grace: float) -> None:
-        """Let everything end now, a write that is under way within `grace` seconds."""
-        self.is_ended = True
-        self.deadline.cut(grace)
-
-    def interrupted(self, by: Interrupted) -> SyncError:
-        """A signal or the time limit, as an error that says what was done by then."""
-        done = " ".join(filter(None, (self.state, self.deploy_state)))
-        if by.signal_number == signal.SIGALRM:
-            kind = DeployError if self.outcome.is_synced else EscError
-            return kind(f"The run was not done within `timeout`. {done}", "Run again, or give a larger `timeout`.")
-        return EndedBySignalError(f"{by} ended the run. {done}", "Run again.", by.signal_number)
-
-    @property
     def state(self) -> str:
-        """What has been done to ESC, for a person."""
+        """Return what was done so far, for a person."""
         by_state: dict[str, list[str]] = {}
         for environment in self.environments:
-            by_state.setdefault(environment.sync.state, []).append(environment.name)
+            by_state.setdefault(environment.state, []).append(environment.name)
         if len(by_state) == 1:
-            return next(iter(by_state))
-        return " ".join(f"{_listed(names)}: {state}" for state, names in by_state.items()) or "Nothing was written."
+            done = next(iter(by_state))
+        else:
+            done = " ".join(f"{_listed(names)}: {state}" for state, names in by_state.items())
+        return " ".join(filter(None, (done or "Nothing was written.", self.deploy_state)))
 
     def report(self, error: SyncError | None) -> int:
-        """Report how the run ended, with everything that is known of it; returns the exit code."""
+        """Report how the run ended, with everything that is known of it. Return the exit code."""
         if error is not None:
             self.note(error)
             self.runner.error(str(error), error.title)
@@ -309,35 +285,80 @@ class Run:
     def note(self, error: SyncError) -> None:
         """Keep what the run failed with, and what it had saved by then."""
         for environment in self.environments:  # those that were ended by the run's own end
-            self.outcome = self.outcome.with_state(environment.name, environment.sync.revision, environment.sync.state)
+            self.outcome = self.outcome.with_state(environment.name, environment.revision, environment.state)
         self.outcome = replace(self.outcome, error=error)
 
     def write_report(self) -> None:
-        """Write the summary and the outputs; what was done stands, also where they can't be written."""
-        from sophia_sync import report
-
+        """Write the outputs and the summary. What was done stands, also where they can't be written."""
         if self.outcome.error is None:
             self.runner.notice(report.notice(self.outcome))
         try:
-            self.runner.summary(report.summary(self.outcome))
             for name, value in report.outputs(self.outcome).items():
                 self.runner.output(name, value)
+            self.runner.summary(report.summary(self.outcome))
         except OSError as error:
             self.runner.warning(f"The summary or the outputs could not be written: {error.strerror}.")
 
 
-def _organization(environment: str) -> str:
-    return environment.partition("/")[0]
+async def _ask_sentry(settings: Settings) -> Verdict | None:
+    """Ask Sentry about the new credentials. Return None where that is switched off."""
+    if settings.preflight is PreflightMode.OFF:
+        return None
+    await in_thread(_load_preflight)
+    from sophia_sync import preflight
+
+    return await preflight.check(
+        settings.sentry_url,
+        settings.sentry_api_token,
+        settings.sentry_dsn,
+        settings.sentry_organization_slug,
+        settings.sentry_project_slug,
+    )
+
+
+def _load_preflight() -> None:
+    """Load `requests`, which takes 0.2 seconds, while the CLI reads."""
+    import sophia_sync.preflight  # noqa: F401
+
+
+async def _heed(asked: Task[Verdict | None], settings: Settings) -> list[str]:
+    """Wait for Sentry's answer. Return it as warnings, or refuse to go on."""
+    verdict = await asked.result()
+    if verdict is None:
+        return []
+    from sophia_sync import preflight
+
+    return preflight.heed(verdict, settings.preflight)
+
+
+def _load_github() -> None:
+    """Load PyGithub, which takes half a second, while the CLI reads."""
+    from sophia_sync import dispatch
+
+    dispatch.load()
+
+
+def _failure(ends: Sequence[Ended]) -> SyncError | None:
+    """Return what the run fails with: an environment's own error, or one that names all that failed."""
+    failed = [(ended.environment, ended.error) for ended in ends if ended.error is not None]
+    if not failed:
+        return None
+    errors = [error for _, error in failed]
+    if len(ends) == 1:
+        return errors[0]
+    # Preflight is about the credentials, which are the same for all.
+    refused = next((error for error in errors if isinstance(error, PreflightError)), None)
+    return refused or SeveralError(failed, len(ends))
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The names of environments; of very many some: the output `environments` has what is true of each."""
-    more = len(names) - _MANY
-    return f"{', '.join(names[:_MANY])} and {more} more" if more > 0 else ", ".join(names)
+    """List environments in one sentence. The output `environments` has the state of each."""
+    more = len(names) - _LISTED
+    return f"{', '.join(names[:_LISTED])} and {more} more" if more > 0 else ", ".join(names)
 
 
 def _answer(arguments: Sequence[str]) -> None:
-    """Answer --help and --version, and refuse any other argument; ends the program."""
+    """Answer --help and --version, and refuse any other argument. End the program."""
     import argparse
 
     parser = argparse.ArgumentParser(
@@ -349,22 +370,29 @@ def _answer(arguments: Sequence[str]) -> None:
     parser.parse_args(arguments)
 
 
-def main(argv: Sequence[str] | None = None, stream: TextIO | None = None) -> int:
-    """Run the action once; returns the exit code. All input comes from the environment."""
+def main(
+    argv: Sequence[str] | None = None,
+    stream: TextIO | None = None,
+    leave: Callable[[int], object] = lambda _: None,
+) -> int:
+    """Run the action once. Return the exit code. All input comes from the environment.
+
+    Args:
+        argv: Arguments: none, `--help` or `--version`. Those of the process by default.
+        stream: Where the log goes; standard output by default.
+        leave: Called with the exit code when everything is written, while signals are still ignored.
+    """
     arguments = sys.argv[1:] if argv is None else argv
     if arguments:
         _answer(arguments)
     context = run_context()
     redact = Redactor()
-    return conduct(Run(Runner.of(context, redact, stream), redact, context))
+    writer = None if stream else BackgroundWriter(sys.stdout)
+    run = Run(Runner.of(context, redact, stream or writer), redact, context)
 
+    def end(code: int) -> None:
+        if writer is not None:
+            writer.drain(_LAST_LINES)
+        leave(code)
 
-def conduct(run: Run) -> int:
-    """Conduct a run to its end, whatever that is, and report it; returns the exit code."""
-    with interrupts.Watch() as watch:
-        try:
-            with private_folder(run.deadline) as home:
-                error = watch.over(partial(run.failure, home), run.end)
-        except Interrupted as by:
-            error = run.interrupted(by)
-        return run.report(error)
+    return conduct(run, end)

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import SecretStr
 
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
 # What can't be encoded (a variable's bytes that are no UTF-8; a stream that isn't UTF-8) is written as an escape.
 _NOT_TEXT = "backslashreplace"
+
+
+class Stream(Protocol):
+    """What a run prints to: a text file, or a writer in the background."""
+
+    def write(self, text: str, /) -> object:
+        """Write text."""
+
+    def flush(self) -> object:
+        """Hand over what was written."""
 
 
 def escape_data(text: str) -> str:
@@ -57,7 +67,7 @@ class Runner:
 
     def __init__(
         self,
-        stream: TextIO,
+        stream: Stream,
         redact: Redactor,
         *,
         on_runner: bool,
@@ -72,7 +82,7 @@ class Runner:
         self._masked: set[str] = set()
 
     @classmethod
-    def of(cls, context: RunContext, redact: Redactor, stream: TextIO | None = None) -> Runner:
+    def of(cls, context: RunContext, redact: Redactor, stream: Stream | None = None) -> Runner:
         """That of a run; its stream is standard output if none is given."""
         return cls(
             stream or sys.stdout,

@@ -14,11 +14,15 @@ from functools import partial
 from typing import Any
 
 from sophia_sync.bundle import Bundle
-from sophia_sync.environments import Environment, side_by_side
+from sophia_sync.environment import Environment, read, set_tag
 from sophia_sync.errors import DeployError, EscError
 from sophia_sync.inputs import DeployWhen, Settings
+from sophia_sync.outcome import Result, Synced
 from sophia_sync.plan import make_plan
-from sophia_sync.sync import Result, Synced, read, set_tag
+from sophia_sync.runtime.tasks import side_by_side
+
+# Number of environments that are asked at the same time.
+AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def target_of(settings: Settings) -> Target:
     return Target(settings.deploy_repository, settings.deploy_workflow, settings.deploy_ref)
 
 
-def is_due(
+async def is_due(
     settings: Settings,
     synced: Sequence[Synced],
     environments: Sequence[Environment],
@@ -64,30 +68,31 @@ def is_due(
         return True
     mark = target_of(settings).mark
 
-    def differs(environment: Environment) -> bool:
+    async def differs(environment: Environment) -> bool:
         try:
-            deployed = read(environment.pulumi, environment.name, bundle.names, mark)
+            deployed = await read(environment.pulumi, environment.name, bundle.names, mark)
         except EscError as error:
             tell(f"What was last deployed isn't known, so the deploy runs: {error.what}")
             return True
         return bool(make_plan(bundle, deployed.entries).changed)
 
     work = [partial(differs, environment) for environment in environments]
-    return any(side_by_side(environments[0].pulumi.deadline, work))
+    return any(await side_by_side(work, AT_ONCE))
 
 
-def mark(synced: Sequence[Synced], environments: Sequence[Environment], target: Target) -> list[EscError]:
+async def mark(synced: Sequence[Synced], environments: Sequence[Environment], target: Target) -> list[EscError]:
     """Mark in each environment what the workflow deploys; returns what failed."""
 
-    def set_mark(one: Synced, environment: Environment) -> EscError | None:
+    async def set_mark(one: Synced, environment: Environment) -> EscError | None:
         try:
-            set_tag(environment.pulumi, one.environment, target.mark, one.revision)
+            await set_tag(environment.pulumi, one.environment, target.mark, one.revision)
         except EscError as error:
             return error
         return None
 
     work = [partial(set_mark, *pair) for pair in zip(synced, environments, strict=True)]
-    return [error for error in side_by_side(environments[0].pulumi.deadline, work) if error is not None]
+    ends = await side_by_side(work, AT_ONCE)
+    return [error for error in ends if error is not None]
 
 
 def needs_revision(inputs: dict[str, Any]) -> bool:

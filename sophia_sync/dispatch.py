@@ -17,7 +17,7 @@ from sophia_sync import github_api
 from sophia_sync.deploy import Target
 from sophia_sync.errors import DeployError
 from sophia_sync.inputs import Settings
-from sophia_sync.process import Deadline
+from sophia_sync.runtime.limits import TimeLimit
 
 if TYPE_CHECKING:
     from github import Github
@@ -60,7 +60,7 @@ class Dispatcher:
         deadline: When everything but the wait must be done.
     """
 
-    def __init__(self, settings: Settings, target: Target, api_url: str, deadline: Deadline) -> None:
+    def __init__(self, settings: Settings, target: Target, api_url: str, deadline: TimeLimit) -> None:
         self._settings = settings
         self._target = target
         self._api_url = api_url
@@ -78,7 +78,7 @@ class Dispatcher:
         """
         return self._carefully(lambda: self._dispatch(inputs), self._deadline)
 
-    def wait(self, deployed: Deployed, deadline: Deadline, tell: Callable[[str], None]) -> Deployed:
+    def wait(self, deployed: Deployed, deadline: TimeLimit, tell: Callable[[str], None]) -> Deployed:
         """Wait until the dispatched run has ended; the outcome has its conclusion, such as `success`.
 
         Args:
@@ -108,7 +108,7 @@ class Dispatcher:
                     f"`deploy-timeout` (it is {status}): {deployed.run_url}.",
                     "The sync stands. Look at the run, or give a larger `deploy-timeout`.",
                 )
-            deadline.sleep(poll)
+            time.sleep(poll)
             poll = min(poll * 1.5, _LONGEST_POLL)
 
     def close(self) -> None:
@@ -175,7 +175,7 @@ class Dispatcher:
             raise github_api.UnexpectedAnswerError
         return run.status, run.conclusion
 
-    def _carefully(self, call: Callable[[], T], deadline: Deadline) -> T:
+    def _carefully(self, call: Callable[[], T], deadline: TimeLimit) -> T:
         """Call GitHub, again where that may help, and tell a failure in words."""
         from github import GithubException  # noqa: PLC0415
         from requests import RequestException  # noqa: PLC0415

@@ -1,96 +1,110 @@
-"""Every error that a person may see: one base class, an exit code each, and a text with cause and next step.
+"""Every error that a person may see: one tree, an exit code each, and a text in three parts.
 
-A low-level error whose text could hold a secret's value is never chained: it is raised `from None`.
+The parts are what failed and why, what was changed, and what to do now. No part holds a secret's value: an error whose
+text could hold one is never chained, but raised `from None`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 
 class SyncError(Exception):
     """Something failed that the product foresees.
 
     Args:
-        what: What failed and why; one or more sentences, without any secret's value.
+        what: What failed and why, in one or more sentences.
         todo: What the person should do next.
+        changed: What was changed before that; empty where the caller knows it and says so.
+        title: Names the failure in a few words; each class has one of its own.
     """
 
     exit_code: int = 70
-    title: ClassVar[str] = "Sync failed"
+    title: str = "sentry-esc-sync has a defect"
 
-    def __init__(self, what: str, todo: str) -> None:
-        super().__init__(what + ("\n" if "\n" in what else " ") + todo)
+    def __init__(self, what: str, todo: str, changed: str = "", *, title: str = "") -> None:
+        super().__init__()
         self.what = what
         self.todo = todo
+        self.changed = changed
+        if title:
+            self.title = title
+
+    def __str__(self) -> str:
+        """Return the three parts as one text; each on lines of its own if the first has several."""
+        separator = "\n" if "\n" in self.what else " "
+        return separator.join(part for part in (self.what, self.changed, self.todo) if part)
 
 
 class InputError(SyncError):
-    """An input is missing or malformed; nothing was contacted. `problems` has one line an input."""
+    """An input is missing or malformed. `problems` has a text an input."""
 
     exit_code = 2
     title = "Inputs are missing or malformed"
 
     def __init__(self, problems: list[str]) -> None:
-        one = len(problems) == 1
-        what = (
-            problems[0]
-            if one
-            else f"{len(problems)} inputs need attention:\n" + "\n".join(f"- {problem}" for problem in problems)
-        )
-        super().__init__(what, "Nothing was contacted and nothing was changed.")
+        what = problems[0]
+        if len(problems) > 1:
+            listed = "\n".join(f"- {problem}" for problem in problems)
+            what = f"{len(problems)} inputs need attention:\n{listed}"
+        super().__init__(what, "", "Nothing was contacted and nothing was changed.")
         self.problems = problems
 
 
 class PreflightError(SyncError):
-    """Sentry refused the new credentials, or they don't belong together; nothing was written."""
+    """Sentry refused the new credentials, or they don't belong together. Nothing was written."""
 
     exit_code = 3
     title = "Sentry refused the new credentials"
 
 
 class EscError(SyncError):
-    """ESC could not be read or written; the definition is as it was before, or whole as it should be."""
+    """ESC could not be read or written. The definition is as it was before, or whole as it should be."""
 
     exit_code = 4
-    title = "Pulumi ESC"
+    title = "Pulumi ESC could not be read or written"
 
 
 class SignInError(EscError):
-    """No access token of Pulumi's could be had; ESC was not asked for anything."""
+    """No access token for Pulumi could be had. ESC was not asked for anything."""
 
-    title = "Sign-in to Pulumi"
+    title = "The sign-in to Pulumi failed"
 
 
 class ConflictError(EscError):
-    """Somebody else changed the environment between our read and our write; nothing of ours was saved."""
+    """Somebody else changed the environment between our read and our write. Nothing of ours was saved."""
+
+    title = "The environment was changed at the same time"
 
 
 class TransientError(EscError):
-    """ESC failed in a way that may pass. After a write it isn't known whether that went through: read to find out."""
+    """ESC failed in a way that may pass. After a write, only a read tells whether it was saved."""
+
+    title = "Pulumi ESC didn't answer"
 
 
 class DefinitionError(EscError):
     """The definition can't be parsed, or can't be changed without touching what isn't ours."""
 
+    title = "The environment's definition can't be changed"
+
 
 class VerificationError(SyncError):
-    """What ESC holds after the write differs from what was sent."""
+    """What consumers get after the write differs from what was sent."""
 
     exit_code = 5
-    title = "Read-back differs"
+    title = "Consumers don't get what was written"
 
 
 class SeveralError(SyncError):
-    """Some of several environments could not be synced; each is as its own error says, the others are synced.
+    """Some of several environments could not be synced. Each is as its own error says; the others are synced.
 
     Args:
         failed: The environments and their errors.
         total: How many environments there are.
     """
 
-    title = "Environments not synced"
+    title = "Environments could not be synced"
 
     def __init__(self, failed: Sequence[tuple[str, SyncError]], total: int) -> None:
         # The names first: a runner cuts a long annotation off.
@@ -98,23 +112,24 @@ class SeveralError(SyncError):
         lines = "\n".join(f"- {environment}: {error}" for environment, error in failed)
         super().__init__(
             f"{len(failed)} of {total} environments could not be synced: {names}.\n{lines}",
-            "The others are in order. Nothing was deployed.",
+            "Do for each environment what its own error says, and run again.",
+            "The other environments are synced. Nothing was deployed.",
         )
         self.exit_code = max(error.exit_code for _, error in failed)
 
 
 class DeployError(SyncError):
-    """The deploy workflow could not be dispatched, or its run failed; the sync stands."""
+    """The deploy workflow could not be dispatched, or its run failed. The sync stands."""
 
     exit_code = 6
-    title = "Deploy"
+    title = "The deploy failed"
 
 
 class EndedBySignalError(SyncError):
-    """SIGINT or SIGTERM; the exit code is that of a shell, 128 and the signal's number."""
+    """A signal ended the run. The exit code is that of a shell: 128 and the signal's number."""
 
-    title = "Ended by a signal"
+    title = "A signal ended the run"
 
-    def __init__(self, what: str, todo: str, signal_number: int) -> None:
-        super().__init__(what, todo)
+    def __init__(self, what: str, changed: str, todo: str, signal_number: int) -> None:
+        super().__init__(what, todo, changed)
         self.exit_code = 128 + signal_number

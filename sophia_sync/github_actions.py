@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from sophia_sync import github_api
 from sophia_sync.inputs import Access
-from sophia_sync.process import Deadline
+from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.web import one_line
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Reader:
         deadline: When all must be read.
     """
 
-    def __init__(self, access: Access, repository: str, api_url: str, deadline: Deadline) -> None:
+    def __init__(self, access: Access, repository: str, api_url: str, deadline: TimeLimit) -> None:
         self._access = access
         self._name = repository
         self._api_url = api_url

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sophia_sync.inputs import Access
-from sophia_sync.process import Deadline
 from sophia_sync.retries import TRANSIENT_STATUS, asked_wait, retrying
+from sophia_sync.runtime.limits import TimeLimit
 
 if TYPE_CHECKING:
     from github import Github
@@ -33,7 +33,7 @@ class UnusableKeyError(Exception):
 
 
 def sign_in(
-    access: Access, repository: str, api_url: str, deadline: Deadline, permissions: dict[str, str] | None
+    access: Access, repository: str, api_url: str, deadline: TimeLimit, permissions: dict[str, str] | None
 ) -> Github:
     """GitHub, as the token or the GitHub App of the settings sees it.
 
@@ -87,7 +87,7 @@ def unexpected() -> tuple[type[Exception], ...]:
     return (BadAttributeException, UnexpectedAnswerError, AssertionError, KeyError, TypeError, ValueError)
 
 
-def repeated(call: Callable[[], T], deadline: Deadline) -> T:
+def repeated(call: Callable[[], T], deadline: TimeLimit) -> T:
     """Call GitHub, again where that may help; what it fails with is raised as it is."""
     from github import GithubException  # noqa: PLC0415
     from requests import RequestException  # noqa: PLC0415

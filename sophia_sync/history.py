@@ -6,19 +6,21 @@ A revision that a sync saved carries the tag `github-run-<run id>-<attempt>`, wh
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from itertools import islice
 
-from sophia_sync.environments import AT_ONCE, side_by_side
-from sophia_sync.errors import DefinitionError, EscError
+from sophia_sync.errors import DefinitionError
 from sophia_sync.esc import definition
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.revisions import Revision
 from sophia_sync.plan import same
+from sophia_sync.runtime.tasks import side_by_side
+
+# Number of revisions that are read at the same time.
+AT_ONCE = 8
 
 _RUN = re.compile(r"github-run-(\d+)-(\d+)")
 _ABSENT = Held(HeldKind.ABSENT)
@@ -85,8 +87,8 @@ def run_of(revision: Revision) -> WorkflowRun | None:
     return next((WorkflowRun(int(match[1]), int(match[2])) for match in found), None)
 
 
-def entries(pulumi: Pulumi, environment: str, keys: Sequence[str], limit: int) -> Iterator[Entry]:
-    """The newest `limit` revisions, newest first; read eight at a time, as they are asked for.
+async def entries(pulumi: Pulumi, environment: str, keys: Sequence[str], limit: int) -> AsyncIterator[Entry]:
+    """Yield the newest `limit` revisions, newest first. They are read eight at a time, as they are asked for.
 
     Retracted revisions can't be read and are left out. An expression, which holds no value of its own, counts as
     unchanged as long as there is one.
@@ -94,49 +96,54 @@ def entries(pulumi: Pulumi, environment: str, keys: Sequence[str], limit: int) -
     Raises:
         EscError: They can't be read.
     """
-    revisions = [revision for revision in pulumi.revisions(environment) if not revision.retracted]
-    return islice(_entries(pulumi, environment, keys, revisions[: limit + 1]), limit)
+    revisions = [revision for revision in await pulumi.revisions(environment) if not revision.retracted]
+    number = 0
+    async for entry in _entries(pulumi, environment, keys, revisions[: limit + 1]):
+        if number == limit:
+            return
+        number += 1
+        yield entry
 
 
-def _entries(pulumi: Pulumi, environment: str, keys: Sequence[str], revisions: Sequence[Revision]) -> Iterator[Entry]:
+async def _entries(
+    pulumi: Pulumi, environment: str, keys: Sequence[str], revisions: Sequence[Revision]
+) -> AsyncIterator[Entry]:
     newer: tuple[Revision, Mapping[Name, Held]] | None = None
     unreadable: list[Entry] = []
-    for revision, held in _states(pulumi, environment, keys, revisions):
+    async for revision, held in _states(pulumi, environment, keys, revisions):
         if held is None:
             unreadable.append(Entry(revision, None, None))
             continue
         if newer is not None:
             yield Entry(newer[0], revision, compare(held, newer[1], keys))
-        yield from unreadable
+        for entry in unreadable:
+            yield entry
         unreadable.clear()
         newer = revision, held
     if newer is not None and newer[0].number == 1:
         yield Entry(newer[0], None, compare({}, newer[1], keys))
-    yield from unreadable
+    for entry in unreadable:
+        yield entry
 
 
-def _states(
+async def _states(
     pulumi: Pulumi, environment: str, keys: Sequence[str], revisions: Sequence[Revision]
-) -> Iterator[tuple[Revision, Mapping[Name, Held] | None]]:
-    """What each revision holds of the keys; None for one whose definition makes no sense, or can't be evaluated."""
+) -> AsyncIterator[tuple[Revision, Mapping[Name, Held] | None]]:
+    """Yield what each revision holds of the keys; None if its definition makes no sense or can't be evaluated."""
 
-    def state(revision: Revision) -> Mapping[Name, Held] | EscError | None:
+    async def state(revision: Revision) -> Mapping[Name, Held] | None:
         try:
-            text = pulumi.read(environment, str(revision.number))
+            text = await pulumi.read(environment, str(revision.number))
             if not text.strip() and revision.number > 1:
                 return None  # every environment begins empty, but later the CLI also prints nothing of what has errors
             return definition.parse(text).held(keys)
         except DefinitionError:
             return None
-        except EscError as error:
-            return error  # raised below: what fails in a thread would cut short whatever else has the same deadline
 
     for start in range(0, len(revisions), AT_ONCE):
         batch = revisions[start : start + AT_ONCE]
-        read = side_by_side(pulumi.deadline, [partial(state, revision) for revision in batch])
+        read = await side_by_side([partial(state, revision) for revision in batch], AT_ONCE)
         for revision, held in zip(batch, read, strict=True):
-            if isinstance(held, EscError):
-                raise held
             yield revision, held
 
 
@@ -164,7 +171,7 @@ def _same_value(before: Held, after: Held) -> bool:
     return same(before.value.get_secret_value(), after.value.get_secret_value())
 
 
-def last_changes(
+async def last_changes(
     pulumi: Pulumi, environment: str, keys: Sequence[str], limit: int, kinds: Collection[How] = frozenset(How)
 ) -> dict[str, LastChange]:
     """When each key became what it is, as far as the newest `limit` revisions tell; a key that never was is left out.
@@ -181,7 +188,7 @@ def last_changes(
     """
     found: dict[str, LastChange] = {}
     oldest: Revision | None = None
-    for entry in entries(pulumi, environment, keys, limit):
+    async for entry in entries(pulumi, environment, keys, limit):
         if entry.changes is None:
             continue
         for key, how in entry.changes.items():

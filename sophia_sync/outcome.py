@@ -1,14 +1,35 @@
-"""What a run knows at its end: how the sync of each environment ended, the deploy, and what it all failed with."""
+"""What a run knows at its end: how each environment's sync ended, the deploy, and the run's own error."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from sophia_sync.plan import Plan
 
 if TYPE_CHECKING:
     from sophia_sync.dispatch import Deployed
     from sophia_sync.errors import SyncError
-    from sophia_sync.sync import Synced
+
+
+class Result(StrEnum):
+    """How the sync of an environment ended."""
+
+    SYNCED = "synced"
+    UNCHANGED = "unchanged"
+    PLANNED = "planned"
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a sync did to one environment. The revisions are known where one was written."""
+
+    environment: str
+    result: Result
+    plan: Plan
+    revision: int | None = None
+    previous_revision: int | None = None
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import anyio
 from pydantic import SecretStr
 from requests import Response
 
 from sophia_sync.errors import PreflightError
 from sophia_sync.inputs import PreflightMode
-from sophia_sync.process import Beside, Deadline
 from sophia_sync.redact import Redactor
+from sophia_sync.runtime.limits import TimeLimit
+from sophia_sync.runtime.tasks import in_thread, time_left
 from sophia_sync.web import Client, UnansweredError, json_of, one_line
 
 LONGEST = 15.0
@@ -89,8 +92,8 @@ class Verdict:
         return not self.refused and self.unknown is None
 
 
-def check(url: str, token: SecretStr, dsn: SecretStr, organization: str, project: str, deadline: Deadline) -> Verdict:
-    """Ask Sentry about the new credentials; takes about `LONGEST` seconds at most.
+async def check(url: str, token: SecretStr, dsn: SecretStr, organization: str, project: str) -> Verdict:
+    """Ask Sentry about the new credentials. This takes about `LONGEST` seconds at most.
 
     Args:
         url: Sentry's address, without a slash at its end.
@@ -98,21 +101,21 @@ def check(url: str, token: SecretStr, dsn: SecretStr, organization: str, project
         dsn: A well-formed DSN. Its host is not compared: events may go by way of a relay.
         organization: The organisation's slug.
         project: The project's slug.
-        deadline: That of the whole run.
     """
     examination = _Examination(url, token, dsn, organization, project)
     if not token.get_secret_value().isascii() or not token.get_secret_value().isprintable():
         examination.refuse("The new token was not shown to Sentry: it holds characters that no token has.", _REPLACE_IT)
         return examination.verdict
-    limit = deadline.part(LONGEST)
-    # In a thread, which is left behind when the time is up. Nothing else ends every wait: a look-up of a name has no
-    # time limit, and an answer that comes byte by byte none that requests knows.
-    try:
-        Beside(lambda: examination.run(limit)).result(limit, _GRACE)
-    except TimeoutError:
+    limit = time_left().part(LONGEST)
+    # The thread is left behind when the time is up. Nothing else ends every wait: the look-up of a name has no time
+    # limit, and an answer that drips byte by byte has none that requests knows.
+    with anyio.move_on_after(LONGEST + _GRACE) as scope:
+        try:
+            await in_thread(partial(examination.run, limit))
+        except UnansweredError as error:
+            examination.leave_open(str(error))
+    if scope.cancelled_caught:
         examination.leave_open("takes too long")
-    except UnansweredError as error:
-        examination.leave_open(str(error))
     return examination.verdict
 
 
@@ -158,7 +161,7 @@ class _Examination:
         """Note what could not be asked; `why` goes on from Sentry's name."""
         self._open.append(why)
 
-    def run(self, limit: Deadline) -> None:
+    def run(self, limit: TimeLimit) -> None:
         """Ask all that can be asked.
 
         Raises:

@@ -1,17 +1,54 @@
-"""Where the programs that stand around the action begin and end: one place that turns their errors into exit codes."""
+"""Run the blocking work of a program that stands around the action: a step of a deploy or a release."""
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import TextIO
 
-from sophia_sync import interrupts
 from sophia_sync.commands import Runner
-from sophia_sync.errors import EndedBySignalError, SyncError
+from sophia_sync.errors import SyncError
 from sophia_sync.inputs import RunContext, run_context
-from sophia_sync.interrupts import Interrupted
 from sophia_sync.redact import Redactor
+from sophia_sync.runtime.program import Program, conduct
+from sophia_sync.runtime.tasks import in_thread
+
+
+class _Step(Program):
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[Runner, Redactor, RunContext], None],
+        after_signal: str,
+        stream: TextIO | None,
+        *,
+        summarise: bool,
+    ) -> None:
+        self.name = name
+        self._work = work
+        self._after_signal = after_signal
+        self._summarise = summarise
+        self._context = run_context()
+        self._redact = Redactor()
+        self._runner = Runner.of(self._context, self._redact, stream)
+
+    async def work(self) -> None:
+        await in_thread(partial(self._work, self._runner, self._redact, self._context))
+
+    def state(self) -> str:
+        return self._after_signal
+
+    def trace(self, text: str) -> None:
+        self._runner.line(text)
+
+    def report(self, error: SyncError | None) -> int:
+        if error is None:
+            return 0
+        self._runner.error(str(error), error.title)
+        if self._summarise:
+            parts = (f"## {error.title}", error.what, error.changed, error.todo)
+            self._runner.summary("\n\n".join(filter(None, parts)) + "\n")
+        return error.exit_code
 
 
 def run(
@@ -22,33 +59,13 @@ def run(
     *,
     summarise: bool = True,
 ) -> int:
-    """Do the work of one command; returns the exit code.
+    """Do the blocking work of one command, in a thread that a signal leaves behind. Return the exit code.
 
     Args:
         program: Its name in the text of a defect.
-        work: What is given the way to print, what hides secrets in it, and what is known of the run.
+        work: Gets the way to print, what hides secrets in it, and what is known of the run.
         after_signal: What a person should know and do after a signal.
         stream: Where it prints; None is standard output.
         summarise: Whether a failure becomes the step's summary, where the work itself writes none.
     """
-    context = run_context()
-    redact = Redactor()
-    runner = Runner.of(context, redact, stream)
-
-    def fail(error: SyncError) -> int:
-        runner.error(str(error), error.title)
-        if summarise:
-            runner.summary(f"## {error.title}\n\n{error.what}\n\n{error.todo}\n")
-        return error.exit_code
-
-    with interrupts.raised():
-        try:
-            work(runner, redact, context)
-        except SyncError as error:
-            return fail(error)
-        except Interrupted as by:
-            return fail(EndedBySignalError(f"{by} ended the run.", after_signal, by.signal_number))
-        except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
-            runner.line(traceback.format_exc())
-            return fail(SyncError(f"A defect of the {program}.", "Please report it with its trace."))
-    return 0
+    return conduct(_Step(program, work, after_signal, stream, summarise=summarise))

@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import anyio
 from tenacity import (
+    AsyncRetrying,
     RetryCallState,
     Retrying,
     retry_if_exception,
@@ -18,7 +21,8 @@ from tenacity import (
     wait_random,
 )
 
-from sophia_sync.process import Deadline
+from sophia_sync.runtime.limits import TimeLimit
+from sophia_sync.runtime.tasks import time_left
 
 ATTEMPTS = 5
 _NUMBER = re.compile(r"[0-9]{1,12}")
@@ -50,19 +54,33 @@ def asked_wait(headers: Mapping[str, str], now: Callable[[], float] = time.time)
 
 
 def retrying(
-    deadline: Deadline,
+    limit: TimeLimit,
     is_transient: Callable[[BaseException], bool],
     headers_of: Callable[[BaseException], Mapping[str, str]] = lambda _: {},
     attempts: int = ATTEMPTS,
 ) -> Retrying:
-    """A tenacity controller; call it with a function, or loop over it.
+    """Return a tenacity controller for blocking work: call it with a function, or loop over it.
 
     Args:
-        deadline: No wait goes past it: then the last error is raised at once.
+        limit: No wait goes past it: then the last error is raised at once.
         is_transient: Whether an error may go away by itself.
         headers_of: The headers of the answer that an error stands for; a wait asked for there is honoured.
         attempts: Tries in all.
     """
+    return Retrying(sleep=time.sleep, **_rules(limit, is_transient, headers_of, attempts))
+
+
+def retrying_async(is_transient: Callable[[BaseException], bool], attempts: int = ATTEMPTS) -> AsyncRetrying:
+    """Return a tenacity controller for the calling task, within the time that it has left. See `retrying`."""
+    return AsyncRetrying(sleep=anyio.sleep, **_rules(time_left(), is_transient, lambda _: {}, attempts))
+
+
+def _rules(
+    limit: TimeLimit,
+    is_transient: Callable[[BaseException], bool],
+    headers_of: Callable[[BaseException], Mapping[str, str]],
+    attempts: int,
+) -> dict[str, Any]:
     # Never less than 3.75 seconds in all: where chance alone decides, five tries may be over in a moment.
     backoff = wait_exponential(multiplier=0.25, max=8) + wait_random(0, 0.25)
 
@@ -72,6 +90,6 @@ def retrying(
         return backoff(state) if asked is None else asked
 
     def stop(state: RetryCallState) -> bool:
-        return stop_after_attempt(attempts)(state) or state.upcoming_sleep >= deadline.remaining()
+        return stop_after_attempt(attempts)(state) or state.upcoming_sleep >= limit.remaining()
 
-    return Retrying(retry=retry_if_exception(is_transient), wait=wait, stop=stop, sleep=deadline.sleep, reraise=True)
+    return {"retry": retry_if_exception(is_transient), "wait": wait, "stop": stop, "reraise": True}

@@ -15,8 +15,8 @@ from requests import Response
 
 from sophia_sync.errors import SignInError
 from sophia_sync.inputs import Access, OidcRequest, RunContext, TokenScope
-from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
+from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.web import Client, UnansweredError, json_of, one_line
 
 SHORTEST_LIFE = 900
@@ -39,7 +39,7 @@ _Hide = Callable[[SecretStr], None]
 
 
 def access_token(
-    settings: Access, organization: str, context: RunContext, deadline: Deadline, hide: _Hide
+    settings: Access, organization: str, context: RunContext, deadline: TimeLimit, hide: _Hide
 ) -> SecretStr:
     """The access token to use an organisation's ESC with: the stored one, else one that is exchanged for this run.
 
@@ -58,7 +58,7 @@ def access_token(
 
 
 def exchange(
-    cloud_url: str, organization: str, scope: TokenScope, request: OidcRequest, deadline: Deadline, hide: _Hide
+    cloud_url: str, organization: str, scope: TokenScope, request: OidcRequest, deadline: TimeLimit, hide: _Hide
 ) -> SecretStr:
     """Have Pulumi exchange GitHub's identity token for an access token.
 
@@ -109,7 +109,7 @@ def exchange(
     return token
 
 
-def _identity_token(request: OidcRequest, audience: str, deadline: Deadline) -> SecretStr:
+def _identity_token(request: OidcRequest, audience: str, deadline: TimeLimit) -> SecretStr:
     separator = "&" if "?" in request.url else "?"
     what = "GitHub's identity token could not be had: its service"
     try:

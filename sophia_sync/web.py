@@ -11,6 +11,7 @@ from http.client import HTTPException
 from typing import Any, Self
 from urllib.parse import urljoin
 
+import anyio
 from pydantic import SecretStr
 from requests import PreparedRequest, RequestException, Response, Session
 from requests.exceptions import (
@@ -26,8 +27,9 @@ from urllib3.exceptions import HTTPError as Urllib3Error
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from sophia_sync.process import Beside, Deadline
 from sophia_sync.retries import ATTEMPTS, TRANSIENT_STATUS, retrying
+from sophia_sync.runtime.limits import TimeLimit
+from sophia_sync.runtime.tasks import in_thread
 
 LONGEST_REQUEST = 10.0
 """Seconds that a request may take to connect, and then to answer."""
@@ -51,7 +53,7 @@ class Client:
         deadline: Ends waits and repetitions.
     """
 
-    def __init__(self, token: SecretStr | None, deadline: Deadline) -> None:
+    def __init__(self, token: SecretStr | None, deadline: TimeLimit) -> None:
         self._session = Session()
         # With an `auth` of ours, requests looks for none in the address or in the machine's `.netrc`.
         self._session.auth = _bearer(token)
@@ -122,7 +124,7 @@ class Client:
         return response
 
 
-def look(url: str, deadline: Deadline) -> tuple[int, Any]:
+async def look(url: str) -> tuple[int, Any]:
     """Ask an address once, with no token and not through a proxy, and follow no redirect.
 
     Returns:
@@ -133,10 +135,9 @@ def look(url: str, deadline: Deadline) -> tuple[int, Any]:
     """
 
     def ask() -> tuple[int, Any]:
-        seconds = min(LONGEST_REQUEST, deadline.remaining()) or LONGEST_REQUEST
         with Session() as session:
             session.trust_env = False
-            with session.get(url, timeout=seconds, allow_redirects=False, stream=True) as response:
+            with session.get(url, timeout=LONGEST_REQUEST, allow_redirects=False, stream=True) as response:
                 body = response.raw.read(LONGEST_LOOK + 1, decode_content=True)
         try:
             return response.status_code, json.loads(body) if len(body) <= LONGEST_LOOK else None
@@ -145,11 +146,11 @@ def look(url: str, deadline: Deadline) -> tuple[int, Any]:
 
     # In a thread: neither the look-up of a name nor an answer that comes byte by byte has a limit of its own.
     try:
-        return Beside(ask).result(deadline.part(LONGEST_REQUEST), 0.5)
-    except TimeoutError:
-        raise UnansweredError("gives no answer in time") from None
+        with anyio.move_on_after(LONGEST_REQUEST):
+            return await in_thread(ask)
     except (RequestException, HTTPException, Urllib3Error, ValueError) as error:
         raise UnansweredError(_why(error)) from None
+    raise UnansweredError("gives no answer in time")
 
 
 def json_of(response: Response) -> Any:

@@ -8,11 +8,10 @@ from functools import partial
 from sophia_sync import history as esc_history
 from sophia_sync.bundle import SENTRY_KEYS
 from sophia_sync.console.screen import Mark, Row, Screen
-from sophia_sync.console.session import Session, conduct, session
+from sophia_sync.console.session import Session, look_and_show, session
 from sophia_sync.console.times import counted, moment
-from sophia_sync.environments import side_by_side
-from sophia_sync.history import Entry, How, WorkflowRun
-from sophia_sync.process import Deadline
+from sophia_sync.history import AT_ONCE, Entry, How, WorkflowRun
+from sophia_sync.runtime.tasks import side_by_side
 
 _MARKS = {
     How.ADDED: Mark.ADD,
@@ -26,12 +25,13 @@ _MARKS = {
 def history(screen: Screen, given: Mapping[str, str], *, keys: Sequence[str], limit: int, everything: bool) -> int:
     """Show the newest `limit` revisions, newest first; without `everything` only those that changed the keys."""
 
-    def look(whole: Deadline) -> tuple[Session, dict[str, list[Entry]]]:
+    async def look() -> tuple[Session, dict[str, list[Entry]]]:
         wanted = keys or list(SENTRY_KEYS)
-        with session(screen, given, whole) as looking:
+        async with session(screen, given) as looking:
             screen.progress(f"Reading up to {counted(limit, 'revision')} of {', '.join(looking.environments)} …")
             read = [partial(_entries, looking, name, wanted, limit) for name in looking.environments]
-            return looking, dict(zip(looking.environments, side_by_side(looking.deadline, read), strict=True))
+            found = dict(zip(looking.environments, await side_by_side(read, AT_ONCE), strict=True))
+        return looking, found
 
     def show(seen: tuple[Session, dict[str, list[Entry]]]) -> int:
         looking, found = seen
@@ -40,11 +40,12 @@ def history(screen: Screen, given: Mapping[str, str], *, keys: Sequence[str], li
         screen.json({"environments": [_json(looking, *item) for item in found.items()], "error": None})
         return 0
 
-    return conduct(screen, look, show)
+    return look_and_show(screen, look, show)
 
 
-def _entries(looking: Session, environment: str, keys: Sequence[str], limit: int) -> list[Entry]:
-    return list(esc_history.entries(looking.pulumi(environment), environment, keys, limit))
+async def _entries(looking: Session, environment: str, keys: Sequence[str], limit: int) -> list[Entry]:
+    pulumi = await looking.pulumi(environment)
+    return [entry async for entry in esc_history.entries(pulumi, environment, keys, limit)]
 
 
 def _show(looking: Session, environment: str, entries: Sequence[Entry], everything: bool) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 from sophia_sync import inputs, report
-from sophia_sync.app import Run, conduct
-from sophia_sync.bundle import Bundle
+from sophia_sync.app import Run
 from sophia_sync.console.question import agreed
 from sophia_sync.console.screen import Mark, Row, Screen, error_json
-from sophia_sync.console.session import on_a_terminal, pulumi_for
+from sophia_sync.console.session import on_a_terminal
 from sophia_sync.console.times import counted
 from sophia_sync.errors import InputError, SeveralError, SyncError
-from sophia_sync.esc.cli import Pulumi
-from sophia_sync.inputs import Settings
-from sophia_sync.outcome import Ended, Outcome
+from sophia_sync.esc.cli import private_folder
+from sophia_sync.inputs import PreflightMode
+from sophia_sync.outcome import Ended, Outcome, Result
 from sophia_sync.plan import Action, Plan
-from sophia_sync.process import Beside, Deadline
-from sophia_sync.sync import Result
+from sophia_sync.runtime.limits import TimeLimit
+from sophia_sync.runtime.program import conduct
+from sophia_sync.runtime.tasks import in_thread
 
 CHANGES = 10
 """The exit code of `plan` where a sync would change something."""
@@ -42,7 +41,7 @@ class DeclinedError(SyncError):
     title = "Sync"
 
     def __init__(self) -> None:
-        super().__init__("You answered no: nothing was written.", "Run it again when you want it.")
+        super().__init__("You answered no.", "Run it again when you want it.", "Nothing was written.")
 
 
 class PlanError(SyncError):
@@ -51,7 +50,7 @@ class PlanError(SyncError):
     title = "Environments not planned"
 
     def __init__(self, error: SeveralError) -> None:
-        super().__init__(error.what, "Nothing was written, in none of them.")
+        super().__init__(error.what, error.todo, "No environment was written.")
         self.exit_code = error.exit_code
 
 
@@ -60,55 +59,37 @@ class ConsoleRun(Run):
 
     Args:
         screen: Where the plan, the outcome and the errors go; what a run logs goes to its standard error.
-        agree: Asks the person, who has seen the plan, until a deadline is cut; None: nobody is asked.
+        agree: Asks the person, who has seen the plan; None asks nobody.
     """
 
-    def __init__(self, screen: Screen, agree: Callable[[Deadline], bool] | None) -> None:
+    name = "sophia-sync"
+    at_terminal = True
+
+    def __init__(self, screen: Screen, agree: Callable[[], bool] | None) -> None:
         super().__init__(screen.runner, screen.redact, inputs.run_context())
         self._screen = screen
         self._agree = agree
         self._shown: set[str] = set()
 
-    def pulumi(self, settings: Settings, organization: str, folder: Path, deadline: Deadline) -> Pulumi:
-        return pulumi_for(settings, organization, folder, self.context, deadline, self._screen)
-
-    def synchronise(
-        self,
-        settings: Settings,
-        bundle: Bundle,
-        signed_in: Mapping[str, Pulumi],
-        heed_preflight: Callable[[], list[str]],
-        begun: Beside[str] | None = None,
-    ) -> None:
-        """As every run; where somebody is to be asked, first a plan, and then on only if the answer is yes."""
-        if settings.dry_run:
-            self._plan(settings, bundle, signed_in, heed_preflight, begun)
-            return
-        if self._agree is not None:
-            names = ", ".join(settings.esc_environment)
-            self._screen.progress(f"Reading {names} …")
-            self._plan(settings, bundle, signed_in, heed_preflight, begun)
-            begun = None  # what was read by now is old
+    async def work(self) -> None:
+        """Run the pipeline. Where somebody is to be asked, plan first, and write only if the answer is yes."""
+        with private_folder() as home:
+            if self._agree is None:
+                await self.pipeline(home)
+                return
+            limit = TimeLimit(inputs.load(at_terminal=True)[0].timeout)
+            self._screen.progress("Reading what ESC holds …")
+            try:
+                await self.pipeline(home, dry_run=True)
+            except SeveralError as error:
+                raise PlanError(error) from None
             if self.changes:
-                if not self._agree(self.deadline):
-                    raise DeclinedError
-                self._screen.progress(f"Writing {names} …")
-            heed_preflight = list  # it was heeded, and told
-        super().synchronise(settings, bundle, signed_in, heed_preflight, begun)
-
-    def _plan(
-        self,
-        settings: Settings,
-        bundle: Bundle,
-        signed_in: Mapping[str, Pulumi],
-        heed_preflight: Callable[[], list[str]],
-        begun: Beside[str] | None,
-    ) -> None:
-        dry = settings.model_copy(update={"dry_run": True})
-        try:
-            super().synchronise(dry, bundle, signed_in, heed_preflight, begun)
-        except SeveralError as error:
-            raise PlanError(error) from None
+                with self.within(limit.remaining()):
+                    if not await in_thread(self._agree):
+                        raise DeclinedError
+                self._screen.progress("Writing …")
+            # Sentry was asked while planning.
+            await self.pipeline(home, timeout=limit.remaining(), preflight=PreflightMode.OFF)
 
     @property
     def changes(self) -> int:
@@ -128,7 +109,7 @@ class ConsoleRun(Run):
         if error is not None:
             self.note(error)
         if isinstance(error, DeclinedError):
-            self._screen.progress(error.what)
+            self._screen.progress(f"{error.what} {error.changed}")
         elif error is not None:
             self._screen.failure(error)
         elif self._is_plan:

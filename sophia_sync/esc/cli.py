@@ -12,17 +12,20 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 from pydantic import SecretStr
 
-from sophia_sync import interrupts, process
 from sophia_sync.errors import ConflictError, DefinitionError, EscError, TransientError
-from sophia_sync.process import Child, CutError, Deadline, Finished
 from sophia_sync.redact import Redactor
+from sophia_sync.runtime import processes
+from sophia_sync.runtime.processes import Child, Finished
+from sophia_sync.runtime.program import GRACE
+from sophia_sync.runtime.tasks import finish_within
 
 if TYPE_CHECKING:
     from sophia_sync.esc.opened import Opened
@@ -41,27 +44,31 @@ _SAVED = re.compile(rb"\(revision (\d+)\)")
 
 
 @contextlib.contextmanager
-def private_folder(deadline: Deadline) -> Iterator[Path]:
-    """A folder that only we can read, in memory where the machine offers that, and that is gone afterwards.
+def private_folder() -> Iterator[Path]:
+    """Make a folder that only we can read, in memory where the machine offers that. It is gone afterwards.
 
-    Args:
-        deadline: That of what works in the folder: what still runs on leaving it is cut. A CLI that nobody waits for
-            any more would make its files anew, with the access token in them.
+    Raises:
+        EscError: No folder can be made.
     """
     memory = Path("/dev/shm")  # noqa: S108 - the folder itself is made by mkdtemp, mode 0700
     path = _new_folder(memory if memory.is_dir() else None)
     try:
         yield path
     finally:
-        deadline.cut(interrupts.GRACE)
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _new_folder(parent: Path | None) -> Path:
-    try:
-        return Path(tempfile.mkdtemp(prefix="sentry-esc-sync-", dir=parent))
-    except OSError:  # /dev/shm may be there but not for us
-        return Path(tempfile.mkdtemp(prefix="sentry-esc-sync-"))
+def _new_folder(memory: Path | None) -> Path:
+    for parent in (memory, None):  # /dev/shm may be there but not for us
+        try:
+            return Path(tempfile.mkdtemp(prefix="sentry-esc-sync-", dir=parent))
+        except OSError as error:
+            reason = error.strerror
+    raise EscError(
+        f"There is no room for the Pulumi CLI's private files: {reason}.",
+        "Make room in /dev/shm or in TMPDIR, and run again.",
+        title="No temporary folder can be made",
+    )
 
 
 def editor_would_cut(text: str) -> bool:
@@ -85,38 +92,40 @@ class Pulumi:
         cloud_url: Where ESC is; with `login` it may be empty, for where that is.
         access_token: Reaches the CLI by its environment, the only way that it has.
         environ: What else the CLI may see of our environment.
-        deadline: When all calls must be done.
         redact: Hides secrets in the CLI's messages.
+        longest_call: Seconds for one call. The CLI itself waits for ever, and one connection that hangs must leave
+            time for another try.
         executable: The `pulumi` to run; looked up on PATH.
         login: The folder of an existing `pulumi login`, which is PULUMI_HOME where there is no access token.
-        tries: How many calls that hang the time is to be enough for.
     """
 
     home: Path
     cloud_url: str
     access_token: SecretStr | None
     environ: Mapping[str, str]
-    deadline: Deadline
     redact: Redactor
+    longest_call: float = 75.0
     executable: str = "pulumi"
     login: Path | None = None
-    tries: int = 4
 
     def prepare(self, organization: str) -> None:
         """Tell the CLI its default organisation beforehand, which saves a request in every call.
 
         An existing login's configuration is its owner's, and stays as it is.
+
+        Raises:
+            EscError: There is no room for the file.
         """
         if self._pulumi_home != self.home:
             return
         config = {"backends": {self.cloud_url: {"defaultOrg": organization}}}
-        (self.home / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        _write(self.home / "config.json", json.dumps(config).encode())
 
-    def read(self, environment: str, version: str = "") -> str:
-        """The definition with its secrets in plain text, as the CLI formats it: one call.
+    async def read(self, environment: str, version: str = "") -> str:
+        """Return the definition with its secrets in plain text, as the CLI formats it: one call.
 
-        It is empty for an empty definition, and also, which can't be told apart here, for one that ESC can't
-        evaluate (`env get` ignores the diagnostics).
+        It is empty for an empty definition, and also for one that ESC can't evaluate: `env get` ignores the
+        diagnostics, so the two can't be told apart here.
 
         Args:
             environment: `organisation/project/environment`.
@@ -127,10 +136,10 @@ class Pulumi:
             EscError: It can't be read.
         """
         target = f"{environment}@{version}" if version else environment
-        return self._ask(f"read {target}", "env", "get", target, "--definition", "--show-secrets")
+        return await self._ask(f"read {target}", "env", "get", target, "--definition", "--show-secrets")
 
-    def open_values(self, environment: str) -> dict[str, Opened]:
-        """What a consumer sees, imports and providers evaluated, by key: one call.
+    async def open_values(self, environment: str) -> dict[str, Opened]:
+        """Return what a consumer sees, imports and providers evaluated, by key: one call.
 
         Raises:
             TransientError: It can't be opened now.
@@ -139,10 +148,10 @@ class Pulumi:
         from sophia_sync.esc import opened  # noqa: PLC0415 - a sync opens nothing
 
         # The format `json` doesn't tell what is secret.
-        with self._start("env", "open", environment, "--format", "detailed") as child:
-            finished = child.finish()
-        if finished.code != 0 or finished.timed_out:
-            raise self._failure(f"open {environment}", finished)
+        doing = f"open {environment}"
+        finished = await self._call(doing, "env", "open", environment, "--format", "detailed")
+        if finished.code != 0:
+            raise self._failure(doing, finished)
         try:
             return opened.parse(_decode(finished.stdout))
         except ValueError:  # an environment with errors: the CLI prints them, no values, and exits 0
@@ -151,16 +160,19 @@ class Pulumi:
                 "Repair the environment in the Pulumi console; `pulumi env open` shows what is wrong with it.",
             ) from None
 
-    def edit(
+    async def edit(
         self, environment: str, change: Callable[[str], str], on_saved: Callable[[int], None] = lambda _: None
     ) -> int:
         """Change the definition in one transaction, safe against other writers: one call, one new revision.
 
+        A cancellation before the new text is handed over saves nothing. After that, the CLI has `GRACE` seconds to
+        save it, and `on_saved` is told of the revision.
+
         Args:
             environment: `organisation/project/environment`.
-            change: Gets the stored text, secrets as ciphertext, and returns the new one. What it raises
-                is passed on, and then nothing is saved.
-            on_saved: Told the new revision's number at once, before a signal that came meanwhile is raised.
+            change: Gets the stored text, secrets as ciphertext, and returns the new one. What it raises is passed on,
+                and then nothing is saved.
+            on_saved: Told the new revision's number at once.
 
         Returns:
             The number of the new revision.
@@ -172,55 +184,61 @@ class Pulumi:
             EscError: Anything else; nothing was saved.
         """
         mark = os.urandom(8).hex()
-        with self._start("env", "edit", environment, "--editor", _EDITOR.format(mark=mark)) as child:
-            name = _file_of_editor(child, mark)
-            if name is None:
-                raise self._failure(f"read {environment} for the change", child.finish())
-            file = self.home / name
-            new = change(_decode(_without_trailer(file.read_bytes())))
-            if editor_would_cut(new):
-                raise DefinitionError(
-                    "The definition has a line '---', at which the Pulumi CLI's editor would cut it off.",
-                    "YAML doesn't need that line at the top of a definition: remove it in the "
-                    "Pulumi console and run again.",
-                )
-            with child.shielded():
-                try:
-                    file.write_bytes(new.encode())
-                except OSError as error:
-                    raise EscError(
-                        f"Could not hand the new definition to the Pulumi CLI: {error.strerror}.",
-                        "Make room for it, in memory (/dev/shm) or in TMPDIR, and run again.",
-                    ) from None
-                child.send(f"{mark}\n".encode())
-                finished = child.finish()
-                saved = _SAVED.search(finished.stdout)
-                if saved:
-                    on_saved(int(saved[1]))
-        if saved:
-            return int(saved[1])
+        revision: int | None = None
+        finished: Finished | None = None
+        doing = f"read {environment} for the change"
+        with self._time_limit() as call:
+            async with self._start("env", "edit", environment, "--editor", _EDITOR.format(mark=mark)) as child:
+                name = await _file_of_editor(child, mark)
+                if name is None:
+                    raise self._failure(doing, await child.finish())
+                file = self.home / name
+                new = change(_decode(_without_trailer(file.read_bytes())))
+                if editor_would_cut(new):
+                    raise DefinitionError(
+                        "The definition has a line '---', at which the Pulumi CLI's editor would cut it off.",
+                        "YAML doesn't need that line at the top of a definition: remove it in the "
+                        "Pulumi console and run again.",
+                    )
+
+                async def hand_over() -> None:
+                    nonlocal revision, finished
+                    _write(file, new.encode())
+                    await child.send(f"{mark}\n".encode())
+                    finished = await child.finish()
+                    saved = _SAVED.search(finished.stdout)
+                    if saved:
+                        revision = int(saved[1])
+                        on_saved(revision)
+
+                doing = f"write {environment}"
+                await finish_within(GRACE, hand_over)
+        if revision is not None:
+            return revision
+        if finished is None:
+            raise self._too_late(doing) if call.cancelled_caught else AssertionError("no end of the edit")
         if finished.code == 0:
             raise DefinitionError(
                 f"ESC refused the new definition of {environment}: {self._last_line(finished.stderr)}",
                 "Check the environment with `pulumi env get`: its definition must be free of "
                 "errors before and after the sync.",
             )
-        raise self._failure(f"write {environment}", finished)
+        raise self._failure(doing, finished)
 
-    def latest_revision(self, environment: str) -> int:
-        """The number of the newest revision: one call.
+    async def latest_revision(self, environment: str) -> int:
+        """Return the number of the newest revision: one call.
 
         Raises:
             EscError: It can't be read.
         """
-        with self._start("env", "version", f"{environment}@latest") as child:
-            finished = child.finish()
+        doing = f"read the newest revision of {environment}"
+        finished = await self._call(doing, "env", "version", f"{environment}@latest")
         found = _REVISION.search(finished.stdout)
-        if finished.code != 0 or finished.timed_out or not found:
-            raise self._failure(f"read the newest revision of {environment}", finished)
+        if finished.code != 0 or not found:
+            raise self._failure(doing, finished)
         return int(found[1])
 
-    def tag(self, environment: str, name: str, revision: int | None = None) -> None:
+    async def tag(self, environment: str, name: str, revision: int | None = None) -> None:
         """Make a revision tag, or move it, to `revision` (None: the latest): one call.
 
         Raises:
@@ -228,36 +246,37 @@ class Pulumi:
         """
         version = [f"@{revision}"] if revision is not None else []
         doing = f"set the revision tag {name} of {environment}"
-        self._ask(doing, "env", "version", "tag", f"{environment}@{name}", *version)
+        await self._ask(doing, "env", "version", "tag", f"{environment}@{name}", *version)
 
-    def version(self) -> str:
-        """The CLI's own version, such as `v3.243.0`: one call, which asks nobody.
+    async def version(self) -> str:
+        """Return the CLI's own version, such as `v3.243.0`: one call, which asks nobody.
 
         Raises:
             EscError: There is no CLI, or it doesn't run.
         """
-        return self._ask("ask the Pulumi CLI for its version", "version").strip()
+        return (await self._ask("ask the Pulumi CLI for its version", "version")).strip()
 
-    def account(self) -> str:
-        """Whose the access token or the login is: one call.
+    async def account(self) -> str:
+        """Return the owner of the access token or the login: one call.
 
         Raises:
-            EscError: It is refused, or can't be shown.
+            EscError: The token is refused, or its owner can't be shown.
         """
-        return self._ask("ask whose access token it is", "whoami").strip()
+        return (await self._ask("ask for the owner of the access token", "whoami")).strip()
 
-    def environments(self, organization: str) -> list[str]:
-        """The environments of an organisation that can be seen, as `organisation/project/environment`: one call.
+    async def environments(self, organization: str) -> list[str]:
+        """List the environments of an organisation that can be seen, as `organisation/project/environment`: one call.
 
         Raises:
             EscError: There is no such organisation, or they can't be listed.
         """
-        listed = self._ask(f"list the environments of {organization}", "env", "ls", "--organization", organization)
+        doing = f"list the environments of {organization}"
+        listed = await self._ask(doing, "env", "ls", "--organization", organization)
         # The CLI leaves out an organisation that is the user's own.
         return [name if name.count("/") == 2 else f"{organization}/{name}" for name in listed.split()]
 
-    def revisions(self, environment: str) -> list[Revision]:
-        """All revisions of an environment, newest first, with their tags: one call.
+    async def revisions(self, environment: str) -> list[Revision]:
+        """List all revisions of an environment, newest first, with their tags: one call.
 
         Raises:
             EscError: They can't be listed.
@@ -265,7 +284,8 @@ class Pulumi:
         from sophia_sync.esc import revisions  # noqa: PLC0415 - nor does it list any
 
         doing = f"list the revisions of {environment}"
-        return revisions.parse(self._ask(doing, "env", "version", "history", environment, "--utc", "--pager", "cat"))
+        listed = await self._ask(doing, "env", "version", "history", environment, "--utc", "--pager", "cat")
+        return revisions.parse(listed)
 
     @property
     def _pulumi_home(self) -> Path:
@@ -275,16 +295,39 @@ class Pulumi:
     def _cloud(self) -> str:
         return self.cloud_url or "Pulumi Cloud"
 
-    def _ask(self, doing: str, *arguments: str) -> str:
-        """What a call prints."""
-        with self._start(*arguments) as child:
-            finished = child.finish()
-        if finished.code != 0 or finished.timed_out:
+    async def _ask(self, doing: str, *arguments: str) -> str:
+        """Return what a call prints."""
+        finished = await self._call(doing, *arguments)
+        if finished.code != 0:
             raise self._failure(doing, finished)
         return _decode(finished.stdout)
 
-    @contextlib.contextmanager
-    def _start(self, *arguments: str) -> Iterator[Child]:
+    async def _call(self, doing: str, *arguments: str) -> Finished:
+        """Run one call to its end.
+
+        Raises:
+            TransientError: It took too long.
+            EscError: It can't be started.
+        """
+        finished: Finished | None = None
+        with self._time_limit():
+            async with self._start(*arguments) as child:
+                finished = await child.finish()
+        if finished is None:
+            raise self._too_late(doing)
+        return finished
+
+    def _time_limit(self) -> anyio.CancelScope:
+        return anyio.move_on_after(self.longest_call)
+
+    def _too_late(self, doing: str) -> TransientError:
+        return TransientError(
+            f"Could not {doing}: no answer within {self.longest_call:.0f} seconds.",
+            f"Check that {self._cloud} is up, and run again.",
+        )
+
+    @contextlib.asynccontextmanager
+    async def _start(self, *arguments: str) -> AsyncIterator[Child]:
         environ = {
             **self.environ,
             "HOME": str(self.home),
@@ -302,25 +345,20 @@ class Pulumi:
             raise EscError(
                 "The Pulumi CLI isn't installed: there is no `pulumi` on PATH.",
                 "Use the action's container image, which has it, or install it from pulumi.com.",
+                title="The Pulumi CLI isn't installed",
             )
         argv = [executable, *arguments, "--non-interactive", "--color", "never"]
-        with contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             try:
-                child = stack.enter_context(process.start(argv, environ, self.deadline.part(self._longest_call)))
-            except CutError:
-                raise EscError("The Pulumi CLI was not started: the run is being ended.", "Run again.") from None
+                child = await stack.enter_async_context(processes.start(argv, environ))
             except (OSError, RuntimeError) as error:  # the last: no more threads can be had
                 why = (isinstance(error, OSError) and error.strerror) or str(error)
                 raise EscError(
                     f"The Pulumi CLI can't be started: {why}.",
                     "Run again. If that stays so, see whether `pulumi version` runs on this machine.",
+                    title="The Pulumi CLI can't be started",
                 ) from None
             yield child
-
-    @property
-    def _longest_call(self) -> float:
-        """Seconds for one call: the CLI itself waits for ever, and one connection that hangs shall not be the end."""
-        return self.deadline.seconds / self.tries
 
     def _last_line(self, stderr: str) -> str:
         """The CLI's own words on a failure: one line, without what it quotes of the definition."""
@@ -330,16 +368,6 @@ class Pulumi:
 
     def _failure(self, doing: str, finished: Finished) -> EscError:
         """Tell why a call failed, from the exit code and messages of the CLI."""
-        if finished.timed_out and self.deadline.remaining() > 0:
-            return TransientError(
-                f"Could not {doing}: no answer within {self._longest_call:.0f} seconds.",
-                f"Check that {self._cloud} is up, and run again.",
-            )
-        if finished.timed_out:
-            return TransientError(
-                f"Could not {doing}: not done within the {self.deadline.seconds:.0f} seconds of `timeout`.",
-                "Run again; if ESC is slow, give a larger `timeout`.",
-            )
         reason = self._last_line(finished.stderr)
         for pattern, error, todo in _FAILURES:
             # The reason alone: what comes before it (that the CLI logs in with PULUMI_ACCESS_TOKEN) is no failure.
@@ -377,13 +405,28 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
 )
 
 
-def _file_of_editor(child: Child, mark: str) -> str | None:
-    """The name of the file that holds the definition, or None if the CLI ended before it came to that."""
-    for line in iter(child.stdout.readline, b""):
-        said, _, name = line.decode(errors="replace").rstrip("\n").partition(" ")
-        if said == mark:
-            return name
-    return None
+async def _file_of_editor(child: Child, mark: str) -> str | None:
+    """Wait for the name of the file that holds the definition. Return None if the CLI ends before that."""
+    while True:
+        is_open = await child.more()
+        lines = child.output.decode(errors="replace").split("\n")
+        for line in lines[:-1]:
+            said, _, name = line.partition(" ")
+            if said == mark:
+                return name
+        if not is_open:
+            return None
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise EscError(
+            f"Could not write the Pulumi CLI's private files: {error.strerror}.",
+            "Make room in memory (/dev/shm) or in TMPDIR, and run again.",
+            title="No room for temporary files",
+        ) from None
 
 
 def _without_trailer(stored: bytes) -> bytes:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+
+import anyio
 
 from sophia_sync.bundle import SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, Diagnosis, Section, State
 from sophia_sync.console.doctor import esc, github, mcp
 from sophia_sync.console.screen import Mark, Row, Screen
-from sophia_sync.console.session import Session, conduct, session
-from sophia_sync.environments import side_by_side
-from sophia_sync.process import Beside, Deadline
+from sophia_sync.console.session import Session, look_and_show, session
+from sophia_sync.runtime.tasks import in_thread, side_by_side
 
 SOMETHING_IS_BAD = 1
 """The exit code of `doctor` where something is bad."""
 
-# Seconds that a request to GitHub, begun before the deadline, may go on after it.
-_LONGEST_REQUEST = 15.0
 _MARKS = {
     State.GOOD: Mark.GOOD,
     State.WARNING: Mark.WARNING,
@@ -37,36 +36,38 @@ def doctor(
 ) -> int:
     """Look at everything, show what was found and what to do; the exit code tells whether something is bad."""
 
-    def look(whole: Deadline) -> Diagnosis:
-        with session(screen, given, whole) as looking:
+    async def look() -> Diagnosis:
+        async with session(screen, given) as looking:
             screen.progress("Looking at Pulumi ESC, Sentry, GitHub and the MCP server …")
-            return diagnose(looking, keys or list(SENTRY_KEYS), limit, sync_workflow, mcp_url)
+            found = await diagnose(looking, keys or list(SENTRY_KEYS), limit, sync_workflow, mcp_url)
+        return found
 
     def show(diagnosis: Diagnosis) -> int:
         _show(screen, diagnosis)
         screen.json(diagnosis.json())
         return 0 if diagnosis.ok else SOMETHING_IS_BAD
 
-    return conduct(screen, look, show)
+    return look_and_show(screen, look, show)
 
 
-def diagnose(looking: Session, keys: Sequence[str], limit: int, sync_workflow: str, mcp_url: str | None) -> Diagnosis:
+async def diagnose(
+    looking: Session, keys: Sequence[str], limit: int, sync_workflow: str, mcp_url: str | None
+) -> Diagnosis:
     """Look at all places at once."""
-    places: list[Callable[[], list[Section]]] = [
+    places: list[Callable[[], Awaitable[list[Section]]]] = [
         partial(esc.sections, looking, keys, limit),
         partial(_github, looking, sync_workflow),
-        lambda: [mcp.section(mcp_url, looking.deadline)],
+        partial(mcp.sections, mcp_url),
     ]
-    found = side_by_side(looking.deadline, places)
+    found = await side_by_side(places, len(places))
     return Diagnosis(tuple(section for sections in found for section in sections))
 
 
-def _github(looking: Session, sync_workflow: str) -> list[Section]:
-    """In a thread that can be left behind: an answer of GitHub's that doesn't come shall not hold up a signal."""
-    try:
-        return Beside(partial(github.sections, looking, sync_workflow)).result(looking.deadline, _LONGEST_REQUEST)
-    except TimeoutError:
-        return github.unchecked("GitHub gives no answer in time.", "Run it again later, or with a larger --timeout.")
+async def _github(looking: Session, sync_workflow: str) -> list[Section]:
+    """Look at GitHub in a thread that can be left behind: a signal must not wait for an answer that doesn't come."""
+    with anyio.move_on_after(looking.deadline.remaining()):
+        return await in_thread(partial(github.sections, looking, sync_workflow))
+    return github.unchecked("GitHub gives no answer in time.", "Run it again later, or with a larger --timeout.")
 
 
 def _show(screen: Screen, diagnosis: Diagnosis) -> None:

@@ -11,20 +11,19 @@ from sophia_sync.console.diagnosis import Check, Section, bad, good, none_of, wa
 from sophia_sync.console.doctor import sentry
 from sophia_sync.console.session import Session
 from sophia_sync.console.times import ago, changed, counted, now
-from sophia_sync.environments import side_by_side
+from sophia_sync.environment import read
 from sophia_sync.errors import EscError
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.opened import Opened
 from sophia_sync.history import LastChange, last_changes
-from sophia_sync.process import Beside
-from sophia_sync.sync import read
+from sophia_sync.runtime.tasks import side_by_side, task_group
 
 PULUMI = "Pulumi"
 CLI, TOKEN, ENVIRONMENT = "CLI", "access token", "environment"
 
-# A moment beyond a deadline that the CLI heeds by itself.
-_GRACE = 1.0
+# Number of environments that are looked at at the same time.
+_AT_ONCE = 8
 _OTHERS = "Add it in the Pulumi console, or let the sync carry it, by `extra-secrets` or `extra-variables`."
 _SYNC = "`sophia-sync sync` writes it, or run the sync workflow."
 
@@ -38,28 +37,28 @@ class _Holding:
     opened: Mapping[str, Opened] | EscError
 
 
-def sections(session: Session, keys: Sequence[str], limit: int) -> list[Section]:
+async def sections(session: Session, keys: Sequence[str], limit: int) -> list[Section]:
     """Everything about ESC and what it holds."""
-    checks, usable = pulumi(session)
+    checks, usable = await pulumi(session)
     work = [partial(_environment, session, name, keys, limit, usable) for name in session.environments]
-    found = side_by_side(session.deadline, work)
+    found = await side_by_side(work, _AT_ONCE)
     return [Section(PULUMI, tuple(checks)), *found]
 
 
-def pulumi(session: Session) -> tuple[list[Check], bool]:
+async def pulumi(session: Session) -> tuple[list[Check], bool]:
     """The CLI and whose token it has; the second part tells whether it is of use to go on."""
     first = session.environments[0]
     try:
-        client = session.pulumi(first)
+        client = await session.pulumi(first)
     except EscError as error:
         return [*none_of([CLI], "Not started without an access token."), bad(TOKEN, error.what, error.todo)], False
     try:
-        checks = [good(CLI, client.version())]
+        checks = [good(CLI, await client.version())]
     except EscError as error:
         missing = "Install it: https://www.pulumi.com/docs/install/, and put it on PATH."
         return [bad(CLI, error.what, missing), *none_of([TOKEN], "It takes the CLI to ask.")], False
     try:
-        whose = client.account()
+        whose = await client.account()
     except EscError as error:
         return [*checks, bad(TOKEN, error.what, _anew(client) if "nauthorized" in error.what else error.todo)], False
     return [*checks, good(TOKEN, f"works, and belongs to {whose} ({_source(session, client)})")], True
@@ -78,48 +77,46 @@ def _source(session: Session, client: Pulumi) -> str:
     return "PULUMI_ACCESS_TOKEN" if session.access.pulumi_access_token else "GitHub's identity token"
 
 
-def _environment(session: Session, name: str, keys: Sequence[str], limit: int, usable: bool) -> Section:
+async def _environment(session: Session, name: str, keys: Sequence[str], limit: int, usable: bool) -> Section:
     """One environment, its keys, and the values in it."""
     rest = [*keys, *sentry.NAMES]
     if not usable:
         return Section(name, tuple(none_of([ENVIRONMENT, *rest], "Needs a CLI with a token that works.")))
     try:
-        client = session.pulumi(name)
-        checks = [_newest(client, name)]
+        client = await session.pulumi(name)
+        checks = [await _newest(client, name)]
     except EscError as error:
-        found = _missing(client, name) if "[404]" in error.what else bad(ENVIRONMENT, error.what, error.todo)
+        found = await _missing(client, name) if "[404]" in error.what else bad(ENVIRONMENT, error.what, error.todo)
         return Section(name, (found, *none_of(rest, "The environment can't be read.")))
     try:
-        holding = _holding(client, name, keys, limit)
+        holding = await _holding(client, name, keys, limit)
     except EscError as error:
         unread = bad(ENVIRONMENT, error.what, error.todo)
         return Section(name, (unread, *none_of(rest, "The environment can't be read.")))
     checks += [_key(key, holding) for key in keys]
-    return Section(name, (*checks, *sentry.checks(session, holding.opened)))
+    return Section(name, (*checks, *await sentry.checks(session, holding.opened)))
 
 
-def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int) -> _Holding:
+async def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int) -> _Holding:
     """Read an environment: its definition, its history, and what a consumer sees of it."""
 
-    def opened() -> Mapping[str, Opened] | EscError:
+    async def opened() -> Mapping[str, Opened] | EscError:
         try:
-            return client.open_values(name)
+            return await client.open_values(name)
         except EscError as error:
             return error
 
-    values = Beside(opened)
-    held = read(client, name, keys).entries
-    # One that need not be there is not looked for through the whole history.
-    changes = last_changes(client, name, [key for key in keys if key in held or key not in OPTIONAL_KEYS], limit)
-    try:
-        return _Holding(held, changes, values.result(client.deadline, _GRACE))
-    except TimeoutError:
-        late = EscError(f"Could not open {name} in time.", "Run it again later, or with a larger --timeout.")
-        return _Holding(held, changes, late)
+    async with task_group() as tasks:
+        values = tasks.start(opened)
+        held = (await read(client, name, keys)).entries
+        # One that need not be there is not looked for through the whole history.
+        wanted = [key for key in keys if key in held or key not in OPTIONAL_KEYS]
+        changes = await last_changes(client, name, wanted, limit)
+        return _Holding(held, changes, await values.result())
 
 
-def _newest(client: Pulumi, name: str) -> Check:
-    revisions = client.revisions(name)
+async def _newest(client: Pulumi, name: str) -> Check:
+    revisions = await client.revisions(name)
     if not revisions:
         return warning(ENVIRONMENT, "exists, but its revisions aren't listed", "See it in the Pulumi console.")
     newest = revisions[0]
@@ -130,11 +127,11 @@ def _newest(client: Pulumi, name: str) -> Check:
     )
 
 
-def _missing(client: Pulumi, name: str) -> Check:
+async def _missing(client: Pulumi, name: str) -> Check:
     """Which part of an environment's path there is not."""
     organization, project, _ = name.split("/")
     try:
-        there = client.environments(organization)
+        there = await client.environments(organization)
     except EscError:
         return bad(
             ENVIRONMENT,

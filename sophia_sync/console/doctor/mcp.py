@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from sophia_sync.console.diagnosis import Check, Section, bad, good, not_checked, warning
-from sophia_sync.process import Deadline
 
 MCP = "MCP server"
 READY = "readiness"
@@ -14,17 +13,17 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 _LOGS = "docker logs sentry-mcp"
 
 
-def section(url: str | None, deadline: Deadline) -> Section:
-    """Ask the MCP server whether it is ready; no URL: the usual one, where it need not be."""
-    return Section(MCP, (_readiness(url, deadline),))
+async def sections(url: str | None) -> list[Section]:
+    """Ask the MCP server whether it is ready. Without a URL ask the usual one, where it need not be."""
+    return [Section(MCP, (await _readiness(url),))]
 
 
-def _readiness(url: str | None, deadline: Deadline) -> Check:
+async def _readiness(url: str | None) -> Check:
     from sophia_sync import web  # noqa: PLC0415 - it brings `requests`
 
     where = f"{(url or DEFAULT_URL).rstrip('/')}/readyz"
     try:
-        status, body = web.look(where, deadline)
+        status, body = await web.look(where)
     except web.UnansweredError as error:
         if url is None:
             todo = "If it runs elsewhere, pass --mcp-url URL; else start it, see docs/deploy.md."

@@ -30,7 +30,7 @@ _CREDENTIALS = [key for key, secret in SENTRY_KEYS.items() if secret]
 _REPAIR = "Correct it where it comes from, GitHub's organisation secrets, and sync."
 
 
-def checks(session: Session, opened: Mapping[str, Opened] | EscError) -> list[Check]:
+async def checks(session: Session, opened: Mapping[str, Opened] | EscError) -> list[Check]:
     """What a consumer sees, whether that makes sense, and what Sentry says of it."""
     if isinstance(opened, EscError):
         return [bad(CONSUMERS, opened.what, opened.todo), *none_of([VALUES, SENTRY], "The values can't be opened.")]
@@ -44,7 +44,7 @@ def checks(session: Session, opened: Mapping[str, Opened] | EscError) -> list[Ch
         return [*found, not_checked(SENTRY, f"Without {', '.join(missing)} there is nothing to show to Sentry.")]
     if found[-1].state is not State.GOOD:
         return [*found, not_checked(SENTRY, "What is malformed is not shown to Sentry.")]
-    return [*found, *_asked(session, values)]
+    return [*found, *await _asked(session, values)]
 
 
 def _consumers(values: Mapping[str, SecretStr]) -> Check:
@@ -83,18 +83,17 @@ def _problem(key: str, value: SecretStr) -> str | None:
     return None
 
 
-def _asked(session: Session, values: Mapping[str, SecretStr]) -> list[Check]:
+async def _asked(session: Session, values: Mapping[str, SecretStr]) -> list[Check]:
     """What Sentry says of what ESC holds."""
     from sophia_sync import preflight  # noqa: PLC0415 - it brings `requests`
 
     texts = {key: value.get_secret_value() for key, value in values.items()}
-    verdict = preflight.check(
+    verdict = await preflight.check(
         session.access.sentry_url,
         values["SENTRY_API_TOKEN"],
         values["SENTRY_DSN"],
         texts["SENTRY_ORGANIZATION_SLUG"],
         texts["SENTRY_PROJECT_SLUG"],
-        session.deadline,
     )
     hide = Redactor(value for value in values.values() if value.get_secret_value() not in _host(session))
 

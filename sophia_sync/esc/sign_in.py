@@ -1,0 +1,81 @@
+"""Sign in to Pulumi for one run: with a stored token, GitHub's identity token, or a person's own login."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from sophia_sync import inputs
+from sophia_sync.errors import EscError, SignInError
+from sophia_sync.esc.cli import Pulumi
+from sophia_sync.inputs import Access, RunContext
+from sophia_sync.redact import Redactor
+from sophia_sync.runtime.tasks import in_thread, time_left
+
+# How many calls that hang the time must be enough for.
+_TRIES = 4
+
+
+def organization_of(environment: str) -> str:
+    """Return the organisation of `organisation/project/environment`."""
+    return environment.partition("/")[0]
+
+
+async def sign_in(
+    access: Access,
+    organization: str,
+    home: Path,
+    context: RunContext,
+    redact: Redactor,
+    hide: Callable[[SecretStr], None],
+    *,
+    at_terminal: bool,
+) -> Pulumi:
+    """Return the Pulumi CLI, signed in for one organisation.
+
+    Args:
+        access: The inputs.
+        organization: The Pulumi organisation.
+        home: A private folder; the CLI gets one of its own in it.
+        context: What the GitHub runner offers.
+        redact: Hides secrets in the CLI's messages.
+        hide: Told each token before anything else is done with it.
+        at_terminal: Whether an existing `pulumi login` counts.
+
+    Raises:
+        SignInError: There is no token to be had.
+    """
+    token, login, cloud_url = access.pulumi_access_token, None, access.pulumi_cloud_url
+    if token is None and at_terminal and context.oidc is None:
+        login = inputs.pulumi_login()
+        if login is None:
+            raise SignInError("There is no access token for Pulumi.", "Set PULUMI_ACCESS_TOKEN, or run `pulumi login`.")
+        if "pulumi_cloud_url" not in access.model_fields_set:
+            cloud_url = ""  # wherever that login is
+    elif token is None:
+        from sophia_sync import signin  # noqa: PLC0415 - it brings `requests`, which costs 0.2 s
+
+        token = await in_thread(partial(signin.access_token, access, organization, context, time_left(), hide))
+    folder = home / str(len(list(home.iterdir())))
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise EscError(
+            f"There is no room for the Pulumi CLI's private files: {error.strerror}.",
+            "Make room in /dev/shm or in TMPDIR, and run again.",
+            title="No temporary folder can be made",
+        ) from None
+    pulumi = Pulumi(
+        home=folder,
+        cloud_url=cloud_url,
+        access_token=token,
+        environ=inputs.child_environment(),
+        redact=redact,
+        longest_call=access.timeout / _TRIES,
+        login=login,
+    )
+    pulumi.prepare(organization)
+    return pulumi

@@ -1,0 +1,1 @@
+"""What every program of ours stands on: tasks and signals, processes, output, errors."""
