@@ -277,6 +277,7 @@ class Run(Program):
     def report(self, error: SyncError | None) -> int:
         """Report how the run ended, with everything that is known of it. Return the exit code."""
         if error is not None:
+            error.changed = error.changed or self.state()
             self.note(error)
             self.runner.error(str(error), error.title)
         self.write_report()

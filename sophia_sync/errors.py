@@ -130,6 +130,6 @@ class EndedBySignalError(SyncError):
 
     title = "A signal ended the run"
 
-    def __init__(self, what: str, changed: str, todo: str, signal_number: int) -> None:
+    def __init__(self, what: str, todo: str, signal_number: int, changed: str = "") -> None:
         super().__init__(what, todo, changed)
         self.exit_code = 128 + signal_number

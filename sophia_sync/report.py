@@ -77,7 +77,7 @@ def summary(outcome: Outcome) -> str:
     """The step's summary, in GitHub's Markdown."""
     parts = []
     if outcome.error is not None:
-        parts.append(f"## ❌ {outcome.error.title}\n\n{outcome.error.what}\n\n**What to do:** {outcome.error.todo}\n")
+        parts.append(_error(outcome.error))
     if len(outcome.environments) > 1:
         parts.append(_overview(outcome))
     parts += [
@@ -87,6 +87,13 @@ def summary(outcome: Outcome) -> str:
     ]
     parts.append(_deploy(outcome))
     return "\n".join(part for part in parts if part)
+
+
+def _error(error: SyncError) -> str:
+    """The three parts of an error, each a paragraph of its own."""
+    labelled = (("**What was changed:** ", error.changed), ("**What to do:** ", error.todo))
+    parts = [f"## ❌ {error.title}", error.what, *(label + text for label, text in labelled if text)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _overview(outcome: Outcome) -> str:

@@ -88,4 +88,4 @@ async def _failure(program: Program, signals: AsyncIterator[signal.Signals]) -> 
         tasks.cancel()
     if not came:
         return failure
-    return EndedBySignalError(f"{came[0].name} ended the run.", program.state(), "Run again.", came[0])
+    return EndedBySignalError(f"{came[0].name} ended the run.", "Run again.", came[0], program.state())

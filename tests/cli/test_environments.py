@@ -10,7 +10,7 @@ import pytest
 
 from sandbox import Sandbox
 from sophia_sync import app
-from sophia_sync.environments import AT_ONCE
+from sophia_sync.app import AT_ONCE
 from sophia_sync.errors import SignInError
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.inputs import Settings

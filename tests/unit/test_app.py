@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sophia_sync import __version__, app, bundle
+from sophia_sync import __version__, app
 from tests.support.inputs import VALID, as_runner, environment
 from tests.support.runner import Command, commands, parse_log, parse_outputs
 
@@ -155,7 +155,7 @@ class TestASignal:
         assert "What to do:" in summary.read_text(encoding="utf-8")
 
     def test_before_anything_was_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bundle, "make_bundle", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        monkeypatch.setattr(app, "make_bundle", lambda _: os.kill(os.getpid(), signal.SIGTERM))
         ran = run(tmp_path, VALID | OFF)
         assert ran.code == 143
         (error,) = commands(ran.log, "error")
@@ -181,7 +181,7 @@ class TestADefectOfOurs:
         def fail(*_: object) -> None:
             raise RuntimeError(f"about {CANARY}")
 
-        monkeypatch.setattr(bundle, "make_bundle", fail)
+        monkeypatch.setattr(app, "make_bundle", fail)
 
     def test_is_told_as_one_with_its_trace_but_no_secret(self, tmp_path: Path) -> None:
         ran = run(tmp_path, VALID | OFF | {"sentry-client-secret": CANARY}, on_runner=False)

@@ -10,14 +10,13 @@ from pydantic import SecretStr
 from sophia_sync import deploy, inputs
 from sophia_sync.bundle import Bundle, Entry
 from sophia_sync.deploy import Target, fill, is_due, needs_revision
-from sophia_sync.environments import Environment
+from sophia_sync.environment import Environment
 from sophia_sync.errors import DeployError
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.inputs import Settings
+from sophia_sync.outcome import Result, Synced
 from sophia_sync.plan import Plan
-from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
-from sophia_sync.sync import Result, Synced
 from tests.support.inputs import REPOSITORY, VALID, as_runner, environment
 
 BUNDLE = Bundle((Entry("SENTRY_DSN", SecretStr("canary"), secret=True),))
@@ -36,10 +35,9 @@ def no_cli(tmp_path: Path) -> list[Environment]:
         cloud_url="http://127.0.0.1:1",
         access_token=SecretStr("pul-x"),
         environ={"PATH": str(tmp_path)},
-        deadline=Deadline(60),
         redact=Redactor(),
     )
-    return [Environment(pulumi, "a/b/c", BUNDLE, lambda: None, None)]
+    return [Environment(pulumi, "a/b/c", BUNDLE)]
 
 
 class TestWhetherADeployIsDue:
@@ -55,27 +53,31 @@ class TestWhetherADeployIsDue:
             ("never", Result.UNCHANGED, False),
         ],
     )
-    def test_after_a_sync(self, no_cli: list[Environment], when: str, result: Result, due: bool) -> None:
+    @pytest.mark.anyio
+    async def test_after_a_sync(self, no_cli: list[Environment], when: str, result: Result, due: bool) -> None:
         told: list[str] = []
         settings = settings_of(deploy=when, dry_run=str(result is Result.PLANNED))
-        assert is_due(settings, [Synced("a/b/c", result, Plan(()))], no_cli, BUNDLE, told.append) == due
+        assert await is_due(settings, [Synced("a/b/c", result, Plan(()))], no_cli, BUNDLE, told.append) == due
         assert told == []
 
-    def test_it_is_where_what_was_last_deployed_is_not_known(self, no_cli: list[Environment]) -> None:
+    @pytest.mark.anyio
+    async def test_it_is_where_what_was_last_deployed_is_not_known(self, no_cli: list[Environment]) -> None:
         told: list[str] = []
         synced = [Synced("a/b/c", Result.UNCHANGED, Plan(()))]
-        assert is_due(settings_of(deploy="changed"), synced, no_cli, BUNDLE, told.append)
+        assert await is_due(settings_of(deploy="changed"), synced, no_cli, BUNDLE, told.append)
         assert len(told) == 1
         assert "isn't known, so the deploy runs" in told[0]
 
-    def test_one_environment_that_was_written_is_enough(self, no_cli: list[Environment]) -> None:
+    @pytest.mark.anyio
+    async def test_one_environment_that_was_written_is_enough(self, no_cli: list[Environment]) -> None:
         told: list[str] = []
         synced = [Synced("a/b/c", Result.UNCHANGED, Plan(())), Synced("a/b/d", Result.SYNCED, Plan(()))]
-        assert is_due(settings_of(deploy="changed"), synced, no_cli * 2, BUNDLE, told.append)
+        assert await is_due(settings_of(deploy="changed"), synced, no_cli * 2, BUNDLE, told.append)
         assert told == []
 
-    def test_a_mark_that_can_not_be_set_is_told(self, no_cli: list[Environment]) -> None:
-        failed = deploy.mark([Synced("a/b/c", Result.SYNCED, Plan(()))], no_cli, Target("a/b", "deploy.yml", None))
+    @pytest.mark.anyio
+    async def test_a_mark_that_can_not_be_set_is_told(self, no_cli: list[Environment]) -> None:
+        failed = await deploy.mark([Synced("a/b/c", Result.SYNCED, Plan(()))], no_cli, Target("a/b", "deploy.yml", None))
         assert ["no `pulumi` on PATH" in str(error) for error in failed] == [True]
 
 

@@ -13,7 +13,7 @@ from sophia_sync import dispatch, inputs
 from sophia_sync.deploy import Target
 from sophia_sync.dispatch import Deployed, Dispatcher
 from sophia_sync.errors import DeployError
-from sophia_sync.process import Deadline
+from sophia_sync.runtime.limits import TimeLimit
 from tests.support.inputs import VALID, as_runner, environment
 
 WORKFLOW = "deploy-sentry-mcp.yml"
@@ -49,7 +49,7 @@ def connect(github: GitHub, repository: str) -> Iterator[Connect]:
         with environment(as_runner(VALID | {"github-token": github.token} | changes)):
             settings, _ = inputs.load()
         target = Target(changes.get("deploy-repository", repository), settings.deploy_workflow, ref)
-        opened.append(Dispatcher(settings, target, github.url, Deadline(seconds)))
+        opened.append(Dispatcher(settings, target, github.url, TimeLimit(seconds)))
         return opened[-1]
 
     yield dispatcher
@@ -270,7 +270,7 @@ class TestFailuresThatMayPass:
 class TestWaiting:
     def wait(self, dispatcher: Dispatcher, deployed: Deployed, seconds: float = 60) -> tuple[str | None, list[str]]:
         told: list[str] = []
-        return dispatcher.wait(deployed, Deadline(seconds), told.append).conclusion, told
+        return dispatcher.wait(deployed, TimeLimit(seconds), told.append).conclusion, told
 
     @pytest.mark.parametrize("conclusion", ["success", "failure", "cancelled"])
     def test_tells_how_the_run_ended(self, github: GitHub, connect: Connect, conclusion: str) -> None:
@@ -313,10 +313,10 @@ class TestWaiting:
         dispatcher = connect()
         deployed = dispatcher.dispatch({})
         with pytest.raises(DeployError) as error:
-            dispatcher.wait(deployed, Deadline(0.5), lambda _: None)
+            dispatcher.wait(deployed, TimeLimit(0.5), lambda _: None)
         assert "`deploy-timeout` (it is queued)" in str(error.value)
         assert str(deployed.run_url) in str(error.value)
 
     def test_is_not_possible_for_a_run_that_is_not_known(self, connect: Connect) -> None:
         with pytest.raises(DeployError, match="which run it started can't be told"):
-            connect().wait(Deployed(Target("a/b", "c.yml", None), "main", None, None), Deadline(5), lambda _: None)
+            connect().wait(Deployed(Target("a/b", "c.yml", None), "main", None, None), TimeLimit(5), lambda _: None)

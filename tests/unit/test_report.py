@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from sophia_sync import environments, report
+from sophia_sync import app, report
 from sophia_sync.deploy import Target
 from sophia_sync.dispatch import Deployed
 from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SeveralError, SyncError
 from sophia_sync.outcome import Ended, Outcome
 from sophia_sync.plan import Action, Plan, Step
-from sophia_sync.sync import Result, Synced
+from sophia_sync.outcome import Result, Synced
 
 ENVIRONMENT = "acme/default/production"
 PLAN = Plan(
@@ -233,10 +233,10 @@ class TestSeveralEnvironments:
 
     def test_the_summary_of_a_failure_names_it_first(self) -> None:
         ends = (*self.ENDS, self.BROKEN)
-        error = environments.failure(ends)
+        error = app._failure(ends)
         text = report.summary(Outcome(ends, error=error))
         assert text.startswith(
-            "## ❌ Environments not synced\n\n1 of 3 environments could not be synced: acme/default/three.\n"
+            "## ❌ Environments could not be synced\n\n1 of 3 environments could not be synced: acme/default/three.\n"
             "- acme/default/three: It"
         )
         assert rows(text)["acme/default/three"] == "❌ failed | 5"
@@ -257,7 +257,7 @@ class TestSeveralEnvironments:
         outcome = outcome.with_state("acme/default/7", 3, "Revision 3 was saved.")
         outcome = outcome.with_state("acme/default/8", None, "Nothing was written.")
         told = json.loads(report.outputs(outcome)["environments"])
-        assert told[7]["error"] == "Ended by a signal. Revision 3 was saved."
+        assert told[7]["error"] == "A signal ended the run. Revision 3 was saved."
         assert told[8]["error"] == "Ended by a signal. Nothing was written."
         assert rows(report.summary(outcome))["acme/default/7"] == "not verified | 3"
         assert rows(report.summary(outcome))["acme/default/8"] == "not done | "
@@ -275,7 +275,7 @@ class TestSeveralEnvironments:
 
     def test_there_is_no_result_of_all_where_one_failed(self) -> None:
         ends = (*self.ENDS, self.BROKEN)
-        outputs = report.outputs(Outcome(ends, error=environments.failure(ends)))
+        outputs = report.outputs(Outcome(ends, error=app._failure(ends)))
         assert "result" not in outputs
         found = json.loads(outputs["environments"])
         assert [each["error"] for each in found] == [None, None, "It failed."]

@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from sophia_sync.process import Deadline
+from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.retries import ATTEMPTS, asked_wait, retrying
 
 NOW = 1_800_000_000.0
@@ -66,35 +66,35 @@ def at_once(error: BaseException) -> dict[str, str]:
 class TestRetrying:
     def test_what_succeeds_is_not_tried_again(self) -> None:
         call = Failing()
-        assert retrying(Deadline(60), is_timeout)(call) == "done"
+        assert retrying(TimeLimit(60), is_timeout)(call) == "done"
         assert call.calls == 1
 
     def test_what_may_pass_is_tried_again(self) -> None:
         call = Failing(TimeoutError(), TimeoutError())
-        assert retrying(Deadline(60), is_timeout, at_once)(call) == "done"
+        assert retrying(TimeLimit(60), is_timeout, at_once)(call) == "done"
         assert call.calls == 3
 
     def test_what_can_not_pass_is_raised_at_once(self) -> None:
         call = Failing(KeyError("one"))
         with pytest.raises(KeyError, match="one"):
-            retrying(Deadline(60), is_timeout)(call)
+            retrying(TimeLimit(60), is_timeout)(call)
         assert call.calls == 1
 
     def test_what_never_passes_is_raised_in_the_end(self) -> None:
         call = Failing(*[TimeoutError(str(number)) for number in range(100)])
         with pytest.raises(TimeoutError, match=str(ATTEMPTS - 1)):
-            retrying(Deadline(60), is_timeout, at_once)(call)
+            retrying(TimeLimit(60), is_timeout, at_once)(call)
         assert call.calls == ATTEMPTS
 
     def test_no_wait_goes_past_the_deadline(self) -> None:
         call = Failing(TimeoutError(), TimeoutError())
         with pytest.raises(TimeoutError):
-            retrying(Deadline(5), is_timeout, lambda _: {"Retry-After": "6"})(call)
+            retrying(TimeLimit(5), is_timeout, lambda _: {"Retry-After": "6"})(call)
         assert call.calls == 1
 
     def test_the_waits_grow(self) -> None:
         waits: list[float] = []
-        controller = retrying(Deadline(60), is_timeout).copy(sleep=waits.append)
+        controller = retrying(TimeLimit(60), is_timeout).copy(sleep=waits.append)
         with pytest.raises(TimeoutError):
             controller(Failing(*[TimeoutError()] * 9))
         assert len(waits) == ATTEMPTS - 1
@@ -103,6 +103,6 @@ class TestRetrying:
 
     def test_a_wait_that_was_asked_for_is_honoured(self) -> None:
         waits: list[float] = []
-        controller = retrying(Deadline(60), is_timeout, lambda _: {"Retry-After": "3"}).copy(sleep=waits.append)
+        controller = retrying(TimeLimit(60), is_timeout, lambda _: {"Retry-After": "3"}).copy(sleep=waits.append)
         assert controller(Failing(TimeoutError())) == "done"
         assert waits == [3]

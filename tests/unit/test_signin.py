@@ -15,7 +15,7 @@ from sandbox import Esc, GitHub, Sandbox
 from sophia_sync import inputs, web
 from sophia_sync.errors import EscError, InputError, SignInError
 from sophia_sync.inputs import OidcRequest, RunContext, Settings, TokenKind, TokenScope
-from sophia_sync.process import Deadline
+from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.redact import Redactor
 from sophia_sync.signin import SHORTEST_LIFE, access_token, exchange
 from tests.support.inputs import VALID, as_runner, environment
@@ -56,7 +56,7 @@ class Job:
 
     def sign_in(self, scope: TokenScope | None = None, seconds: float = 10, organization: str = ORGANIZATION) -> str:
         scope = scope or TokenScope()
-        deadline = Deadline(seconds)
+        deadline = TimeLimit(seconds)
         token = exchange(self.box.esc.url, organization, scope, self.request, deadline, self.hidden.append)
         return token.get_secret_value()
 
@@ -269,13 +269,13 @@ class TestRedirects:
 
 class TestTheAccessToken:
     def test_that_is_stored_is_used_and_nobody_is_asked(self, job: Job) -> None:
-        token = access_token(self.settings(job), "acme", self.context(job), Deadline(10), job.hidden.append)
+        token = access_token(self.settings(job), "acme", self.context(job), TimeLimit(10), job.hidden.append)
         assert token.get_secret_value() == VALID["pulumi-access-token"]
         assert not job.box.github.requests
 
     def test_that_is_not_stored_is_exchanged_for_the_environment_s_organisation(self, job: Job) -> None:
         settings = self.settings(job, **{"pulumi-access-token": "", "pulumi-token-scope": "team:web"})
-        token = access_token(settings, "acme", self.context(job), Deadline(10), job.hidden.append)
+        token = access_token(settings, "acme", self.context(job), TimeLimit(10), job.hidden.append)
         grant = job.box.esc.accounts.grants[token.get_secret_value()]
         assert (grant.organization, grant.team) == ("acme", "web")
         assert len(job.hidden) == 3
@@ -283,7 +283,7 @@ class TestTheAccessToken:
     def test_can_t_be_had_without_the_permission(self, job: Job) -> None:
         settings = self.settings(job, **{"pulumi-access-token": ""})
         with environment({}), pytest.raises(SignInError) as error:
-            access_token(settings, "acme", inputs.run_context(), Deadline(10), job.hidden.append)
+            access_token(settings, "acme", inputs.run_context(), TimeLimit(10), job.hidden.append)
         assert isinstance(error.value, EscError)
         assert error.value.exit_code == 4
         assert "`id-token: write`" in error.value.what

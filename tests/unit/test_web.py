@@ -8,13 +8,13 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox import GitHub
-from sophia_sync.process import Deadline
+from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.web import LONGEST_QUOTE, Client, UnansweredError, one_line
 
 
 def test_an_error_shows_nothing_of_the_request(github: GitHub) -> None:
     github.fail("GET .*", kind="close", times=None)
-    with Client(SecretStr("Kanarienvogel"), Deadline(0.1)) as client, pytest.raises(UnansweredError) as error:
+    with Client(SecretStr("Kanarienvogel"), TimeLimit(0.1)) as client, pytest.raises(UnansweredError) as error:
         client.get(f"{github.url}/papagei", {"sittich": "1"})
     assert error.value.__cause__ is None
     told = "".join(traceback.format_exception(error.value)).partition("sophia_sync.web.UnansweredError: ")[2]
@@ -30,6 +30,6 @@ def test_a_quotation_is_one_short_line() -> None:
 def test_a_last_try_without_time_doesn_t_hide_what_was_wrong_before(github: GitHub) -> None:
     github.fail("GET .*", status=500, headers={"Retry-After": "0"})
     github.fail("GET .*", kind="hang", times=None)
-    with Client(None, Deadline(0.5)) as client, pytest.raises(UnansweredError, match="HTTP 500"):
+    with Client(None, TimeLimit(0.5)) as client, pytest.raises(UnansweredError, match="HTTP 500"):
         client.get(github.url)
     assert len(github.requests) == 2

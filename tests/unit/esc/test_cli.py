@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import shutil
-import signal
+import os
 import stat
 import tempfile
-import threading
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from sophia_sync import process
 from sophia_sync.errors import ConflictError, EscError, TransientError
 from sophia_sync.esc import cli, revisions
 from sophia_sync.esc.cli import Pulumi, editor_would_cut, private_folder
 from sophia_sync.esc.revisions import Revision
-from sophia_sync.interrupts import Watch
-from sophia_sync.process import Deadline, Finished
 from sophia_sync.redact import Redactor
+from sophia_sync.runtime.processes import Finished
 
 URL = "https://pulumi.example"
 LINES = st.lists(
@@ -119,7 +116,7 @@ def pulumi(tmp_path: Path) -> Pulumi:
         cloud_url=URL,
         access_token=SecretStr("pul-canary"),
         environ={"PATH": str(tmp_path)},
-        deadline=Deadline(60),
+        longest_call=15,
         redact=Redactor([SecretStr("pul-canary")]),
     )
 
@@ -142,55 +139,52 @@ class TestFailures:
         ],
     )
     def test_mean(self, pulumi: Pulumi, stderr: str, kind: type[EscError], todo: str) -> None:
-        error = pulumi._failure("read a/b/c", Finished(1, b"", f"warning: x\n{stderr}\n", timed_out=False))
+        error = pulumi._failure("read a/b/c", Finished(1, b"", f"warning: x\n{stderr}\n"))
         assert type(error) is kind
         assert error.what.startswith("Could not read a/b/c: ")
         assert todo in error.todo
         assert error.what.endswith(".")
         assert (stderr.removeprefix("error: ") or "warning: x") in error.what
 
-    def test_one_call_may_not_use_up_the_time_of_all(self, pulumi: Pulumi) -> None:
-        error = pulumi._failure("read a/b/c", Finished(-9, b"", "", timed_out=True))
-        assert isinstance(error, TransientError)
-        assert error.what == "Could not read a/b/c: no answer within 15 seconds."
-
-    def test_past_the_deadline(self, pulumi: Pulumi) -> None:
-        times = iter([0.0, 61.0, 61.0])
-        late = replace(pulumi, deadline=Deadline(60, lambda: next(times)))
-        error = late._failure("read a/b/c", Finished(-9, b"", "", timed_out=True))
-        assert "not done within the 60 seconds of `timeout`" in error.what
-        assert "larger `timeout`" in error.todo
+    @pytest.mark.anyio
+    async def test_one_call_may_not_use_up_the_time_of_all(self, pulumi: Pulumi, tmp_path: Path) -> None:
+        (tmp_path / "pulumi").write_text("#!/bin/sh\nexec /bin/sleep 600\n")
+        (tmp_path / "pulumi").chmod(0o700)
+        with pytest.raises(TransientError, match=r"Could not read a/b/c: no answer within 0 seconds\."):
+            await replace(pulumi, longest_call=0.1).read("a/b/c")
 
     def test_show_no_secret_and_no_more_than_a_line(self, pulumi: Pulumi) -> None:
         stderr = "  4:   A: the definition\nerror: token pul-canary is bad" + "!" * 5000 + "\n"
-        error = pulumi._failure("read a/b/c", Finished(1, b"", stderr, timed_out=False))
+        error = pulumi._failure("read a/b/c", Finished(1, b"", stderr))
         assert "pul-canary" not in str(error)
         assert "the definition" not in str(error)
         assert "\n" not in str(error)
         assert len(str(error)) < 800
 
     def test_a_cli_that_says_nothing(self, pulumi: Pulumi) -> None:
-        error = pulumi._failure("read a/b/c", Finished(7, b"", "", timed_out=False))
+        error = pulumi._failure("read a/b/c", Finished(7, b"", ""))
         assert "it gave no reason (exit code 7)" in error.what
 
     @pytest.mark.parametrize("call", ["read", "edit", "tag", "latest_revision"])
-    def test_without_a_cli(self, pulumi: Pulumi, call: str) -> None:
+    @pytest.mark.anyio
+    async def test_without_a_cli(self, pulumi: Pulumi, call: str) -> None:
         given: dict[str, list[object]] = {"edit": [str], "tag": ["name"]}
         with pytest.raises(EscError, match=r"isn't installed: there is no `pulumi` on PATH\. Use the action's"):
-            getattr(pulumi, call)("a/b/c", *given.get(call, []))
+            await getattr(pulumi, call)("a/b/c", *given.get(call, []))
 
     @pytest.mark.parametrize("error", [BlockingIOError(11, "no more processes"), RuntimeError("no more threads")])
-    def test_where_none_can_be_started(
+    @pytest.mark.anyio
+    async def test_where_none_can_be_started(
         self, pulumi: Pulumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
     ) -> None:
-        def start(*_: object) -> NoReturn:
+        def start(*_: object, **__: object) -> NoReturn:
             raise error
 
         (tmp_path / "pulumi").touch(mode=0o700)
-        monkeypatch.setattr(process, "start", start)
+        monkeypatch.setattr(anyio, "open_process", start)
         there = replace(pulumi, environ={"PATH": str(tmp_path)})
         with pytest.raises(EscError, match=r"can't be started: no more (processes|threads)\. Run again"):
-            there.read("a/b/c")
+            await there.read("a/b/c")
 
     def test_a_definition_that_is_no_text(self) -> None:
         with pytest.raises(EscError, match="isn't valid UTF-8"):
@@ -199,7 +193,7 @@ class TestFailures:
 
 class TestPrivateFolder:
     def test_is_ours_alone_and_gone_afterwards(self) -> None:
-        with private_folder(Deadline(60)) as folder:
+        with private_folder() as folder:
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
             (folder / "deep").mkdir()
             (folder / "deep" / "file").write_text("x")
@@ -209,7 +203,7 @@ class TestPrivateFolder:
         folders = []
 
         def fail() -> None:
-            with private_folder(Deadline(60)) as folder:
+            with private_folder() as folder:
                 folders.append(folder)
                 raise KeyError
 
@@ -217,28 +211,9 @@ class TestPrivateFolder:
             fail()
         assert not folders[0].exists()
 
-    def test_what_still_works_in_it_ends_before_it_goes(self) -> None:
-        deadline = Deadline(60)
-        begun, cut = threading.Event(), threading.Event()
-
-        def work(folder: Path) -> None:
-            with deadline.running(), deadline.on_cut(lambda _: cut.set()):
-                begun.set()
-                assert cut.wait(60)
-                time.sleep(0.05)
-                (folder / "anew").mkdir(parents=True)
-
-        with private_folder(deadline) as folder:
-            thread = threading.Thread(target=work, args=(folder,))
-            thread.start()
-            assert begun.wait(60)
-        thread.join(60)
-        assert not thread.is_alive()
-        assert not folder.exists()
-
     def test_is_in_memory_where_the_machine_offers_that(self) -> None:
         memory = Path("/dev/shm")  # noqa: S108
-        with private_folder(Deadline(60)) as folder:
+        with private_folder() as folder:
             assert folder.parent == (memory if memory.is_dir() else Path(tempfile.gettempdir()))
 
     def test_is_elsewhere_where_that_can_not_be_written(self, tmp_path: Path) -> None:
@@ -247,17 +222,14 @@ class TestPrivateFolder:
         assert folder.parent != tmp_path / "missing"
         folder.rmdir()
 
-    def test_goes_as_a_whole_although_a_signal_comes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        remove = shutil.rmtree
+    def test_where_there_is_no_room_at_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def mkdtemp(**_: object) -> NoReturn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        def removed(path: Path, *, ignore_errors: bool) -> None:
-            signal.raise_signal(signal.SIGTERM)
-            remove(path, ignore_errors=ignore_errors)
-
-        monkeypatch.setattr(shutil, "rmtree", removed)
-        with Watch(), private_folder(Deadline(60)) as folder:
+        monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+        with pytest.raises(EscError, match="No space left on device") as error, private_folder():
             pass
-        assert not folder.exists()
+        assert error.value.title == "No temporary folder can be made"
 
     def test_holds_the_default_organisation(self, pulumi: Pulumi, tmp_path: Path) -> None:
         pulumi.prepare("acme")

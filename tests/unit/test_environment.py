@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import pytest
 from pydantic import SecretStr
 
-from sophia_sync import sync
+from sophia_sync import environment as sync
 from sophia_sync.bundle import Bundle, Entry
 from sophia_sync.errors import ConflictError, DefinitionError
 from sophia_sync.esc import definition
 from sophia_sync.esc.definition import Name
-from sophia_sync.sync import Holding
+from sophia_sync.environment import Holding
 
 BUNDLE = Bundle(
     (
