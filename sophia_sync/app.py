@@ -187,6 +187,7 @@ class Run:
             environ=child_environment(),
             deadline=deadline,
             redact=self.redact,
+            by_oidc=settings.pulumi_access_token is None,
         )
 
     def synchronise(

@@ -70,7 +70,7 @@ def is_due(
         except EscError as error:
             tell(f"What was last deployed isn't known, so the deploy runs: {error.what}")
             return True
-        return bool(make_plan(bundle, deployed.entries).changed)
+        return bool(make_plan(bundle, deployed).changed)
 
     work = [partial(differs, environment) for environment in environments]
     return any(side_by_side(environments[0].pulumi.deadline, work))

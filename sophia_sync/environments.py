@@ -58,8 +58,9 @@ class Environment:
         if synced is not None and synced.revision not in (None, self._tagged):
             self._begin_tag(synced.revision)  # its number became known late
         tag_failure = self._tag_failure()
-        warnings = (f"{tag_failure} The sync itself is complete.",) if tag_failure and synced else ()
-        return Ended(self.name, synced, error, self.sync.revision, warnings)
+        warnings = [f"ESC warns: {warning}." for warning in dict.fromkeys(self.sync.warnings)]
+        warnings += [f"{tag_failure} The sync itself is complete."] if tag_failure and synced else []
+        return Ended(self.name, synced, error, self.sync.revision, tuple(warnings))
 
     def _begin_tag(self, revision: int | None) -> None:
         """Tag a revision with this run while it is read back: it is this run's, whatever that shows."""

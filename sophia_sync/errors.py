@@ -67,6 +67,10 @@ class ConflictError(EscError):
     """Somebody else changed the environment between our read and our write; nothing of ours was saved."""
 
 
+class ApprovalError(EscError):
+    """Raised where an environment's updates need an approval; nothing was saved."""
+
+
 class TransientError(EscError):
     """ESC failed in a way that may pass. After a write it isn't known whether that went through: read to find out."""
 

@@ -14,7 +14,7 @@ from itertools import islice
 
 from sophia_sync.environments import AT_ONCE, side_by_side
 from sophia_sync.errors import DefinitionError, EscError
-from sophia_sync.esc import definition
+from sophia_sync.esc import definition, shown
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.revisions import Revision
@@ -125,8 +125,8 @@ def _states(
             text = pulumi.read(environment, str(revision.number))
             if not text.strip() and revision.number > 1:
                 return None  # every environment begins empty, but later the CLI also prints nothing of what has errors
-            return definition.parse(text).held(keys)
-        except DefinitionError:
+            return definition.parse(shown.parse(text).definition).held(keys)
+        except (DefinitionError, shown.UnknownOutputError):
             return None
         except EscError as error:
             return error  # raised below: what fails in a thread would cut short whatever else has the same deadline

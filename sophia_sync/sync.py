@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sophia_sync.bundle import Bundle
-from sophia_sync.errors import ConflictError, EscError, TransientError, VerificationError
-from sophia_sync.esc import definition
+from sophia_sync.errors import ConflictError, DefinitionError, EscError, TransientError, VerificationError
+from sophia_sync.esc import definition, messages, shown
 from sophia_sync.esc.cli import Pulumi
-from sophia_sync.esc.definition import Change, Held, HeldKind, Name
-from sophia_sync.plan import Action, Plan, make_plan, same
+from sophia_sync.esc.definition import Document, Name
+from sophia_sync.esc.editor import Stored
+from sophia_sync.esc.merge import Change, merge, restore
+from sophia_sync.esc.shown import Holding
+from sophia_sync.plan import OVERRIDDEN, Plan, agree, differing, listed, make_plan, same_entries
 from sophia_sync.process import Beside
 from sophia_sync.retries import retrying
 
@@ -36,22 +39,23 @@ class Synced:
     previous_revision: int | None = None
 
 
-@dataclass(frozen=True)
-class Holding:
-    """What an environment holds of the entries that were asked for; `is_empty` if it has no keys at all."""
-
-    entries: Mapping[Name, Held]
-    is_empty: bool
-
-
 def read(pulumi: Pulumi, environment: str, names: Collection[Name], version: str = "") -> Holding:
-    """What an environment (or a version of it) holds of `names`: one CLI call."""
+    """Return what an environment, or a version of it, holds of `names`: one CLI call.
+
+    Raises:
+        EscError: It can't be read, or its definition makes no sense.
+    """
     return _holding(pulumi.read(environment, version), names)
 
 
-def _holding(text: str, names: Collection[Name]) -> Holding:
-    document = definition.parse(text)
-    return Holding(document.held(names), not document.value_pairs)
+def _holding(printed: str, names: Collection[Name]) -> Holding:
+    try:
+        return shown.holding(shown.parse(printed), names)
+    except shown.UnknownOutputError as error:
+        raise EscError(
+            f"The Pulumi CLI's `env get` printed something unknown: {error}.",
+            "Use the release of the CLI that the action's image has.",
+        ) from None
 
 
 def set_tag(pulumi: Pulumi, environment: str, name: str, revision: int | None) -> None:
@@ -94,8 +98,9 @@ class Sync:
         self._before_write = before_write
         self._on_saved = on_saved
         self._begun = begun
+        self.warnings: list[str] = []  # what ESC warned of when it saved
         self._written: Plan | None = None  # sent to ESC, perhaps saved, not yet verified
-        self._held: Mapping[Name, Held] = {}  # what the environment held when that was sent
+        self._held: Holding | None = None  # what the environment held when that was sent
         self._complete = False  # write every key, also those that seem unchanged
 
     def run(self, *, dry_run: bool) -> Synced:
@@ -122,19 +127,21 @@ class Sync:
         if self._written is None or self.revision is not None:
             return None
         try:
-            held = self._read().entries
+            held = self._read()
         except EscError:
             return None
         plan = make_plan(self._bundle, held)
         if not plan.changed:
             return self._settled(plan)
-        if _same_entries(held, self._held, self._bundle.names):
+        if self._held is not None and same_entries(held, self._held, self._bundle.names):
             self.state = "Nothing was saved, as a read after the last try shows."
         return None
 
     def _attempt(self, *, dry_run: bool) -> Synced:
         found = self._first_read() or self._read()
-        plan = make_plan(self._bundle, found.entries)
+        if not found.is_evaluated:
+            self._refuse_what_can_not_be_evaluated()
+        plan = make_plan(self._bundle, found)
         if dry_run:
             return Synced(self._environment, Result.PLANNED, plan)
         if not plan.changed:
@@ -143,6 +150,24 @@ class Sync:
         sent = self._write(found, plan)
         self._verify(sent)
         return self._settled(plan)
+
+    def _refuse_what_can_not_be_evaluated(self) -> None:
+        """Find out by an edit that saves nothing why the CLI showed nothing, and raise ESC's own diagnostic.
+
+        Raises:
+            DefinitionError: ESC can't evaluate the environment.
+            ConflictError: It can now.
+        """
+
+        def look(stored: Stored) -> str:
+            if stored.problems:
+                raise DefinitionError(*messages.not_evaluated(self._environment, stored.problems))
+            if definition.parse(stored.text).keys:
+                raise ConflictError("The environment was changed while it was read.", "Run again.")
+            raise _LookedError
+
+        with contextlib.suppress(_LookedError):
+            self._pulumi.edit(self._environment, look)
 
     def _first_read(self) -> Holding | None:
         """What the read that was begun before has found; None where there was none, and for every further attempt."""
@@ -169,24 +194,26 @@ class Sync:
         names = self._bundle.names if self._complete else plan.changed
         entries = [entry for entry in self._bundle.entries if entry.name in names]
         changes = [Change(entry.name, entry.value, entry.secret) for entry in entries]
-        sent = _Sent(names, found.entries)
+        sent = _Sent(names, found)
         earlier = self._written, self.revision, self.state
 
-        def change(stored: str) -> str:
-            sent.before = stored
-            sent.text = definition.merge(_as_planned(stored, found, self._bundle), changes)
+        def change(stored: Stored) -> str:
+            sent.before = stored.text
+            sent.text = merge(as_planned(stored, found, self._bundle, self._environment), changes)
             # From here on the CLI may save it, whatever becomes of us.
-            self._written, self._held, self.revision = plan, found.entries, None
+            self._written, self._held, self.revision = plan, found, None
             self.state = "Whether the new revision was saved isn't known; the next run finds out."
             return sent.text
 
         try:
-            self._pulumi.edit(self._environment, change, self._saved)
+            saved = self._pulumi.edit(self._environment, change, self._saved)
         except TransientError:
             raise
         except EscError:  # nothing was saved by this attempt; perhaps by an earlier one
             self._written, self.revision, self.state = earlier
             raise
+        sent.warnings = saved.warnings
+        self.warnings += saved.warnings
         return sent
 
     def _saved(self, revision: int) -> None:
@@ -196,15 +223,15 @@ class Sync:
 
     def _verify(self, sent: _Sent) -> None:
         """Prove by one CLI call that ESC holds every key, with its exact value, encrypted or plain as it should be."""
-        wrong = _differing(self._bundle, self._read_back())
+        wrong = differing(self._bundle, self._read_back())
         if not wrong:
             return
         ours = self._read_back(str(self.revision))
-        wrong_in_ours = _differing(self._bundle, ours)
+        wrong_in_ours = differing(self._bundle, ours)
         if not wrong_in_ours:
             raise VerificationError(
                 f"Revision {self.revision} is as it was sent, but somebody else has changed our keys since: "
-                f"{_listed(wrong)}.",
+                f"{listed(wrong)}.",
                 "Nothing was deployed, and their change was left alone. See the environment's history for who writes "
                 "these keys, and run again.",
             )
@@ -212,36 +239,35 @@ class Sync:
             # A key that we left alone was changed between our read and our write: write all of them together.
             self._complete = True
             raise ConflictError(
-                f"Others keep changing our keys in {self._environment}: {_listed(wrong_in_ours)}.", "Run again."
+                f"Others keep changing our keys in {self._environment}: {listed(wrong_in_ours)}.", "Run again."
             )
         outcome = self._roll_back(sent, ours)
+        what, todo = why_wrong(wrong_in_ours, sent.warnings)
         raise VerificationError(
-            f"ESC saved revision {self.revision}, but what it holds isn't what was sent: {_listed(wrong_in_ours)}. "
-            f"{outcome}",
-            "Nothing was deployed. See the environment's history, and run again.",
+            f"ESC saved revision {self.revision}, but {what} {outcome}", f"Nothing was deployed. {todo}"
         )
 
-    def _read_back(self, version: str = "") -> Mapping[Name, Held]:
+    def _read_back(self, version: str = "") -> Holding:
         found = self._read(version)
-        if found.is_empty:  # there are our keys at least: the CLI shows nothing of what can't be evaluated any more
-            raise TransientError("ESC can't evaluate this environment any more.", _CAN_NOT_EVALUATE)
-        return found.entries
+        if not found.is_evaluated:  # any more: an import changed, or somebody else saved it
+            raise TransientError(*messages.not_evaluated(self._environment, ()))
+        return found
 
-    def _roll_back(self, sent: _Sent, ours: Mapping[Name, Held]) -> str:
+    def _roll_back(self, sent: _Sent, ours: Holding) -> str:
         """Set our keys back to exactly what they were, safe against other writers; tells how that went."""
 
-        def change(stored: str) -> str:
-            return definition.restore(
-                definition.parse(stored), definition.parse(sent.before), definition.parse(sent.text), sent.names
+        def change(stored: Stored) -> str:
+            return restore(
+                definition.parse(stored.text), definition.parse(sent.before), definition.parse(sent.text), sent.names
             )
 
         def attempt() -> int | None:
-            now = self._read().entries
-            if _same_entries(now, sent.held, sent.names):
+            now = self._read()
+            if same_entries(now, sent.held, sent.names):
                 return None  # by an attempt whose answer was lost
-            if not _same_entries(now, ours, sent.names):
+            if not same_entries(now, ours, sent.names):
                 raise EscError("somebody else has changed them since.", "")
-            return self._pulumi.edit(self._environment, change)
+            return self._pulumi.edit(self._environment, change).revision
 
         def may_pass(error: BaseException) -> bool:
             return isinstance(error, ConflictError | TransientError)
@@ -249,83 +275,53 @@ class Sync:
         self.state = f"Revision {self.revision} was saved and is wrong; whether our keys were set back isn't known."
         try:
             revision = retrying(self._pulumi.deadline, may_pass)(attempt)
-            now = self._read().entries
+            now = self._read()
         except EscError as error:
             self.state = f"Revision {self.revision} was saved, is wrong, and could not be set back."
             return f"Our keys could not be set back to revision {(self.revision or 1) - 1}: {error}".strip()
         where = "" if revision is None else f", in revision {revision}"
-        if not _same_entries(now, sent.held, sent.names):
+        if not same_entries(now, sent.held, sent.names):
             self.state = f"Our keys were set back{where}, and still differ."
         else:
             self.state = f"Our keys were set back to what they were{where}."
         return self.state
 
 
+class _LookedError(Exception):
+    """Raised to end an edit that only looks: nothing is saved."""
+
+
 @dataclass
 class _Sent:
-    """One write: the entries that it changed, what they held, and the stored text before and after our change."""
+    """One write: the entries that it changed, what they held, the stored text before it, the text that was sent."""
 
     names: tuple[Name, ...]
-    held: Mapping[Name, Held]
+    held: Holding
     before: str = ""
     text: str = ""
+    warnings: tuple[str, ...] = ()
 
 
-def _as_planned(stored: str, found: Holding, bundle: Bundle) -> definition.Document:
-    """Parse the stored text (secrets as ciphertext), and refuse it if our keys are not as the plan saw them."""
-    document = definition.parse(stored)
+def as_planned(stored: Stored, found: Holding, bundle: Bundle, environment: str) -> Document:
+    """Return the stored definition, parsed. Pure.
+
+    Raises:
+        DefinitionError: ESC can't evaluate it, or it makes no sense.
+        ConflictError: Our entries are no longer as they were when they were read.
+    """
+    if stored.problems:
+        raise DefinitionError(*messages.not_evaluated(environment, stored.problems))
+    document = definition.parse(stored.text)
     now = document.held(bundle.names)
-    if found.is_empty and document.value_pairs:
-        # Either somebody filled an empty environment just now, or the CLI shows nothing of it for ever.
-        raise ConflictError(
-            "ESC can't evaluate this environment, so what it holds can't be compared.",
-            _CAN_NOT_EVALUATE,
-        )
-    if any(not _agree(found.entries.get(name), now.get(name)) for name in bundle.names):
+    if any(not agree(found.entries.get(name), now.get(name)) for name in bundle.names):
         raise ConflictError("The environment was changed between our read and our write.", "Run again.")
     return document
 
 
-_CAN_NOT_EVALUATE = (
-    "`pulumi env open` shows what is wrong with its definition (an import that is gone, a reference to nothing, a "
-    "secret with `${` in it); repair that and run again."
-)
-_ABSENT = Held(HeldKind.ABSENT)
-
-
-def _agree(read: Held | None, stored: Held | None) -> bool:
-    """Whether a key as it was read, decrypted, can be the key as it is stored, encrypted."""
-    read, stored = read or _ABSENT, stored or _ABSENT
-    if read.kind is HeldKind.SECRET:
-        return stored.encrypted
-    if read.value is not None and not read.value.get_secret_value() and stored.kind is HeldKind.OTHER:
-        return True  # the CLI shows a key without a value in flow style as ''
-    return _equal(read, stored)
-
-
-def _same_entries(left: Mapping[Name, Held], right: Mapping[Name, Held], names: Iterable[Name]) -> bool:
-    return all(_equal(left.get(name), right.get(name)) for name in names)
-
-
-def _equal(left: Held | None, right: Held | None) -> bool:
-    left, right = left or _ABSENT, right or _ABSENT
-    if left.kind is not right.kind or left.value is None or right.value is None:
-        return left.kind is right.kind
-    return same(left.value.get_secret_value(), right.value.get_secret_value())
-
-
-_WRONG = {
-    Action.ADD: "missing",
-    Action.CHANGE: "another value",
-    Action.ENCRYPT: "not encrypted",
-    Action.DECRYPT: "encrypted",
-}
-
-
-def _differing(bundle: Bundle, held: Mapping[Name, Held]) -> dict[Name, str]:
-    """The entries that don't hold what they should, and how they differ, without any value."""
-    return {step.name: _WRONG[step.action] for step in make_plan(bundle, held).steps if step.action in _WRONG}
-
-
-def _listed(wrong: Mapping[Name, str]) -> str:
-    return ", ".join(f"{name} ({how})" for name, how in wrong.items())
+def why_wrong(wrong: Mapping[Name, str], warnings: Collection[str]) -> tuple[str, str]:
+    """Return what is wrong with a revision that was saved, and what to do about it. Pure."""
+    if OVERRIDDEN in wrong.values() and messages.FINAL in warnings:
+        what = f"consumers don't get what was sent: {listed(wrong)}. ESC warned: {messages.FINAL}."
+        return what, "An import declares these keys `fn::final`: change them there, or take that away, and run again."
+    what = f"what it holds isn't what was sent: {listed(wrong)}."
+    return what, "See the environment's history, and run again."

@@ -50,6 +50,7 @@ def pulumi_for(
         deadline=deadline,
         redact=screen.redact,
         login=login,
+        by_oidc=access.pulumi_access_token is None and login is None,
     )
 
 
