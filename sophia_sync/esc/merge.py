@@ -143,6 +143,15 @@ def _leaf_end(document: Document, after: int) -> int:
     return document.end(at)
 
 
+def _value_end(document: Document, after: int) -> int:
+    """Return `_leaf_end`, or for a block scalar that keeps blank lines (`|+`) the end of the last of them."""
+    event = document.node(after - 1)
+    if isinstance(event, ScalarEvent) and event.style in ("|", ">") and event.value.endswith("\n\n"):
+        end = document.end(after - 1)
+        return len(document.text[:end].removesuffix("\n").removesuffix("\r"))
+    return _leaf_end(document, after)
+
+
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 _COLON = re.compile(r"[ \t]*:")  # after a key
 
@@ -200,10 +209,25 @@ def _additions(document: Document, changes: Sequence[Change]) -> Iterator[list[_
     if not changes:
         yield []
         return
-    yield [_append(document, changes)]
     at = document.values if document.value_pairs else document.root
-    if at is not None and not _flow(document, at):
-        yield [_prepend(document, at, changes)]
+    before = [[_prepend(document, at, changes)]] if at is not None and not _flow(document, at) else []
+    after = [[_append(document, changes)]]
+    yield from before + after if _ends_in_a_commented_secret(document) else after + before
+
+
+def _ends_in_a_commented_secret(document: Document) -> bool:
+    """Return whether comments within the block of a secret end the section.
+
+    As soon as another entry follows, ESC leaves such comments out of the decrypted definition.
+    """
+    if not document.value_pairs or _flow(document, document.values):
+        return False
+    last = document.value_pairs[-1]
+    nodes = document.events[last.value : last.after]
+    if SECRET_FUNCTION not in (scalar(event) for event in nodes):
+        return False
+    end = _line_end(document.text, _leaf_end(document, last.after))
+    return _after_comments(document.text, end, document.column(last.key) + 1) > end
 
 
 def _append(document: Document, changes: Sequence[Change]) -> _Edit:
@@ -260,14 +284,32 @@ def _into_flow(document: Document, mapping: int, entries: str) -> _Edit:
 
 
 def _below(document: Document, pair: Pair, block: str) -> _Edit:
-    """Put `block` on the lines after the one on which `pair` ends."""
-    newline = document.newline
+    """Put `block` on the lines after the one on which `pair` ends, and after the comments that belong to it."""
+    newline, indent = document.newline, document.column(pair.key)
     leaf = next(at for at in reversed(range(pair.after)) if isinstance(document.node(at), NodeEvent))
     event = document.node(leaf)
     if isinstance(event, ScalarEvent) and event.style in ("|", ">") and event.value.endswith("\n\n"):
         # The blank lines that end this block scalar belong to its value (`|+`): stay behind them.
-        return _insert(document.end(leaf), block + newline)
-    return _insert(_line_end(document.text, _leaf_end(document, pair.after)), newline + block)
+        start = document.end(leaf)
+        after = _after_comments(document.text, start, indent)
+        return _insert(start, block + newline) if after == start else _insert(after, newline + block)
+    return _insert(
+        _after_comments(document.text, _line_end(document.text, _leaf_end(document, pair.after)), indent),
+        newline + block,
+    )
+
+
+_COMMENT_LINE = re.compile(r"[\r\n\ufeff]*(?:[ \t]*(?:\r\n|\n|\r))*(?P<indent> *)#[^\r\n]*")
+
+
+def _after_comments(text: str, at: int, indent: int) -> int:
+    """Return the end of the last comment line after `at` that is indented by `indent` or more; `at` if there is none.
+
+    ESC takes such a comment for part of the block above it. Below a new secret it would be lost when ESC decrypts that.
+    """
+    while (found := _COMMENT_LINE.match(text, at)) and len(found["indent"]) >= indent:
+        at = found.end()
+    return at
 
 
 def _into_null(document: Document, changes: Sequence[Change]) -> _Edit:
@@ -321,8 +363,20 @@ def _outside(document: Document, names: Collection[Name]) -> str:
 
 
 def _put_back(now: Document, pair: Pair, before: Document, was: Pair) -> _Edit:
-    value = before.text[before.end(was.key) : _leaf_end(before, was.after)]
-    return _Edit(now.end(pair.key), max(now.end(pair.key), _leaf_end(now, pair.after)), value)
+    """Give an entry the value that it had. Where either value has several lines, their last comments change too."""
+    old_end, new_end = _value_end(before, was.after), max(now.end(pair.key), _leaf_end(now, pair.after))
+    start = now.end(pair.key)
+    value = before.text[before.end(was.key) : old_end]
+    if _LINE_BREAK.search(value + now.text[start:new_end]):
+        value += _rest_of_line(before.text, old_end)
+        new_end += len(_rest_of_line(now.text, new_end))
+    return _Edit(start, new_end, value)
+
+
+def _rest_of_line(text: str, at: int) -> str:
+    """Return the comment at the end of a line, with the white space before it; nothing if more than that is there."""
+    rest = text[at : _line_end(text, at)]
+    return rest if re.fullmatch(r"[ \t]*(#.*)?", rest) else ""
 
 
 def _remove(document: Document, pair: Pair) -> _Edit:
