@@ -24,7 +24,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.complete cli ## make the virtual environment and find or make the Pulumi CLI
+setup: $(VENV)/.complete cli ## make the virtual environment, the Pulumi CLI and the local ESC's engine
 
 # The stamp carries the hash-locked requirements that it was made from: a change makes it anew.
 $(VENV)/.complete: requirements/dev.txt pyproject.toml
@@ -38,6 +38,7 @@ $(VENV)/.complete: requirements/dev.txt pyproject.toml
 
 cli: $(VENV)/.complete
 	@$(PY) -m tools.pulumi_cli >/dev/null
+	@$(PY) -m tools.esc_engine >/dev/null
 
 run: setup ## the main job against a local Pulumi ESC, GitHub and Sentry: nothing to sign up for
 	@$(PY) -m sandbox.demo

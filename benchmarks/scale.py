@@ -15,7 +15,9 @@ from pydantic import SecretStr
 from benchmarks.contenders import BEFORE, Contender, Place
 from benchmarks.measure import run
 from sophia_sync.bundle import Bundle, Entry
-from sophia_sync.esc.definition import Change, merge, parse
+from sophia_sync.esc.definition import parse
+from sophia_sync.esc.merge import Change, merge
+from sophia_sync.esc.shown import Shown, holding
 from sophia_sync.plan import make_plan
 from tests.support import docker_engine
 
@@ -61,7 +63,7 @@ def definition(keys: int, secret: str) -> str:
 
 def large(keys: int, repeats: int) -> Large:
     """Time what a sync does with a definition as the CLI shows it, and as ESC stores it."""
-    shown = definition(keys, "x" * 144)
+    shown = Shown(definition(keys, "x" * 144), {})
     stored = definition(keys, "{ciphertext: " + "QkJC" * 33 + "}")
     names = ("SENTRY_DSN", "SENTRY_API_TOKEN", "SENTRY_CLIENT_SECRET", "SENTRY_PROJECT_SLUG")
     bundle = Bundle(tuple(Entry(name, SecretStr("value"), secret="SLUG" not in name) for name in names))
@@ -69,7 +71,7 @@ def large(keys: int, repeats: int) -> Large:
     took = []
     for _ in range(repeats):
         started = time.perf_counter()
-        plan = make_plan(bundle, parse(shown).held(bundle.names))
+        plan = make_plan(bundle, holding(shown, bundle.names))
         changes = [Change(entry.name, entry.value, entry.secret) for entry in bundle.entries]
         merge(parse(stored), changes)
         took.append(time.perf_counter() - started)

@@ -99,7 +99,7 @@ class Run(Program):
                             # What ESC holds
                             holding = await environment.read()
                             # Plan
-                            plan = make_plan(bundle, holding.entries)
+                            plan = make_plan(bundle, holding)
                             if settings.dry_run:
                                 return Synced(environment.name, Result.PLANNED, plan)
                             if plan.changed:

@@ -87,7 +87,25 @@ def secret(value: str) -> str:
 def _literal(value: str) -> str:
     if "${" in value:
         raise ValueError("holds `${`, which ESC takes for a reference and refuses in a secret")
+    if _is_lost(value):
+        raise ValueError(
+            "is of several lines and begins with a line break or a tab: ESC can store that, but never show it again"
+        )
     return value
+
+
+def _is_lost(value: str) -> bool:
+    """Return whether gopkg.in/yaml.v3 prints a string in a way that it can't read back.
+
+    Pulumi's ESC prints decrypted secrets with it. It prints several lines as a literal block (`|`), unless one ends
+    with a space or holds a character that needs an escape: `yaml_emitter_analyze_scalar` in its `emitterc.go`. A
+    block then loses a line break at its beginning, and can't begin with a tab.
+    """
+    is_block = "\n" in value and not value.endswith(" ") and not _NEVER_IN_A_BLOCK.search(value)
+    return is_block and value[0] in "\n\t\u2028\u2029"
+
+
+_NEVER_IN_A_BLOCK = re.compile(" [\n\u2028\u2029]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff\U00010000-\U0010ffff]")
 
 
 def _unbroken(value: str) -> str:

@@ -74,7 +74,7 @@ async def is_due(
         except EscError as error:
             tell(f"What was last deployed isn't known, so the deploy runs: {error.what}")
             return True
-        return bool(make_plan(bundle, deployed.entries).changed)
+        return bool(make_plan(bundle, deployed).changed)
 
     work = [partial(differs, environment) for environment in environments]
     return any(await side_by_side(work, AT_ONCE))

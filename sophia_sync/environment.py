@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import anyio
 
 from sophia_sync.bundle import Bundle
-from sophia_sync.errors import ConflictError, EscError, SyncError, TransientError, VerificationError
-from sophia_sync.esc import definition
+from sophia_sync.errors import (
+    ConflictError,
+    DefinitionError,
+    EscError,
+    SyncError,
+    TransientError,
+    VerificationError,
+)
+from sophia_sync.esc import definition, messages, shown
 from sophia_sync.esc.cli import Pulumi
-from sophia_sync.esc.definition import Change, Held, HeldKind, Name
+from sophia_sync.esc.definition import Document, Name
+from sophia_sync.esc.editor import Stored
+from sophia_sync.esc.merge import Change, merge, restore
+from sophia_sync.esc.shown import Holding
 from sophia_sync.outcome import Ended, Result, Synced
-from sophia_sync.plan import Action, Plan, make_plan, same
+from sophia_sync.plan import OVERRIDDEN, Plan, agree, differing, listed, make_plan, same_entries
 from sophia_sync.retries import retrying_async
 from sophia_sync.runtime.tasks import Task, Tasks, time_left
 
 
-@dataclass(frozen=True)
-class Holding:
-    """What an environment holds of the entries that were asked for; `is_empty` if it has no keys at all."""
-
-    entries: Mapping[Name, Held]
-    is_empty: bool
-
-
 @dataclass
 class Sent:
-    """One write: the entries that it changed, what they held, and the stored text before and after our change."""
+    """One write: the entries that it changed, what they held, the stored text before it, the text that was sent."""
 
     names: tuple[Name, ...]
-    held: Mapping[Name, Held]
+    held: Holding
     before: str = ""
     text: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 async def read(pulumi: Pulumi, environment: str, names: Collection[Name], version: str = "") -> Holding:
-    """Read what an environment (or a version of it) holds of `names`: one CLI call."""
-    document = definition.parse(await pulumi.read(environment, version))
-    return Holding(document.held(names), not document.value_pairs)
+    """Read what an environment, or a version of it, holds of `names`: one CLI call.
+
+    Raises:
+        EscError: It can't be read, or its definition makes no sense.
+    """
+    printed = await pulumi.read(environment, version)
+    try:
+        return shown.holding(shown.parse(printed), names)
+    except shown.UnknownOutputError as error:
+        raise EscError(
+            f"The Pulumi CLI's `env get` printed something unknown: {error}.",
+            "Use the release of the CLI that the action's image has.",
+        ) from None
 
 
 def may_pass(error: BaseException) -> bool:
@@ -79,16 +92,43 @@ class Environment:
         self.pulumi = pulumi
         self.state = "Nothing was written."
         self.revision: int | None = None
+        self.warnings: list[str] = []  # what ESC warned of when it saved
         self._bundle = bundle
         self._written: Plan | None = None  # sent to ESC, perhaps saved, not yet verified
-        self._held: Mapping[Name, Held] = {}  # what the environment held when that was sent
+        self._held: Holding | None = None  # what the environment held when that was sent
         self._tag: Task[None] | None = None
         self._tagged: int | None = None
         self._complete = False  # write every key, also those that seem unchanged
 
     async def read(self, version: str = "") -> Holding:
-        """Read what it holds of the bundle: one CLI call."""
-        return await read(self.pulumi, self.name, self._bundle.names, version)
+        """Read what it holds of the bundle: one CLI call.
+
+        Raises:
+            DefinitionError: ESC can't evaluate it.
+            EscError: It can't be read.
+        """
+        found = await read(self.pulumi, self.name, self._bundle.names, version)
+        if not found.is_evaluated and not version and self._written is None:
+            await self._refuse_what_can_not_be_evaluated()
+        return found
+
+    async def _refuse_what_can_not_be_evaluated(self) -> None:
+        """Find out by an edit that saves nothing why the CLI showed nothing, and raise ESC's own diagnostic.
+
+        Raises:
+            DefinitionError: ESC can't evaluate the environment.
+            ConflictError: It can now.
+        """
+
+        def look(stored: Stored) -> str:
+            if stored.problems:
+                raise DefinitionError(*messages.not_evaluated(self.name, stored.problems))
+            if definition.parse(stored.text).keys:
+                raise ConflictError("The environment was changed while it was read.", "Run again.")
+            raise _LookedError
+
+        with contextlib.suppress(_LookedError):
+            await self.pulumi.edit(self.name, look)
 
     async def write(self, found: Holding, plan: Plan) -> Sent:
         """Write what the plan changes, in one revision that is conditional on what was read: one CLI call.
@@ -101,24 +141,26 @@ class Environment:
         names = self._bundle.names if self._complete else plan.changed
         entries = [entry for entry in self._bundle.entries if entry.name in names]
         changes = [Change(entry.name, entry.value, entry.secret) for entry in entries]
-        sent = Sent(names, found.entries)
+        sent = Sent(names, found)
         earlier = self._written, self.revision, self.state
 
-        def change(stored: str) -> str:
-            sent.before = stored
-            sent.text = definition.merge(_as_planned(stored, found, self._bundle), changes)
+        def change(stored: Stored) -> str:
+            sent.before = stored.text
+            sent.text = merge(as_planned(stored, found, self._bundle, self.name), changes)
             # From here on the CLI may save it, whatever becomes of us.
-            self._written, self._held, self.revision = plan, found.entries, None
+            self._written, self._held, self.revision = plan, found, None
             self.state = "Whether the new revision was saved isn't known; the next run finds out."
             return sent.text
 
         try:
-            await self.pulumi.edit(self.name, change, self._saved)
+            saved = await self.pulumi.edit(self.name, change, self._saved)
         except TransientError:
             raise
         except EscError:  # nothing was saved by this attempt; perhaps by an earlier one
             self._written, self.revision, self.state = earlier
             raise
+        sent.warnings = saved.warnings
+        self.warnings += saved.warnings
         return sent
 
     def _saved(self, revision: int) -> None:
@@ -132,28 +174,27 @@ class Environment:
             ConflictError: A key that the plan left alone was changed meanwhile; another try writes all keys.
             VerificationError: What ESC holds differs from what was sent. Our keys are set back where that is ours.
         """
-        wrong = _differing(self._bundle, await self._read_again())
+        wrong = differing(self._bundle, await self._read_again())
         if not wrong:
             return
         ours = await self._read_again(str(self.revision))
-        wrong_in_ours = _differing(self._bundle, ours)
+        wrong_in_ours = differing(self._bundle, ours)
         if not wrong_in_ours:
             raise VerificationError(
                 f"Revision {self.revision} is as it was sent, but somebody else has changed our keys since: "
-                f"{_listed(wrong)}.",
+                f"{listed(wrong)}.",
                 "See the environment's history for who writes these keys, and run again.",
                 "Nothing was deployed, and their change was left alone.",
             )
         if not wrong_in_ours.keys() & set(sent.names):
             # A key that we left alone was changed between our read and our write: write all of them together.
             self._complete = True
-            what = f"Others keep changing our keys in {self.name}: {_listed(wrong_in_ours)}."
+            what = f"Others keep changing our keys in {self.name}: {listed(wrong_in_ours)}."
             raise ConflictError(what, "Run again.")
         outcome = await self._roll_back(sent, ours)
+        what, todo = why_wrong(wrong_in_ours, sent.warnings)
         raise VerificationError(
-            f"ESC saved revision {self.revision}, but what it holds isn't what was sent: {_listed(wrong_in_ours)}.",
-            "See the environment's history, and run again.",
-            f"{outcome} Nothing was deployed.",
+            f"ESC saved revision {self.revision}, but {what}", todo, f"{outcome} Nothing was deployed."
         )
 
     async def settled(self, plan: Plan) -> Synced:
@@ -185,7 +226,7 @@ class Environment:
     async def ended(self, synced: Synced, tasks: Tasks, tag: str | None) -> Ended:
         """Return the end of a sync that is verified. It doesn't fail for its tag."""
         self.start_tag(tasks, tag)  # where the number became known late
-        warnings = []
+        warnings = [f"ESC warns: {warning}." for warning in dict.fromkeys(self.warnings)]
         if self._tag is not None:
             try:
                 await self._tag.result()
@@ -206,37 +247,37 @@ class Environment:
         if self._written is None or self.revision is not None:
             return None
         try:
-            held = (await self.read()).entries
+            held = await self.read()
         except EscError:
             return None
         plan = make_plan(self._bundle, held)
         if not plan.changed:
             return await self.settled(plan)
-        if _same_entries(held, self._held, self._bundle.names):
+        if self._held is not None and same_entries(held, self._held, self._bundle.names):
             self.state = "Nothing was saved, as a read after the last try shows."
         return None
 
-    async def _read_again(self, version: str = "") -> Mapping[Name, Held]:
+    async def _read_again(self, version: str = "") -> Holding:
         found = await self.read(version)
-        if found.is_empty:  # there are our keys at least: the CLI shows nothing of what can't be evaluated any more
-            raise TransientError("ESC can't evaluate this environment any more.", _CAN_NOT_EVALUATE)
-        return found.entries
+        if not found.is_evaluated:  # any more: an import changed, or somebody else saved it
+            raise TransientError(*messages.not_evaluated(self.name, ()))
+        return found
 
-    async def _roll_back(self, sent: Sent, ours: Mapping[Name, Held]) -> str:
+    async def _roll_back(self, sent: Sent, ours: Holding) -> str:
         """Set our keys back to exactly what they were, safe against other writers. Return how that went."""
 
-        def change(stored: str) -> str:
-            return definition.restore(
-                definition.parse(stored), definition.parse(sent.before), definition.parse(sent.text), sent.names
+        def change(stored: Stored) -> str:
+            return restore(
+                definition.parse(stored.text), definition.parse(sent.before), definition.parse(sent.text), sent.names
             )
 
         async def attempt_once() -> int | None:
-            now = (await self.read()).entries
-            if _same_entries(now, sent.held, sent.names):
+            now = await self.read()
+            if same_entries(now, sent.held, sent.names):
                 return None  # by an attempt whose answer was lost
-            if not _same_entries(now, ours, sent.names):
+            if not same_entries(now, ours, sent.names):
                 raise EscError("somebody else has changed them since.", "")
-            return await self.pulumi.edit(self.name, change)
+            return (await self.pulumi.edit(self.name, change)).revision
 
         self.state = f"Revision {self.revision} was saved and is wrong; whether our keys were set back isn't known."
         try:
@@ -244,73 +285,42 @@ class Environment:
             async for attempt in retrying_async(may_pass):
                 with attempt:
                     revision = await attempt_once()
-            now = (await self.read()).entries
+            now = await self.read()
         except EscError as error:
             self.state = f"Revision {self.revision} was saved, is wrong, and could not be set back."
             return f"Our keys could not be set back to revision {(self.revision or 1) - 1}: {error}".strip()
         where = "" if revision is None else f", in revision {revision}"
-        if not _same_entries(now, sent.held, sent.names):
+        if not same_entries(now, sent.held, sent.names):
             self.state = f"Our keys were set back{where}, and still differ."
         else:
             self.state = f"Our keys were set back to what they were{where}."
         return self.state
 
 
-def _as_planned(stored: str, found: Holding, bundle: Bundle) -> definition.Document:
-    """Parse the stored text (secrets as ciphertext), and refuse it if our keys are not as the plan saw them."""
-    document = definition.parse(stored)
+class _LookedError(Exception):
+    """Raised to end an edit that only looks: nothing is saved."""
+
+
+def as_planned(stored: Stored, found: Holding, bundle: Bundle, environment: str) -> Document:
+    """Return the stored definition, parsed. Pure.
+
+    Raises:
+        DefinitionError: ESC can't evaluate it, or it makes no sense.
+        ConflictError: Our entries are no longer as they were when they were read.
+    """
+    if stored.problems:
+        raise DefinitionError(*messages.not_evaluated(environment, stored.problems))
+    document = definition.parse(stored.text)
     now = document.held(bundle.names)
-    if found.is_empty and document.value_pairs:
-        # Either somebody filled an empty environment just now, or the CLI shows nothing of it for ever.
-        raise ConflictError(
-            "ESC can't evaluate this environment, so what it holds can't be compared.",
-            _CAN_NOT_EVALUATE,
-        )
-    if any(not _agree(found.entries.get(name), now.get(name)) for name in bundle.names):
+    if any(not agree(found.entries.get(name), now.get(name)) for name in bundle.names):
         raise ConflictError("The environment was changed between our read and our write.", "Run again.")
     return document
 
 
-_CAN_NOT_EVALUATE = (
-    "`pulumi env open` shows what is wrong with its definition (an import that is gone, a reference to nothing, a "
-    "secret with `${` in it); repair that and run again."
-)
-_ABSENT = Held(HeldKind.ABSENT)
-
-
-def _agree(read: Held | None, stored: Held | None) -> bool:
-    """Whether a key as it was read, decrypted, can be the key as it is stored, encrypted."""
-    read, stored = read or _ABSENT, stored or _ABSENT
-    if read.kind is HeldKind.SECRET:
-        return stored.encrypted
-    if read.value is not None and not read.value.get_secret_value() and stored.kind is HeldKind.OTHER:
-        return True  # the CLI shows a key without a value in flow style as ''
-    return _equal(read, stored)
-
-
-def _same_entries(left: Mapping[Name, Held], right: Mapping[Name, Held], names: Iterable[Name]) -> bool:
-    return all(_equal(left.get(name), right.get(name)) for name in names)
-
-
-def _equal(left: Held | None, right: Held | None) -> bool:
-    left, right = left or _ABSENT, right or _ABSENT
-    if left.kind is not right.kind or left.value is None or right.value is None:
-        return left.kind is right.kind
-    return same(left.value.get_secret_value(), right.value.get_secret_value())
-
-
-_WRONG = {
-    Action.ADD: "missing",
-    Action.CHANGE: "another value",
-    Action.ENCRYPT: "not encrypted",
-    Action.DECRYPT: "encrypted",
-}
-
-
-def _differing(bundle: Bundle, held: Mapping[Name, Held]) -> dict[Name, str]:
-    """The entries that don't hold what they should, and how they differ, without any value."""
-    return {step.name: _WRONG[step.action] for step in make_plan(bundle, held).steps if step.action in _WRONG}
-
-
-def _listed(wrong: Mapping[Name, str]) -> str:
-    return ", ".join(f"{name} ({how})" for name, how in wrong.items())
+def why_wrong(wrong: Mapping[Name, str], warnings: Collection[str]) -> tuple[str, str]:
+    """Return what is wrong with a revision that was saved, and what to do about it. Pure."""
+    if OVERRIDDEN in wrong.values() and messages.FINAL in warnings:
+        what = f"consumers don't get what was sent: {listed(wrong)}. ESC warned: {messages.FINAL}."
+        return what, "An import declares these keys `fn::final`: change them there, or take that away, and run again."
+    what = f"what it holds isn't what was sent: {listed(wrong)}."
+    return what, "See the environment's history, and run again."

@@ -77,6 +77,10 @@ class ConflictError(EscError):
     title = "The environment was changed at the same time"
 
 
+class ApprovalError(EscError):
+    """Raised where an environment's updates need an approval; nothing was saved."""
+
+
 class TransientError(EscError):
     """ESC failed in a way that may pass. After a write, only a read tells whether it was saved."""
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 
 from sophia_sync.errors import DefinitionError
-from sophia_sync.esc import definition
+from sophia_sync.esc import definition, shown
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.revisions import Revision
@@ -136,8 +136,8 @@ async def _states(
             text = await pulumi.read(environment, str(revision.number))
             if not text.strip() and revision.number > 1:
                 return None  # every environment begins empty, but later the CLI also prints nothing of what has errors
-            return definition.parse(text).held(keys)
-        except DefinitionError:
+            return definition.parse(shown.parse(text).definition).held(keys)
+        except (DefinitionError, shown.UnknownOutputError):
             return None
 
     for start in range(0, len(revisions), AT_ONCE):

@@ -34,7 +34,7 @@ def _forms(piece: str) -> Iterable[str]:
         yield escaped
         yield escaped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     if not _is_as_in_json(piece) and not any("\ud800" <= character <= "\udfff" for character in piece):
-        from sophia_sync.esc.definition import quoted  # noqa: PLC0415 - few secrets need it, and it brings PyYAML
+        from sophia_sync.esc.merge import quoted  # noqa: PLC0415 - few secrets need it, and it brings PyYAML
 
         yield quoted(piece)[1:-1]
     yield from _base64(piece.encode(errors="surrogatepass"))

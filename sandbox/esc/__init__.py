@@ -6,7 +6,6 @@ from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from sandbox.esc.definition import is_secret
 from sandbox.esc.environments import Revision
 from sandbox.esc.routes import EscRoutes
 from sandbox.esc.sign_in import Issuer
@@ -61,7 +60,8 @@ class Esc(EscRoutes):
     def corrupt(self, path: str, change: Callable[[str], str]) -> None:
         """Store something else than was sent: the latest revision holds another definition, with the same etag.
 
-        `change` makes it of the definition as it is stored; a secret that it writes in plain text is encrypted.
+        `change` makes it of the definition as it is stored. Secrets that it writes in plain text are encrypted, and
+        the text is formatted.
         """
         with self.lock:
             self.environments.corrupt(path, change)
@@ -90,16 +90,24 @@ class Esc(EscRoutes):
         with self.lock:
             return self.environments.decrypted(self.environments.get(path).latest)
 
+    def sent(self, path: str) -> str:
+        """Return the text of the latest revision as its author sent it, to the byte."""
+        return self.revisions(path)[-1].sent
+
     def values(self, path: str) -> dict[str, object]:
-        """The evaluated values, as `env open` prints them."""
+        """Return the evaluated values, as `env open` prints them."""
         with self.lock:
             environment = self.environments.get(path)
             name = f"{environment.project}/{environment.name}"
-            return self.environments.evaluate(environment.latest.definition, environment.organization, name).plain()
+            return self.environments.open(environment.latest.definition, environment.organization, name).plain()
 
     def is_secret(self, path: str, key: str) -> bool:
-        """Whether the top-level key under `values` is encrypted."""
-        return is_secret(self.definition(path), key)
+        """Return whether the top-level key under `values` is encrypted."""
+        with self.lock:
+            environment = self.environments.get(path)
+            checked = self.environments.check(environment.latest.definition, environment.organization).environment
+        written = (checked or {}).get("exprs", {}).get(key, {})
+        return bool(written.get("builtin", {}).get("name") == "fn::secret")
 
     def revision(self, path: str) -> int:
         return self.revisions(path)[-1].number

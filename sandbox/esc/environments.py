@@ -1,5 +1,6 @@
 """Environments, their revisions and their tags."""
 
+import contextlib
 import hashlib
 import re
 import secrets
@@ -9,10 +10,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from sandbox.esc.ciphertext import Cipher
-from sandbox.esc.definition import decrypt, encrypt
-from sandbox.esc.document import Diagnostic
-from sandbox.esc.evaluate import Evaluated, Secrets, evaluate
+from sandbox.esc.engine import Engine, EngineError, Evaluated, Json, Load
 from sandbox.server import RefusedError
 
 LATEST = "latest"
@@ -30,12 +28,14 @@ class Revision:
 
     number: int
     definition: str
-    """As it is stored: with ciphertext."""
+    """As it is stored: formatted by ESC, with ciphertext."""
     etag: str
     created: datetime
     author: str
     replacement: int | None = None
     """Where the revision was retracted: which one stands for it. It can't be read any more."""
+    sent: str = ""
+    """The text that its author sent, to the byte."""
 
 
 @dataclass
@@ -77,12 +77,12 @@ class Environment:
     def latest(self) -> Revision:
         return self.revisions[-1]
 
-    def add_revision(self, definition: str, author: str) -> Revision:
-        """The etag is new with every revision, also if the definition is that of an earlier one."""
+    def add_revision(self, definition: str, author: str, sent: str = "") -> Revision:
+        """Add a revision. Its etag is new, even where the definition is that of an earlier revision."""
         number = len(self.revisions) + 1
         etag = hashlib.sha256(f"{self.id}@{number}\n{definition}".encode()).hexdigest()[:32]
         now = datetime.now(UTC)
-        self.revisions.append(Revision(number, definition, f'"{etag}"', now, author))
+        self.revisions.append(Revision(number, definition, f'"{etag}"', now, author, sent=sent))
         latest = self.revision_tags.setdefault(LATEST, RevisionTag(LATEST, number, now, now, author))
         latest.revision, latest.modified, latest.editor = number, now, author
         return self.latest
@@ -105,7 +105,7 @@ class Environments:
     """All environments of the service. What can't be done is `RefusedError` with the HTTP status of the service."""
 
     def __init__(self) -> None:
-        self.cipher = Cipher()
+        self.engine = Engine()
         self._environments: dict[str, Environment] = {}
 
     def __iter__(self) -> Iterator[Environment]:
@@ -132,8 +132,8 @@ class Environments:
     def delete(self, path: str) -> None:
         del self._environments[self.get(path).path]
 
-    def save(self, path: str, definition: str, author: str, etag: str | None) -> tuple[Revision, list[Diagnostic]]:
-        """Store a new revision with its secrets encrypted; the diagnostics are its warnings.
+    def save(self, path: str, definition: str, author: str, etag: str | None) -> tuple[Revision, list[Json]]:
+        """Store a new revision: checked, then encrypted and formatted. Return it with the warnings of the check.
 
         An etag that isn't the latest revision's is refused with 409, a definition with errors with 400.
         """
@@ -141,14 +141,22 @@ class Environments:
         if etag and etag != environment.latest.etag:
             message = f"Environment '{path}' has been modified since it was read"
             raise RefusedError(HTTPStatus.CONFLICT, message)
-        checked = self.evaluate(definition, environment.organization, f"{environment.project}/{environment.name}")
+        name = f"{environment.project}/{environment.name}"
+        checked = self.check(definition, environment.organization, name)
         refuse_errors(checked)
-        return environment.add_revision(encrypt(definition, self.cipher), author), checked.diagnostics
+        try:
+            stored = self.engine.encrypt(name, definition)
+        except EngineError as error:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: {error}") from None
+        return environment.add_revision(stored, author, definition), checked.diagnostics
 
     def corrupt(self, path: str, change: Callable[[str], str]) -> None:
+        """Change what is stored. A text that isn't YAML is stored as it is."""
         environment = self.get(path)
-        definition = encrypt(change(environment.latest.definition), self.cipher)
-        environment.revisions[-1] = replace(environment.latest, definition=definition)
+        changed = change(environment.latest.definition)
+        with contextlib.suppress(EngineError):
+            changed = self.engine.encrypt(environment.name, changed)
+        environment.revisions[-1] = replace(environment.latest, definition=changed)
 
     def retract(self, path: str, number: int) -> None:
         """Take a revision back, but the latest: it can't be read any more, and its tags go to the one before."""
@@ -165,15 +173,26 @@ class Environments:
         revisions[number - 1] = replace(revisions[number - 1], **changes)
 
     def decrypted(self, revision: Revision) -> str:
-        return decrypt(revision.definition, self.cipher)
+        """Return the definition with its secrets in plain text, formatted by ESC; as it is if it isn't YAML."""
+        if not revision.definition:
+            return ""
+        try:
+            return self.engine.decrypt(ANONYMOUS, revision.definition)
+        except EngineError:
+            return revision.definition
 
-    def evaluate(
-        self, definition: str, organization: str, name: str = ANONYMOUS, secrets: Secrets = Secrets.SHOWN
+    def check(
+        self, definition: str, organization: str, name: str = ANONYMOUS, *, show_secrets: bool = False
     ) -> Evaluated:
-        def load(imported: str) -> str:
-            return self._imported(organization, imported)
+        """Evaluate a definition without opening providers."""
+        return self.engine.check(name, definition, self._loader(organization), show_secrets=show_secrets)
 
-        return evaluate(name, definition, cipher=self.cipher, load=load, secrets=secrets)
+    def open(self, definition: str, organization: str, name: str = ANONYMOUS) -> Evaluated:
+        """Evaluate a definition as its consumers get it."""
+        return self.engine.open(name, definition, self._loader(organization))
+
+    def _loader(self, organization: str) -> Load:
+        return lambda imported: self._imported(organization, imported)
 
     def _imported(self, organization: str, reference: str) -> str:
         """The definition of `[project/]name[@version]`."""
@@ -191,7 +210,7 @@ class Environments:
         if history:
             clone.revisions = list(source.revisions)
         else:
-            clone.add_revision(source.latest.definition, author)
+            clone.add_revision(source.latest.definition, author, source.latest.sent)
         clone.revision_tags[LATEST].revision = clone.latest.number
         if tags:
             clone.tags = {name: replace(tag, id=secrets.token_hex(8)) for name, tag in source.tags.items()}
@@ -265,8 +284,7 @@ class Environments:
 
 def refuse_errors(evaluated: Evaluated) -> None:
     if evaluated.failed:
-        diagnostics = [diagnostic.to_json() for diagnostic in evaluated.diagnostics]
-        raise RefusedError(HTTPStatus.BAD_REQUEST, "Bad Request: invalid definition", diagnostics=diagnostics)
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "Bad Request: invalid definition", diagnostics=evaluated.diagnostics)
 
 
 def _split(path: str) -> tuple[str, str, str]:

@@ -11,17 +11,18 @@ import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from http import HTTPStatus
+from typing import Self
 
 from flask import g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
+from sandbox.esc.engine import EngineError, Evaluated
 from sandbox.esc.environments import DEFAULT_PROJECT, Environment, Environments, EnvironmentTag, Revision, RevisionTag
 from sandbox.esc.environments import refuse_errors as refuse_errors_of
-from sandbox.esc.evaluate import Content, Evaluated, Secrets, Value
-from sandbox.esc.expressions import parse_path
 from sandbox.esc.sign_in import Accounts
 from sandbox.server import Json, RefusedError, Route, Server
+from tools import esc_engine
 
 PAGE_OF_ENVIRONMENTS = 100
 PAGE_OF_REVISIONS = 500
@@ -88,6 +89,14 @@ class EscRoutes(Server):
         organization = (request.view_args or {}).get("organization")
         if organization and not self._is_member(organization):
             raise RefusedError(HTTPStatus.NOT_FOUND, f"Organization '{organization}' not found")
+
+    def start(self) -> Self:
+        esc_engine.ensure()
+        return super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        self.environments.engine.close()
 
     def _is_member(self, organization: str) -> bool:
         return g.grant is None or g.grant.organization == organization
@@ -158,8 +167,7 @@ class EscRoutes(Server):
         revision, warnings = self.environments.save(
             f"{organization}/{project}/{name}", _yaml_body(), g.login, request.headers.get("ETag")
         )
-        diagnostics = {"diagnostics": [warning.to_json() for warning in warnings]} if warnings else {}
-        return diagnostics, HTTPStatus.OK, _headers(revision)
+        return {"diagnostics": warnings} if warnings else {}, HTTPStatus.OK, _headers(revision)
 
     def _revision(self, path: str, version: str) -> Revision:
         revision = self.environments.get(path).revision(version)
@@ -171,17 +179,16 @@ class EscRoutes(Server):
 
     def check_yaml(self, organization: str) -> ResponseReturnValue:
         shown = request.args.get("showSecrets", "").lower() == "true"
-        mode = Secrets.SHOWN if shown else Secrets.UNKNOWN
-        checked = self.environments.evaluate(_yaml_body(), organization, secrets=mode)
+        checked = self.environments.check(_yaml_body(), organization, show_secrets=shown)
         refuse_errors_of(checked)
-        return checked.to_json()
+        return checked.environment or {}
 
     def open_yaml(self, organization: str) -> ResponseReturnValue:
-        return self._open(self.environments.evaluate(_yaml_body(), organization))
+        return self._open(self.environments.open(_yaml_body(), organization))
 
     def open_environment(self, organization: str, project: str, name: str, version: str = "") -> ResponseReturnValue:
         revision = self._revision(f"{organization}/{project}/{name}", version)
-        return self._open(self.environments.evaluate(revision.definition, organization, f"{project}/{name}"))
+        return self._open(self.environments.open(revision.definition, organization, f"{project}/{name}"))
 
     def _open(self, evaluated: Evaluated) -> ResponseReturnValue:
         refuse_errors_of(evaluated)
@@ -194,8 +201,16 @@ class EscRoutes(Server):
         evaluated = self._opened.get(session)
         if evaluated is None:
             raise RefusedError(HTTPStatus.NOT_FOUND, f"Open environment '{session}' not found")
-        path = request.args.get("property")
-        return evaluated.to_json() if path is None else _property(evaluated, path).to_json()
+        environment, path = evaluated.environment or {}, request.args.get("property")
+        if path is None:
+            return environment
+        try:
+            found = self.environments.engine.property(environment, path)
+        except EngineError as error:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: {error}") from None
+        if found is None:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"Property '{path}' not found")
+        return found
 
     # Revisions.
 
@@ -288,21 +303,6 @@ def _headers(revision: Revision) -> dict[str, str]:
 
 def _definition(revision: Revision, text: str) -> Response:
     return Response(text, headers=_headers(revision), content_type="application/x-yaml; charset=utf-8")
-
-
-def _property(evaluated: Evaluated, path: str) -> Value:
-    found: Value | None = None
-    content: Content = evaluated.values
-    for accessor in parse_path(path).path:
-        found = None
-        if isinstance(content, dict) and isinstance(accessor, str):
-            found = content.get(accessor)
-        elif isinstance(content, list) and isinstance(accessor, int) and accessor < len(content):
-            found = content[accessor]
-        content = found.content if found else None
-    if found is None:
-        raise RefusedError(HTTPStatus.NOT_FOUND, f"Property '{path}' not found")
-    return found
 
 
 def _time(moment: datetime) -> str:

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING
 import anyio
 from pydantic import SecretStr
 
-from sophia_sync.errors import ConflictError, DefinitionError, EscError, TransientError
+from sophia_sync.errors import DefinitionError, EscError, TransientError
+from sophia_sync.esc import editor, messages
+from sophia_sync.esc.editor import Stored
 from sophia_sync.redact import Redactor
 from sophia_sync.runtime import processes
 from sophia_sync.runtime.processes import Child, Finished
@@ -34,9 +36,6 @@ if TYPE_CHECKING:
 # The editor that `env edit` runs: it names the CLI's file, which lies in our private folder, and waits until we have
 # written it: no second Python. Without our word (because we were killed) it fails, and then the CLI saves nothing.
 _EDITOR = 'sh -c "echo {mark} ${{0##*/}}; read said && [ x$said = x{mark} ]"'
-# The CLI puts what is wrong with the definition, or the evaluated environment, below it, and cuts that off again.
-_TRAILER = re.compile(rb"^---\n# (?:Diagnostics|Please edit the environment definition above\.)\n", re.MULTILINE)
-_BELOW = re.compile(rb"(?:#[^\n]*\n)*(?:# |\n(?P<evaluated>\{.*))", re.DOTALL)
 # A call is short: Go's garbage collector, left alone, takes a tenth of its time.
 _GOGC = "400"
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
@@ -71,16 +70,12 @@ def _new_folder(memory: Path | None) -> Path:
     )
 
 
-def editor_would_cut(text: str) -> bool:
-    """Whether `env edit` would take a line of this definition for the end of it, and lose what follows.
+@dataclass(frozen=True)
+class Saved:
+    """What came of an edit: the new revision, and what ESC warns of, one line each."""
 
-    It looks at the first `---` in the text, wherever that is, and cuts there if it is a line of its own
-    (`envEditCommand.editWithYAMLEditor`).
-    """
-    at = text.find("---")
-    if at == -1:
-        return False
-    return (at == 0 or text[at - 1] == "\n") and text[at + 3 : at + 4] in ("", "\n")
+    revision: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +92,7 @@ class Pulumi:
             time for another try.
         executable: The `pulumi` to run; looked up on PATH.
         login: The folder of an existing `pulumi login`, which is PULUMI_HOME where there is no access token.
+        by_oidc: Whether the access token was had for an OIDC token.
     """
 
     home: Path
@@ -107,6 +103,7 @@ class Pulumi:
     longest_call: float = 75.0
     executable: str = "pulumi"
     login: Path | None = None
+    by_oidc: bool = False
 
     def prepare(self, organization: str) -> None:
         """Tell the CLI its default organisation beforehand, which saves a request in every call.
@@ -122,10 +119,7 @@ class Pulumi:
         _write(self.home / "config.json", json.dumps(config).encode())
 
     async def read(self, environment: str, version: str = "") -> str:
-        """Return the definition with its secrets in plain text, as the CLI formats it: one call.
-
-        It is empty for an empty definition, and also for one that ESC can't evaluate: `env get` ignores the
-        diagnostics, so the two can't be told apart here.
+        """Return what the CLI shows of an environment, for `shown.parse`: its values and its definition. One call.
 
         Args:
             environment: `organisation/project/environment`.
@@ -136,7 +130,7 @@ class Pulumi:
             EscError: It can't be read.
         """
         target = f"{environment}@{version}" if version else environment
-        return await self._ask(f"read {target}", "env", "get", target, "--definition", "--show-secrets")
+        return await self._ask(f"read {target}", "env", "get", target, "--show-secrets")
 
     async def open_values(self, environment: str) -> dict[str, Opened]:
         """Return what a consumer sees, imports and providers evaluated, by key: one call.
@@ -153,16 +147,15 @@ class Pulumi:
         if finished.code != 0:
             raise self._failure(doing, finished)
         try:
-            return opened.parse(_decode(finished.stdout))
+            return opened.parse(editor.decode(finished.stdout))
         except ValueError:  # an environment with errors: the CLI prints them, no values, and exits 0
             raise EscError(
-                f"Could not open {environment}: {self._last_line(finished.stderr)}.",
-                "Repair the environment in the Pulumi console; `pulumi env open` shows what is wrong with it.",
+                *messages.not_evaluated(environment, tuple(messages.diagnostics(self.redact(finished.stderr)))),
             ) from None
 
     async def edit(
-        self, environment: str, change: Callable[[str], str], on_saved: Callable[[int], None] = lambda _: None
-    ) -> int:
+        self, environment: str, change: Callable[[Stored], str], on_saved: Callable[[int], None] = lambda _: None
+    ) -> Saved:
         """Change the definition in one transaction, safe against other writers: one call, one new revision.
 
         A cancellation before the new text is handed over saves nothing. After that, the CLI has `GRACE` seconds to
@@ -170,12 +163,9 @@ class Pulumi:
 
         Args:
             environment: `organisation/project/environment`.
-            change: Gets the stored text, secrets as ciphertext, and returns the new one. What it raises is passed on,
-                and then nothing is saved.
+            change: Gets the stored definition and returns the new text. What it raises is passed on, and then nothing
+                is saved.
             on_saved: Told the new revision's number at once.
-
-        Returns:
-            The number of the new revision.
 
         Raises:
             ConflictError: Somebody else saved a revision in the meantime; nothing of ours was saved.
@@ -193,8 +183,8 @@ class Pulumi:
                 if name is None:
                     raise self._failure(doing, await child.finish())
                 file = self.home / name
-                new = change(_decode(_without_trailer(file.read_bytes())))
-                if editor_would_cut(new):
+                new = change(editor.parse(file.read_bytes()))
+                if editor.would_cut(new):
                     raise DefinitionError(
                         "The definition has a line '---', at which the Pulumi CLI's editor would cut it off.",
                         "YAML doesn't need that line at the top of a definition: remove it in the "
@@ -213,13 +203,15 @@ class Pulumi:
 
                 doing = f"write {environment}"
                 await finish_within(GRACE, hand_over)
-        if revision is not None:
-            return revision
         if finished is None:
             raise self._too_late(doing) if call.cancelled_caught else AssertionError("no end of the edit")
+        said = self.redact(finished.stderr)
+        if revision is not None:
+            return Saved(revision, tuple(messages.diagnostics(said, "Warning")))
         if finished.code == 0:
+            why = next(iter(messages.diagnostics(said)), "") or messages.reason(said)
             raise DefinitionError(
-                f"ESC refused the new definition of {environment}: {self._last_line(finished.stderr)}",
+                f"ESC refused the new definition of {environment}: {why}.",
                 "Check the environment with `pulumi env get`: its definition must be free of "
                 "errors before and after the sync.",
             )
@@ -300,7 +292,7 @@ class Pulumi:
         finished = await self._call(doing, *arguments)
         if finished.code != 0:
             raise self._failure(doing, finished)
-        return _decode(finished.stdout)
+        return editor.decode(finished.stdout)
 
     async def _call(self, doing: str, *arguments: str) -> Finished:
         """Run one call to its end.
@@ -360,49 +352,9 @@ class Pulumi:
                 ) from None
             yield child
 
-    def _last_line(self, stderr: str) -> str:
-        """The CLI's own words on a failure: one line, without what it quotes of the definition."""
-        lines = [line.strip() for line in self.redact(stderr).splitlines() if line.strip()]
-        errors = [line for line in lines if re.search(r"error:", line, re.IGNORECASE)]
-        return (errors or lines or ["it gave no reason"])[-1][:500]
-
     def _failure(self, doing: str, finished: Finished) -> EscError:
-        """Tell why a call failed, from the exit code and messages of the CLI."""
-        reason = self._last_line(finished.stderr)
-        for pattern, error, todo in _FAILURES:
-            # The reason alone: what comes before it (that the CLI logs in with PULUMI_ACCESS_TOKEN) is no failure.
-            if re.search(pattern, reason, re.IGNORECASE):
-                return error(f"Could not {doing}: {reason}.".replace("..", "."), todo.format(url=self._cloud))
-        return TransientError(
-            f"Could not {doing}: {reason} (exit code {finished.code}).",
-            f"Check that {self._cloud} is up, and run again.",
-        )
-
-
-_FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
-    (
-        r"unmarshaling environment definition",
-        DefinitionError,
-        "The environment's definition isn't valid YAML: repair it in the Pulumi console and run again.",
-    ),
-    (
-        r"unauthorized|\[401\]|no credentials|invalid access token|must be set for login|PULUMI_ACCESS_TOKEN",
-        EscError,
-        "{url} refused the access token: check `pulumi-access-token` (expired, or of another organisation?).",
-    ),
-    (
-        r"\[403\]|forbidden",
-        EscError,
-        "The access token may not do this: its team needs permission to open and edit the environment.",
-    ),
-    (
-        r"\[404\]",
-        EscError,
-        "Check `esc-environment`; make the environment with `pulumi env init` if it doesn't exist yet.",
-    ),
-    (r"\[409\]", ConflictError, "Somebody else changed the environment at the same time; run again."),
-    (r"\[(?!408|425|429)4\d\d\]", EscError, "Check the inputs, and that the CLI is not too old for {url}; run again."),
-)
+        """Return why a call failed, from the exit code and messages of the CLI."""
+        return messages.failure(doing, self.redact(finished.stderr), finished.code, self._cloud, by_oidc=self.by_oidc)
 
 
 async def _file_of_editor(child: Child, mark: str) -> str | None:
@@ -426,26 +378,4 @@ def _write(file: Path, content: bytes) -> None:
             f"Could not write the Pulumi CLI's private files: {error.strerror}.",
             "Make room in memory (/dev/shm) or in TMPDIR, and run again.",
             title="No room for temporary files",
-        ) from None
-
-
-def _without_trailer(stored: bytes) -> bytes:
-    """The definition alone, without what the CLI puts below it."""
-    for found in reversed(list(_TRAILER.finditer(stored))):
-        below = _BELOW.fullmatch(stored, found.end())
-        if below is None:
-            continue
-        with contextlib.suppress(ValueError):
-            if below["evaluated"] is None or isinstance(json.loads(below["evaluated"]), dict):
-                return stored[: found.start()]
-    return stored
-
-
-def _decode(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise DefinitionError(
-            "The environment's definition isn't valid UTF-8.",
-            "Repair it in the Pulumi console and run again.",
         ) from None

@@ -1,36 +1,30 @@
-"""The text of an ESC environment definition: what it holds, how to change our keys in it, and the proof.
+"""Parse the text of an ESC environment definition: what it holds, and the place of everything in it.
 
-A definition is spliced, never re-written: libyaml's event stream gives the position of every node, and only the
-characters of our own entries are exchanged. `prove` then parses the outcome afresh and compares it with the old
-document event by event, so that a mistake of `merge` can't reach ESC.
-
-Source of what ESC accepts: github.com/pulumi/esc, `syntax/encoding/yaml.go` and `ast/expr.go` (one document, a
-mapping at the top, no aliases, `fn::secret` takes a string literal).
+Sources of what ESC accepts: github.com/pulumi/esc, `syntax/encoding/yaml.go`, `ast/environment.go` and `ast/expr.go`:
+one document, a mapping at the top whose names match without regard to case, no aliases, `fn::secret` with a string.
+Scalars mean what gopkg.in/yaml.v3's `resolve.go` says.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import yaml
 from pydantic import SecretStr
 from yaml.events import (
-    AliasEvent,
     DocumentStartEvent,
     Event,
     MappingEndEvent,
     MappingStartEvent,
-    NodeEvent,
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
 )
-from yaml.resolver import Resolver
 
 from sophia_sync.errors import DefinitionError
 
@@ -39,8 +33,11 @@ VALUES = "values"
 ENVIRONMENT_VARIABLES = "environmentVariables"  # under `values:`
 _BOM = "\ufeff"
 _STRING_TAG = "tag:yaml.org,2002:str"
-_NULL_TAG = "tag:yaml.org,2002:null"
-_RESOLVER = Resolver()
+_TOP_NAMES = ("description", "imports", VALUES)
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_OTHER_CONSTANTS = re.compile(r"true|True|TRUE|false|False|FALSE|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_INTEGER = re.compile(r"(?P<sign>[-+]?)(0[bB](?P<b>[01]+)|0[xX](?P<x>[0-9a-fA-F]+)|0[oO]?(?P<o>[0-7]+))")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
 class HeldKind(StrEnum):
@@ -86,35 +83,11 @@ Name = str | Exported
 
 
 @dataclass(frozen=True)
-class Change:
-    """An entry that shall hold exactly `value`, as `fn::secret` or as a plain string."""
+class Pair:
+    """A key and its value in a mapping, by their places in the event stream: value is [value, after).
 
-    name: Name
-    value: SecretStr
-    secret: bool
-
-    @property
-    def key(self) -> str:
-        """Its key in the mapping that it stands in."""
-        return self.name if isinstance(self.name, str) else self.name.key
-
-    def flow(self) -> str:
-        """The value on one line, in a form that is right in block and in flow style."""
-        return f"{{{self.secret_call()}}}" if self.secret else quoted(self.value.get_secret_value())
-
-    def secret_call(self) -> str:
-        return f"{SECRET_FUNCTION}: {quoted(self.value.get_secret_value())}"
-
-    def block(self, indent: str, newline: str) -> str:
-        """The whole entry in block style, as ESC itself writes it, without a final line break."""
-        if self.secret:
-            return f"{indent}{self.key}:{newline}{indent}  {self.secret_call()}"
-        return f"{indent}{self.key}: {self.flow()}"
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A key and its value in a mapping, by their places in the event stream: value is [value, after)."""
+    At the top of a definition, `name` is spelled as ESC understands it: `values` for `Values`.
+    """
 
     name: str | None  # None: the key is a collection
     key: int
@@ -141,8 +114,8 @@ class Document:
     section: str
     root: int | None
     values: int | None
-    root_pairs: tuple[_Pair, ...]
-    value_pairs: tuple[_Pair, ...]
+    root_pairs: tuple[Pair, ...]
+    value_pairs: tuple[Pair, ...]
 
     @property
     def newline(self) -> str:
@@ -178,7 +151,7 @@ class Document:
         """
         return self if section == self.section else _document(self.text, self.bom, self.events, section)
 
-    def entries(self, names: Collection[Name]) -> Iterator[tuple[Name, Document, _Pair]]:
+    def entries(self, names: Collection[Name]) -> Iterator[tuple[Name, Document, Pair]]:
         """Those of `names` that there are, each with the view that it is found in."""
         for pair in self.of(VALUES).value_pairs:
             if pair.name is not None and pair.name in names:
@@ -190,19 +163,20 @@ class Document:
             if pair.name is not None and Exported(pair.name) in names:
                 yield Exported(pair.name), exported, pair
 
-    def _held(self, pair: _Pair) -> Held:
+    def _held(self, pair: Pair) -> Held:
         nodes = self.events[pair.value : pair.after]
         text = _string(nodes[0])
         if text is not None:
             # `${a}` is a reference and `$$` an escape: consumers see something else than this text.
             plain = "${" not in text and "$$" not in text
             return Held(HeldKind.PLAIN if plain else HeldKind.REFERENCES, SecretStr(text))
-        if not isinstance(nodes[0], MappingStartEvent) or _scalar(nodes[1]) != SECRET_FUNCTION:
+        if not isinstance(nodes[0], MappingStartEvent) or scalar(nodes[1]) != SECRET_FUNCTION:
             return Held(HeldKind.OTHER)
-        secret = _string(nodes[2])
+        # A decrypted definition shows strings such as `yes`, `1:30` and `=` without quotes.
+        secret = scalar(nodes[2])
         if len(nodes) == 4 and secret is not None:
             return Held(HeldKind.SECRET, SecretStr(secret))
-        if len(nodes) == 7 and _scalar(nodes[3]) == "ciphertext" and _string(nodes[4]) is not None:
+        if len(nodes) == 7 and scalar(nodes[3]) == "ciphertext" and _string(nodes[4]) is not None:
             return Held(HeldKind.CIPHERTEXT)
         return Held(HeldKind.OTHER)
 
@@ -212,28 +186,40 @@ def _index(mark: Any) -> int:
     return int(mark.index)
 
 
-def _resolve(event: ScalarEvent) -> str:
-    """The tag of a scalar, given or resolved from how it is written."""
-    resolved = _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
-    return str(event.tag or resolved)
-
-
-def _scalar(event: Event) -> str | None:
+def scalar(event: Event) -> str | None:
+    """Return the text of a scalar; None for anything else."""
     return event.value if isinstance(event, ScalarEvent) else None
 
 
+def is_string(text: str) -> bool:
+    """Return whether yaml.v3 reads a plain scalar as a string, and not as a number, a boolean or null."""
+    if text in _NULLS or _OTHER_CONSTANTS.fullmatch(text):
+        return False
+    if not (text[0] in "+-." or text[0].isdecimal()):
+        return True
+    digits = text if text[0] == "." else text.replace("_", "")
+    integer = _INTEGER.fullmatch(digits)
+    if integer:
+        number = next(int(integer[base], {"b": 2, "x": 16, "o": 8}[base]) for base in "bxo" if integer[base])
+        if number <= (1 << 63 if integer["sign"] == "-" else (1 << 64) - 1):
+            return False
+    return not _FLOAT.fullmatch(digits) or math.isinf(float(digits))
+
+
 def _string(event: Event) -> str | None:
-    """The value of a scalar that YAML reads as a string; None for `12`, `true`, `null`, aliases, collections."""
+    """Return the value of a scalar that ESC reads as a string; None for `12`, `true`, `null`, collections."""
     if not isinstance(event, ScalarEvent):
         return None
-    return event.value if _resolve(event) == _STRING_TAG else None
+    if event.tag is not None:
+        return event.value if event.tag == _STRING_TAG else None
+    return event.value if event.style or is_string(event.value) else None
 
 
 def _is_null(event: Event) -> bool:
-    return isinstance(event, ScalarEvent) and event.tag is None and _resolve(event) == _NULL_TAG
+    return isinstance(event, ScalarEvent) and event.tag is None and not event.style and event.value in _NULLS
 
 
-def _after(events: Sequence[Event], at: int) -> int:
+def after_node(events: Sequence[Event], at: int) -> int:
     """The place after the node that starts at `at`."""
     depth = 0
     while True:
@@ -247,14 +233,14 @@ def _after(events: Sequence[Event], at: int) -> int:
             return at
 
 
-def _pairs(events: Sequence[Event], at: int) -> tuple[_Pair, ...]:
+def _pairs(events: Sequence[Event], at: int) -> tuple[Pair, ...]:
     """The pairs of the mapping that starts at `at`."""
     pairs = []
     at += 1
     while not isinstance(events[at], MappingEndEvent):
-        value = _after(events, at)
-        after = _after(events, value)
-        pairs.append(_Pair(_scalar(events[at]), at, value, after))
+        value = after_node(events, at)
+        after = after_node(events, value)
+        pairs.append(Pair(scalar(events[at]), at, value, after))
         at = after
     return tuple(pairs)
 
@@ -270,7 +256,7 @@ def _root(events: Sequence[Event]) -> int | None:
     if not documents:
         return None
     root = documents[0] + 1
-    if _is_null(events[root]) and _scalar(events[root]) == "":
+    if _is_null(events[root]) and scalar(events[root]) == "":
         return None
     return root
 
@@ -303,8 +289,10 @@ def _document(text: str, bom: str, events: tuple[Event, ...], section: str) -> D
             "The environment's definition isn't a mapping.",
             "A definition has `imports:` and `values:` at its top; repair it and run again.",
         )
-    root_pairs = _pairs(events, root)
-    _refuse_duplicates(root_pairs, "the definition")
+    written = _pairs(events, root)
+    _refuse_duplicates(written, "the definition")
+    root_pairs = tuple(replace(pair, name=_top_name(pair.name)) for pair in written)
+    _refuse_spellings(written, root_pairs)
     values, value_pairs = _section(events, root_pairs, VALUES)
     if section == VALUES:
         return Document(text, bom, events, section, root, values, root_pairs, value_pairs)
@@ -314,19 +302,41 @@ def _document(text: str, bom: str, events: tuple[Event, ...], section: str) -> D
     return Document(text, bom, events, section, values, exported, value_pairs, exported_pairs)
 
 
-def _section(events: Sequence[Event], pairs: Iterable[_Pair], name: str) -> tuple[int | None, tuple[_Pair, ...]]:
+def _top_name(name: str | None) -> str | None:
+    """Return a name at the top as the documentation spells it: ESC compares with Go's `strings.EqualFold`."""
+    return name.casefold() if name is not None and name.casefold() in _TOP_NAMES else name
+
+
+def _section(events: Sequence[Event], pairs: Iterable[Pair], name: str) -> tuple[int | None, tuple[Pair, ...]]:
     """The place of the node under `name`, and the pairs of its mapping."""
     at = next((pair.value for pair in pairs if pair.name == name), None)
     if at is None or _is_null(events[at]):
         return at, ()
     if not isinstance(events[at], MappingStartEvent):
+        if name == ENVIRONMENT_VARIABLES:
+            raise DefinitionError(
+                "`environmentVariables:` in the environment's definition isn't a mapping, "
+                "so no key can be listed there.",
+                "Make it a mapping of names to values, or leave out `export-environment-variables`, and run again.",
+            )
         raise DefinitionError(f"`{name}:` in the environment's definition isn't a mapping.", "Repair it and run again.")
     found = _pairs(events, at)
     _refuse_duplicates(found, f"`{name}:`")
     return at, found
 
 
-def _refuse_duplicates(pairs: Iterable[_Pair], where: str) -> None:
+def _refuse_spellings(written: Sequence[Pair], understood: Sequence[Pair]) -> None:
+    seen: dict[str | None, str | None] = {}
+    for pair, meant in zip(written, understood, strict=True):
+        if meant.name is not None and meant.name in seen:
+            raise DefinitionError(
+                f"`{seen[meant.name]}:` and `{pair.name}:` are the same for ESC, which uses only the last of them.",
+                "Remove one of the two in the environment and run again.",
+            )
+        seen[meant.name] = pair.name
+
+
+def _refuse_duplicates(pairs: Iterable[Pair], where: str) -> None:
     seen: set[str] = set()
     for name in (pair.name for pair in pairs if pair.name is not None):
         if name in seen:
@@ -335,396 +345,3 @@ def _refuse_duplicates(pairs: Iterable[_Pair], where: str) -> None:
                 "Remove one of the two in the environment and run again.",
             )
         seen.add(name)
-
-
-def quoted(value: str) -> str:
-    """`value` as a double-quoted scalar on one line, in ASCII, by PyYAML's emitter."""
-    return str(yaml.dump(value, Dumper=yaml.CSafeDumper, default_style='"', width=2**31 - 1))[:-1]
-
-
-# --- merge ---
-
-
-@dataclass(frozen=True)
-class _Edit:
-    """Put `text` in the place of the characters [start, end)."""
-
-    start: int
-    end: int
-    text: str
-
-
-def merge(document: Document, changes: Sequence[Change]) -> str:
-    """The definition's text with `changes` made, and proven by `prove`. All other bytes stay.
-
-    New keys go to the end of their mapping. Where that would change what stands before them (a block scalar that
-    ends the text without a line break), they go to its start.
-
-    Raises:
-        DefinitionError: There is no way to make these changes without touching what isn't ours.
-    """
-    exported = [change for change in changes if isinstance(change.name, Exported)]
-    text = _merge_section(document, [change for change in changes if change not in exported])
-    return _merge_section(parse(text, ENVIRONMENT_VARIABLES), exported) if exported else text
-
-
-def _merge_section(document: Document, changes: Sequence[Change]) -> str:
-    existing = {pair.name: pair for pair in document.value_pairs}
-    replaced = [
-        edit
-        for change in changes
-        if change.key in existing
-        for edit in _replace(document, existing[change.key], change)
-    ]
-    added = [change for change in changes if change.key not in existing]
-    *others, last = (document.bom + _splice(document.text, [*replaced, *way]) for way in _additions(document, added))
-    for text in others:
-        with suppress(DefinitionError):
-            prove(document, text, changes)
-            return text
-    prove(document, last, changes)
-    return last
-
-
-def _splice(text: str, edits: Iterable[_Edit]) -> str:
-    """Make the edits, the last first, so that the places of the others stay what they are. Those at the same place
-    keep their order.
-    """
-    for edit in sorted(edits, key=lambda edit: (edit.start, edit.end))[::-1]:
-        text = text[: edit.start] + edit.text + text[edit.end :]
-    return text
-
-
-def _insert(at: int, text: str) -> _Edit:
-    return _Edit(at, at, text)
-
-
-def _leaf_end(document: Document, after: int) -> int:
-    """Where the last character of the node that ends before `after` in the event stream ends.
-
-    A block collection's own end mark lies after the comments that follow it, so its last leaf counts; a block
-    scalar's lies after the blank lines that follow it.
-    """
-    at = after - 1
-    while document.start(at) == document.end(at) and _scalar(document.node(at)) is None:
-        at -= 1
-    event = document.node(at)
-    if isinstance(event, ScalarEvent) and event.style in ("|", ">"):
-        return document.start(at) + len(document.text[document.start(at) : document.end(at)].rstrip())
-    return document.end(at)
-
-
-_LINE_BREAK = re.compile(r"\r\n|\n|\r")
-_COLON = re.compile(r"[ \t]*:")  # after a key
-
-
-def _line_end(text: str, at: int) -> int:
-    found = _LINE_BREAK.search(text, at)
-    return found.start() if found else len(text)
-
-
-def _without_lines(text: str, start: int, end: int) -> _Edit:
-    """Take out the lines from that of `start` to that of `end`, with the line break before them."""
-    line_start = start - len(_LINE_BREAK.split(text[:start])[-1])
-    return _Edit(len(text[:line_start].removesuffix("\n").removesuffix("\r")), _line_end(text, end), "")
-
-
-def _replace(document: Document, pair: _Pair, change: Change) -> list[_Edit]:
-    """Exchange the value of an existing key."""
-    text = document.text
-    start, end = document.start(pair.value), _leaf_end(document, pair.after)
-    if start == end:
-        return [_fill(document, pair, change.flow())]
-    found = _COLON.match(text, document.end(pair.key))
-    colon = found.end() if found else start  # a key after a question mark has its colon on another line
-    gap = text[colon:start]
-    if _flow(document, document.values) or not _LINE_BREAK.search(gap):
-        return [_Edit(start, end, change.flow())]
-    value_node = document.node(pair.value)
-    if change.secret and isinstance(value_node, MappingStartEvent) and not value_node.flow_style:
-        return [_Edit(start, end, change.secret_call())]
-    if not gap.strip():
-        return [_Edit(colon, end, f" {change.flow()}")]
-    # Comments stand between the key and its value: they stay, the value moves up to its key.
-    alone = not text[end : _line_end(text, end)].strip()
-    old = _without_lines(text, start, end) if alone else _Edit(start, end, "")
-    return [_insert(colon, f" {change.flow()}"), old]
-
-
-def _fill(document: Document, pair: _Pair, value: str) -> _Edit:
-    """Give a key that holds nothing, perhaps not even a colon, a value."""
-    key_end = document.end(pair.key)
-    found = _COLON.match(document.text, key_end)
-    return _insert(found.end(), f" {value}") if found else _insert(key_end, f": {value}")
-
-
-def _entries(changes: Sequence[Change], indent: str, newline: str) -> str:
-    return newline.join(change.block(indent, newline) for change in changes)
-
-
-def _flow_entries(changes: Sequence[Change]) -> str:
-    return ", ".join(f"{change.key}: {change.flow()}" for change in changes)
-
-
-def _additions(document: Document, changes: Sequence[Change]) -> Iterator[list[_Edit]]:
-    """The ways to add new keys, the best first."""
-    if not changes:
-        yield []
-        return
-    yield [_append(document, changes)]
-    at = document.values if document.value_pairs else document.root
-    if at is not None and not _flow(document, at):
-        yield [_prepend(document, at, changes)]
-
-
-def _append(document: Document, changes: Sequence[Change]) -> _Edit:
-    """Add new keys at the end of the section, making that where there is none."""
-    text, newline = document.text, document.newline
-    if document.root is None:
-        lead = newline if text and not text.endswith(("\n", "\r")) else ""
-        return _insert(len(text), f"{lead}{document.section}:{newline}{_entries(changes, '  ', newline)}{newline}")
-    if document.values is None:
-        if _flow(document, document.root):
-            return _into_flow(document, document.root, f"{document.section}: {{{_flow_entries(changes)}}}")
-        indent = _indent(document, document.root)
-        block = f"{indent}{document.section}:{newline}{_entries(changes, indent + '  ', newline)}"
-        return _below(document, document.root_pairs[-1], block)
-    if _flow(document, document.values):
-        return _into_flow(document, document.values, _flow_entries(changes))
-    if document.value_pairs:
-        return _below(
-            document,
-            document.value_pairs[-1],
-            _entries(changes, _indent(document, document.values), newline),
-        )
-    return _into_null(document, changes)
-
-
-def _prepend(document: Document, at: int, changes: Sequence[Change]) -> _Edit:
-    """Add new keys before all others in the block mapping `at`, where the end won't do."""
-    newline, indent = document.newline, _indent(document, at)
-    if document.value_pairs:
-        pairs, block = document.value_pairs, _entries(changes, indent, newline)
-    else:
-        pairs = document.root_pairs
-        block = f"{indent}{document.section}:{newline}{_entries(changes, indent + '  ', newline)}"
-    return _insert(document.start(pairs[0].key), block.removeprefix(indent) + newline + indent)
-
-
-def _flow(document: Document, at: int | None) -> bool:
-    """Whether there is a flow mapping."""
-    event = document.node(at) if at is not None else None
-    return isinstance(event, MappingStartEvent) and bool(event.flow_style)
-
-
-def _indent(document: Document, mapping: int) -> str:
-    """The white space before the keys of a block mapping (a tag or an anchor may stand on an earlier line)."""
-    start = document.node(mapping)
-    tagged = isinstance(start, MappingStartEvent) and (start.anchor or start.tag)
-    return " " * document.column(mapping + 1 if tagged else mapping)
-
-
-def _into_flow(document: Document, mapping: int, entries: str) -> _Edit:
-    at = document.end(mapping)  # the start event of a flow mapping ends after its brace
-    more = "" if isinstance(document.node(mapping + 1), MappingEndEvent) else ", "
-    return _insert(at, entries + more)
-
-
-def _below(document: Document, pair: _Pair, block: str) -> _Edit:
-    """Put `block` on the lines after the one on which `pair` ends."""
-    newline = document.newline
-    leaf = next(at for at in reversed(range(pair.after)) if isinstance(document.node(at), NodeEvent))
-    event = document.node(leaf)
-    if isinstance(event, ScalarEvent) and event.style in ("|", ">") and event.value.endswith("\n\n"):
-        # The blank lines that end this block scalar belong to its value (`|+`): stay behind them.
-        return _insert(document.end(leaf), block + newline)
-    return _insert(_line_end(document.text, _leaf_end(document, pair.after)), newline + block)
-
-
-def _into_null(document: Document, changes: Sequence[Change]) -> _Edit:
-    """Give a section that holds nothing its first keys."""
-    pair = next(pair for pair in document.root_pairs if pair.name == document.section)
-    entries = f"{{{_flow_entries(changes)}}}"
-    end = document.end(pair.value)
-    if _scalar(document.node(pair.value)):  # `null` or `~`
-        return _Edit(document.start(pair.value), end, entries)
-    if _flow(document, document.root):
-        return _fill(document, pair, entries)
-    indent = " " * (document.column(pair.key) + 2)
-    return _insert(_line_end(document.text, end), document.newline + _entries(changes, indent, document.newline))
-
-
-# --- restore ---
-
-
-def restore(now: Document, before: Document, sent: Document, names: Collection[Name]) -> str:
-    """The text `now` with `names` set back to what they were in `before`, and proven; all that others did stays.
-
-    Args:
-        now: The definition as it is stored.
-        before: As it was stored before our change.
-        sent: As we sent it. Where ESC kept all of it but our values, and nobody else changed anything since, the
-            outcome is `before` to the byte.
-        names: The entries that we changed.
-
-    Raises:
-        DefinitionError: They can't be set back without touching what isn't ours.
-    """
-    if _outside(now, names) == _outside(sent, names):
-        text = before.bom + before.text
-    else:
-        was = {name: (view, pair) for name, view, pair in before.entries(names)}
-        edits = [
-            _put_back(now, pair, *was[name]) if name in was else _remove(view, pair)
-            for name, view, pair in now.entries(names)
-        ]
-        text = now.bom + _splice(now.text, edits)
-    prove_restored(now, before, text, names)
-    return text
-
-
-def _outside(document: Document, names: Collection[Name]) -> str:
-    """The text without the values of `names`."""
-    edits = [
-        _Edit(document.end(pair.key), _leaf_end(document, pair.after), "") for _, _, pair in document.entries(names)
-    ]
-    return document.bom + _splice(document.text, edits)
-
-
-def _put_back(now: Document, pair: _Pair, before: Document, was: _Pair) -> _Edit:
-    value = before.text[before.end(was.key) : _leaf_end(before, was.after)]
-    return _Edit(now.end(pair.key), max(now.end(pair.key), _leaf_end(now, pair.after)), value)
-
-
-def _remove(document: Document, pair: _Pair) -> _Edit:
-    """Take an entry out: its lines in a block mapping, itself and one comma in a flow mapping."""
-    text = document.text
-    start, end = document.start(pair.key), _leaf_end(document, pair.after)
-    if not _flow(document, document.values):
-        return _without_lines(text, start, end)
-    comma = re.compile(r"\s*,\s*").match(text, end)
-    return _Edit(start, comma.end() if comma else end, "")
-
-
-def prove_restored(now: Document, before: Document, text: str, names: Collection[Name]) -> None:
-    """Prove that `text` is `now` with exactly `names` as they are in `before`.
-
-    Raises:
-        DefinitionError: It is not, or it can't be parsed; it must not be sent.
-    """
-    new = _parsed(text)
-    if (
-        new is None
-        or _foreign(new, names) != _foreign(now, names)
-        or _entries_of(new, names) != _entries_of(before, names)
-    ):
-        raise DefinitionError(
-            "Our keys can't be set back without changing something else in the definition.",
-            "Set them back by hand from the environment's revision history.",
-        )
-
-
-def _parsed(text: str) -> Document | None:
-    try:
-        return parse(text)
-    except DefinitionError:
-        return None
-
-
-def _entries_of(document: Document, names: Collection[Name]) -> dict[Name, list[tuple[object, ...]]]:
-    return {
-        name: [_signature(event) for event in document.events[pair.value : pair.after]]
-        for name, _, pair in document.entries(names)
-    }
-
-
-# --- proof ---
-
-
-def prove(old: Document, text: str, changes: Sequence[Change]) -> None:
-    """Prove that `text` is `old` with exactly `changes` made.
-
-    Raises:
-        DefinitionError: It is not, or it can't be parsed; it must not be sent.
-    """
-    ours = {change.name for change in changes}
-    new = _parsed(text)
-    if new is None or new.bom != old.bom or _foreign(new, ours) != _foreign(old, ours) or _rebound(old, ours):
-        raise DefinitionError(
-            "Our keys can't be changed in this definition without changing something else in it.",
-            "Move the keys of this sync to lines of their own directly under `values:`, or remove them there "
-            "once, and run again.",
-        )
-    pairs = {name: pair for name, _, pair in new.entries(ours)}
-    for change in changes:
-        if change.name not in pairs or not _is_exactly(new, pairs[change.name], change):
-            raise DefinitionError(
-                f"{change.name} can't be set in this definition.",
-                f"Remove {change.name} from the environment once, and run again.",
-            )
-
-
-def _is_exactly(document: Document, pair: _Pair, change: Change) -> bool:
-    nodes = document.events[pair.value : pair.after]
-    node = nodes[0]
-    if change.secret:
-        if len(nodes) != 4 or not isinstance(nodes[0], MappingStartEvent) or nodes[0].tag is not None:
-            return False
-        if _scalar(nodes[1]) != SECRET_FUNCTION:
-            return False
-        node = nodes[2]
-    if not isinstance(node, ScalarEvent) or node.style != '"' or node.tag is not None:
-        return False
-    return node.value == change.value.get_secret_value()
-
-
-def _signature(event: Event) -> tuple[object, ...]:
-    """All of an event but its position."""
-    kind = type(event)
-    if isinstance(event, ScalarEvent):
-        return kind, event.anchor, event.tag, event.implicit, event.value, event.style
-    if isinstance(event, MappingStartEvent | SequenceStartEvent):
-        return kind, event.anchor, event.tag, event.implicit, event.flow_style
-    if isinstance(event, AliasEvent):
-        return kind, event.anchor
-    if isinstance(event, DocumentStartEvent):
-        return kind, event.explicit, event.version, event.tags
-    return (kind,)
-
-
-def _foreign(document: Document, ours: Collection[Name]) -> list[tuple[object, ...]]:
-    """Everything in a document that isn't ours: its head, the other entries of each mapping that ours stand in."""
-    top = document.of(VALUES)
-    head = [event for event in top.events if isinstance(event, DocumentStartEvent)]
-    signatures = [_signature(event) for event in head if event.explicit]
-    if top.root is not None and any(pair.name != VALUES for pair in top.root_pairs):
-        signatures.append(_signature(top.node(top.root)))
-    for pair in top.root_pairs:
-        if pair.name != VALUES:
-            signatures += map(_signature, top.events[pair.key : pair.after])
-    exported = {name.key for name in ours if isinstance(name, Exported)}
-    if not exported:
-        return signatures + _others(top, ours)
-    return signatures + _others(top, {*ours, ENVIRONMENT_VARIABLES}) + _others(top.of(ENVIRONMENT_VARIABLES), exported)
-
-
-def _others(document: Document, keys: Collection[object]) -> list[tuple[object, ...]]:
-    """The entries of the section that are none of `keys`, and the section's mapping itself where it has any."""
-    others = [pair for pair in document.value_pairs if pair.name not in keys]
-    container = document.node(document.values) if document.values is not None else None
-    signatures: list[tuple[object, ...]] = [(getattr(container, "anchor", None), getattr(container, "tag", None))]
-    if others and container is not None:
-        signatures.append(_signature(container))
-    for pair in others:
-        signatures += map(_signature, document.events[pair.key : pair.after])
-    return signatures
-
-
-def _rebound(old: Document, ours: Collection[Name]) -> bool:
-    """Whether something that isn't ours refers to an anchor inside a value that is about to go."""
-    mine = {at for _, _, pair in old.entries(ours) for at in range(pair.value, pair.after)}
-    going = {event.anchor for at in mine if isinstance(event := old.events[at], NodeEvent) and event.anchor}
-    return any(
-        isinstance(event, AliasEvent) and event.anchor in going and at not in mine
-        for at, event in enumerate(old.events)
-    )

@@ -76,6 +76,7 @@ async def sign_in(
         redact=redact,
         longest_call=access.timeout / _TRIES,
         login=login,
+        by_oidc=access.pulumi_access_token is None and login is None,
     )
     pulumi.prepare(organization)
     return pulumi

@@ -100,12 +100,12 @@ class TestCli:
     def test_does_not_know_its_commands(self, action: Action) -> None:
         stub = action.bin / "pulumi"
         stub.write_text('#!/bin/sh\necho \'error: unknown command "env" for "pulumi"\' >&2\nexit 255\n')
-        refused(action.run(deploy="always"), action, "unknown command", "255")
+        refused(action.run(deploy="always"), action, "unknown command", "too old for Pulumi ESC")
 
     def test_shows_what_is_no_definition(self, action: Action) -> None:
         stub = action.bin / "pulumi"
         stub.write_text("#!/bin/sh\necho '[not a mapping]'\n")
-        refused(action.run(deploy="always"), action, "isn't a mapping")
+        refused(action.run(deploy="always"), action, "printed something unknown", "release of the CLI")
 
     def test_has_no_room_for_the_new_definition(self, action: Action, monkeypatch: pytest.MonkeyPatch) -> None:
         def write_bytes(_: Path, data: bytes) -> int:

@@ -13,9 +13,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from tests.support.examples import CASES
 from tests.support.merges import check_corruption, check_merge, check_restore
+from tests.support.through_esc import check_through_esc
 from tools.progress import Progress, say
 
 SHARD = 1000
+# A case through the engine takes a hundred times as long as one without.
+CASES_THROUGH_ESC = CASES if "CASES" in os.environ else 2000
 
 Check = Callable[[random.Random], bool]
 
@@ -60,3 +63,7 @@ def test_a_random_corruption_never_passes_the_proof() -> None:
 
 def test_a_random_merge_is_taken_back_around_what_others_wrote_since() -> None:
     assert share(check_restore, CASES // 4) > 0.4
+
+
+def test_a_random_merge_is_right_for_consumers_once_esc_has_stored_it() -> None:
+    assert share(check_through_esc, CASES_THROUGH_ESC) > 0.6

@@ -121,6 +121,11 @@ class Action:
         return self.box.esc.definition(self.environment)
 
     @property
+    def sent(self) -> str:
+        """Return the text of the latest revision as it was sent, to the byte."""
+        return self.box.esc.sent(self.environment)
+
+    @property
     def values(self) -> dict[str, Any]:
         """What a consumer gets to see."""
         return self.box.esc.values(self.environment)

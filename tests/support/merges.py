@@ -11,7 +11,8 @@ import yaml
 from pydantic import SecretStr
 
 from sophia_sync.errors import DefinitionError
-from sophia_sync.esc.definition import Change, Document, merge, parse, prove, restore
+from sophia_sync.esc.definition import Document, parse
+from sophia_sync.esc.merge import Change, merge, prove, restore
 from tests.support.definitions import OURS, Sample, sample, value
 
 Loader = type[yaml.SafeLoader] | type[yaml.CSafeLoader]

@@ -17,9 +17,8 @@ from sophia_sync.deploy import Target
 from sophia_sync.dispatch import Deployed
 from sophia_sync.errors import EscError
 from sophia_sync.inputs import PLAIN_VARIABLES, Settings
-from sophia_sync.outcome import Ended, Outcome
+from sophia_sync.outcome import Ended, Outcome, Result, Synced
 from sophia_sync.plan import Action, Plan, Step
-from sophia_sync.outcome import Result, Synced
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))

@@ -77,7 +77,9 @@ class TestWhetherADeployIsDue:
 
     @pytest.mark.anyio
     async def test_a_mark_that_can_not_be_set_is_told(self, no_cli: list[Environment]) -> None:
-        failed = await deploy.mark([Synced("a/b/c", Result.SYNCED, Plan(()))], no_cli, Target("a/b", "deploy.yml", None))
+        failed = await deploy.mark(
+            [Synced("a/b/c", Result.SYNCED, Plan(()))], no_cli, Target("a/b", "deploy.yml", None)
+        )
         assert ["no `pulumi` on PATH" in str(error) for error in failed] == [True]
 
 

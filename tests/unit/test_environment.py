@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 from pydantic import SecretStr
 
 from sophia_sync import environment as sync
 from sophia_sync.bundle import Bundle, Entry
+from sophia_sync.environment import why_wrong
 from sophia_sync.errors import ConflictError, DefinitionError
-from sophia_sync.esc import definition
-from sophia_sync.esc.definition import Name
-from sophia_sync.environment import Holding
+from sophia_sync.esc import shown
+from sophia_sync.esc.editor import Stored
+from sophia_sync.esc.messages import FINAL
+from sophia_sync.esc.shown import Holding, Shown
+from sophia_sync.plan import OVERRIDDEN
 
 BUNDLE = Bundle(
     (
@@ -23,8 +24,11 @@ BUNDLE = Bundle(
 
 
 def holding(text: str) -> Holding:
-    document = definition.parse(text)
-    return Holding(document.held(BUNDLE.names), not document.keys)
+    return shown.holding(Shown(text), BUNDLE.names)
+
+
+def as_planned(stored: str, read: str) -> str:
+    return sync.as_planned(Stored(stored), holding(read), BUNDLE, "a/b/c").text
 
 
 class TestMayBeChangedAsPlanned:
@@ -46,8 +50,7 @@ class TestMayBeChangedAsPlanned:
         ],
     )
     def test_our_keys_are_as_they_were_read(self, read: str, stored: str) -> None:
-        document = sync._as_planned(stored, holding(read), BUNDLE)
-        assert document.text == stored
+        assert as_planned(stored, read) == stored
 
     @pytest.mark.parametrize(
         ("read", "stored"),
@@ -63,47 +66,27 @@ class TestMayBeChangedAsPlanned:
     )
     def test_somebody_else_changed_one(self, read: str, stored: str) -> None:
         with pytest.raises(ConflictError, match="between our read and our write"):
-            sync._as_planned(stored, holding(read), BUNDLE)
+            as_planned(stored, read)
 
-    def test_an_environment_that_the_cli_shows_nothing_of(self) -> None:
-        with pytest.raises(ConflictError, match="can't evaluate") as error:
-            sync._as_planned("values:\n  A: ${missing}\n", holding(""), BUNDLE)
-        assert "`pulumi env open`" in error.value.todo
+    def test_esc_s_own_diagnostic_is_told(self) -> None:
+        stored = Stored("values:\n  A: ${missing}\n", ('unknown property "missing"',))
+        with pytest.raises(DefinitionError, match='compared: unknown property "missing"'):
+            sync.as_planned(stored, holding(""), BUNDLE, "a/b/c")
 
     def test_a_text_that_is_no_definition(self) -> None:
         with pytest.raises(DefinitionError):
-            sync._as_planned("values: [", holding(""), BUNDLE)
+            as_planned("values: [", "")
 
 
-RIGHT = {"SENTRY_DSN": '{fn::secret: "canary-dsn"}', "SENTRY_PROJECT_SLUG": "web"}
+class TestWhyARevisionIsWrong:
+    def test_an_import_that_declares_a_key_final(self) -> None:
+        what, todo = why_wrong({"SENTRY_DSN": OVERRIDDEN, "A": "missing"}, (FINAL,))
+        assert "SENTRY_DSN (it is written, but consumers get another value)" in what
+        assert f"ESC warned: {FINAL}" in what
+        assert "fn::final" in todo
 
-
-class TestWhatEscHoldsIsWhatWasSent:
-    def differing(self, changes: Mapping[str, str | None]) -> dict[Name, str]:
-        entries = [f"{key}: {value}" for key, value in {**RIGHT, **changes}.items() if value is not None]
-        return sync._differing(BUNDLE, holding(f"values: {{{', '.join(entries)}}}\n").entries)
-
-    def test_every_key_is_right(self) -> None:
-        assert self.differing({}) == {}
-        assert self.differing({"ANOTHER": "1"}) == {}
-
-    @pytest.mark.parametrize(
-        ("changes", "wrong"),
-        [
-            ({"SENTRY_DSN": None}, {"SENTRY_DSN": "missing"}),
-            ({"SENTRY_DSN": "{fn::secret: canary-ds}"}, {"SENTRY_DSN": "another value"}),
-            ({"SENTRY_DSN": "canary-dsn"}, {"SENTRY_DSN": "not encrypted"}),
-            ({"SENTRY_PROJECT_SLUG": "{fn::secret: web}"}, {"SENTRY_PROJECT_SLUG": "encrypted"}),
-            ({"SENTRY_PROJECT_SLUG": "'${web}'"}, {"SENTRY_PROJECT_SLUG": "another value"}),
-            (
-                {"SENTRY_DSN": None, "SENTRY_PROJECT_SLUG": "12"},
-                {"SENTRY_DSN": "missing", "SENTRY_PROJECT_SLUG": "another value"},
-            ),
-        ],
-    )
-    def test_a_key_that_is_not_is_named_without_its_value(
-        self, changes: dict[str, str | None], wrong: dict[str, str]
-    ) -> None:
-        found = self.differing(changes)
-        assert found == wrong
-        assert "canary" not in sync._listed(found)
+    @pytest.mark.parametrize("warnings", [(), (FINAL,)])
+    def test_anything_else(self, warnings: tuple[str, ...]) -> None:
+        what, todo = why_wrong({"SENTRY_DSN": "missing"}, warnings)
+        assert what == "what it holds isn't what was sent: SENTRY_DSN (missing)."
+        assert "history" in todo

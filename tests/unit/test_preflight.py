@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import anyio
 import pytest
@@ -71,17 +72,16 @@ def look(
     token, dsn = token or sentry.token, dsn or sentry.dsn
 
     async def ask() -> Verdict:
-        with anyio.move_on_after(seconds):
-            return await check(
-                url or sentry.url,
-                SecretStr(token),
-                SecretStr(dsn),
-                organization or sentry.organization,
-                project or sentry.project,
-            )
-        pytest.fail("the check did not keep to its time")
+        return await check(
+            url or sentry.url,
+            SecretStr(token),
+            SecretStr(dsn),
+            organization or sentry.organization,
+            project or sentry.project,
+        )
 
-    verdict = anyio.run(ask)
+    with mock.patch.object(preflight, "LONGEST", min(seconds, preflight.LONGEST)):
+        verdict = anyio.run(ask)
     told = "\n".join([*verdict.refused, verdict.unknown or "", repr(verdict)])
     public_key = dsn.partition("://")[2].partition("@")[0]
     for value in (token, dsn, public_key, dsn.rpartition("/")[2]):

@@ -7,8 +7,8 @@ from email.utils import formatdate
 
 import pytest
 
-from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.retries import ATTEMPTS, asked_wait, retrying
+from sophia_sync.runtime.limits import TimeLimit
 
 NOW = 1_800_000_000.0
 

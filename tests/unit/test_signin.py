@@ -15,8 +15,8 @@ from sandbox import Esc, GitHub, Sandbox
 from sophia_sync import inputs, web
 from sophia_sync.errors import EscError, InputError, SignInError
 from sophia_sync.inputs import OidcRequest, RunContext, Settings, TokenKind, TokenScope
-from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.redact import Redactor
+from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.signin import SHORTEST_LIFE, access_token, exchange
 from tests.support.inputs import VALID, as_runner, environment
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from sophia_sync.errors import DefinitionError
-from sophia_sync.esc.definition import Change, Exported, HeldKind, Name, merge, parse, prove, prove_restored, restore
+from sophia_sync.esc.definition import Exported, HeldKind, Name, parse
+from sophia_sync.esc.merge import Change, merge, prove, prove_restored, restore
 from tests.support.examples import examples
 from tests.support.merges import check_corruption, check_merge, check_restore
 
@@ -29,6 +30,10 @@ NO_MAPPING = (
     "A definition has `imports:` and `values:` at its top; repair it and run again."
 )
 NO_VALUES = "`values:` in the environment's definition isn't a mapping. Repair it and run again."
+NOT_A_MAPPING = (
+    "`environmentVariables:` in the environment's definition isn't a mapping, so no key can be listed there. "
+    "Make it a mapping of names to values, or leave out `export-environment-variables`, and run again."
+)
 ONE_OF_TWO = "Remove one of the two in the environment and run again."
 NOT_ALONE = (
     "Our keys can't be changed in this definition without changing something else in it. "
@@ -64,7 +69,7 @@ class TestHeld:
             ("a$$b", HeldKind.REFERENCES, "a$$b"),
             ("[a]", HeldKind.OTHER, None),
             ("{a: b}", HeldKind.OTHER, None),
-            ("{fn::secret: 12}", HeldKind.OTHER, None),
+            ("{fn::secret: 12}", HeldKind.SECRET, "12"),  # ESC has only strings there, and shows some without quotes
             ("{fn::secret: [a]}", HeldKind.OTHER, None),
             ("{fn::secret: {ciphertext: a, b: c}}", HeldKind.OTHER, None),
             ("{fn::secret: s, b: c}", HeldKind.OTHER, None),
@@ -517,7 +522,7 @@ class TestExported:
         [
             ("values:\n", NOT_ALONE),  # there is no key that it could refer to
             ("", NOT_ALONE),
-            ("values:\n  environmentVariables: [1]\n", NO_VALUES.replace("values", "environmentVariables")),
+            ("values:\n  environmentVariables: [1]\n", NOT_A_MAPPING),
             (
                 "values:\n  environmentVariables:\n    B: 1\n    B: 2\n",
                 f"A key stands twice in `environmentVariables:`: 'B'. {ONE_OF_TWO}",

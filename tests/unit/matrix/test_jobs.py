@@ -6,12 +6,12 @@ import itertools
 
 import pytest
 from pydantic import SecretStr
+from sophia_sync.process import Deadline
 
 from sandbox import Annotation, GitHub, Permissions
 from sophia_sync.matrix import jobs
 from sophia_sync.matrix.jobs import GatherError, Run
 from sophia_sync.matrix.summary import Ended
-from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 
 NUMBERS = itertools.count(1)

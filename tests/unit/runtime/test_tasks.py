@@ -69,7 +69,7 @@ class TestSideBySide:
     async def test_returns_the_results_in_order_and_keeps_to_the_limit(self) -> None:
         running = most = 0
 
-        def work(number: int):  # noqa: ANN202
+        def work(number: int):
             async def one() -> int:
                 nonlocal running, most
                 running += 1
