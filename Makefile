@@ -74,7 +74,7 @@ lint: $(VENV)/.complete ## all linters and the type checker
 	$(BIN)/shellcheck .ci/run tools/*.sh benchmarks/*.sh
 	$(BIN)/hadolint Dockerfile mcp-servers/sentry/Dockerfile
 	$(PY) -m tools.actionlint -shellcheck $(BIN)/shellcheck -pyflakes ''
-	$(BIN)/zizmor --offline --quiet .github action.yml actions
+	$(BIN)/zizmor --offline --quiet .github action.yml
 
 format: $(VENV)/.complete ## let ruff format the code and sort the imports
 	$(BIN)/ruff check --select I --fix
