@@ -48,7 +48,7 @@ test: setup ## the whole suite (REQUIRE_ALL=1: nothing may be skipped; COV=1: wi
 bench: setup ## what a sync costs beside a script and beside the least possible: prints and writes docs/performance.md
 	@$(PY) -m benchmarks
 
-faults: setup ## every request of a sync with every fault: shows what each leads to, and writes docs/faults.md
+faults: setup ## every request of a sync with every fault: shows what each leads to, and writes build/faults.md
 	@$(PY) -m tests.faults
 
 # The tests under tests/fuzz with many more cases than the suite gives them; make fuzz CASES=10000
@@ -81,7 +81,7 @@ lock: $(VENV)/.complete ## write requirements/*.txt anew from pyproject.toml (UP
 	$(UV_COMPILE) pyproject.toml --output-file requirements/runtime.txt
 	$(UV_COMPILE) pyproject.toml --extra mcp --constraints requirements/runtime.txt --output-file requirements/mcp.txt
 	$(UV_COMPILE) pyproject.toml --extra release --constraints requirements/mcp.txt --output-file requirements/release.txt
-	$(UV_COMPILE) pyproject.toml --extra backend --extra cli --extra mcp --extra release --extra sandbox --extra docs --extra dev \
+	$(UV_COMPILE) pyproject.toml --extra backend --extra cli --extra mcp --extra release --extra sandbox --extra dev \
 		--constraints requirements/release.txt --constraints requirements/mcp.txt --output-file requirements/dev.txt
 	$(UV_COMPILE) requirements/go.in --output-file requirements/go.txt
 	$(UV_COMPILE) requirements/mutants.in --constraints requirements/dev.txt --output-file requirements/mutants.txt

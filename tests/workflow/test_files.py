@@ -90,8 +90,8 @@ def test_the_checkout_leaves_no_token_behind(path: Path) -> None:
 
 
 def test_ci_runs_what_a_developer_can_run() -> None:
-    assert [step["run"] for step in steps_of(load(CI)) if "run" in step] == [".ci/run"]
-    assert [job["permissions"] for job in load(CI)["jobs"].values()] == [{"contents": "read"}]
+    assert [step["run"] for step in steps_of(load(CI)) if "run" in step] == [".ci/run", "make faults"]
+    assert [job["permissions"] for job in load(CI)["jobs"].values()] == [{"contents": "read"}] * 2
     assert set(load(CI)["on"]) == {"push", "pull_request"}
 
 
