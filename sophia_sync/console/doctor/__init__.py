@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 
 from sophia_sync.bundle import SENTRY_KEYS
@@ -34,26 +35,35 @@ def doctor(
     limit: int,
     sync_workflow: str,
     mcp_url: str | None,
+    max_age: timedelta | None,
 ) -> int:
     """Look at everything, show what was found and what to do; the exit code tells whether something is bad."""
 
     def look(whole: Deadline) -> Diagnosis:
         with session(screen, given, whole) as looking:
             screen.progress("Looking at Pulumi ESC, Sentry, GitHub and the MCP server …")
-            return diagnose(looking, keys or list(SENTRY_KEYS), limit, sync_workflow, mcp_url)
+            return diagnose(looking, keys or list(SENTRY_KEYS), limit, max_age, sync_workflow, mcp_url)
 
     def show(diagnosis: Diagnosis) -> int:
         _show(screen, diagnosis)
+        _annotate(screen, diagnosis)
         screen.json(diagnosis.json())
         return 0 if diagnosis.ok else SOMETHING_IS_BAD
 
     return conduct(screen, look, show)
 
 
-def diagnose(looking: Session, keys: Sequence[str], limit: int, sync_workflow: str, mcp_url: str | None) -> Diagnosis:
+def diagnose(
+    looking: Session,
+    keys: Sequence[str],
+    limit: int,
+    max_age: timedelta | None,
+    sync_workflow: str,
+    mcp_url: str | None,
+) -> Diagnosis:
     """Look at all places at once."""
     places: list[Callable[[], list[Section]]] = [
-        partial(esc.sections, looking, keys, limit),
+        partial(esc.sections, looking, keys, limit, max_age),
         partial(_github, looking, sync_workflow),
         lambda: [mcp.section(mcp_url, looking.deadline)],
     ]
@@ -76,6 +86,14 @@ def _show(screen: Screen, diagnosis: Diagnosis) -> None:
         screen.table([_row(checks, width) for checks in _alike(section.checks)])
         screen.line()
     screen.line(diagnosis.summary)
+
+
+def _annotate(screen: Screen, diagnosis: Diagnosis) -> None:
+    """Show each bad check as an annotation on a GitHub runner."""
+    for section in diagnosis.sections if screen.on_runner else ():
+        for check in section.checks:
+            if check.state is State.BAD:
+                screen.runner.error(f"{section.name}: {check.name}: {check.what}. {check.todo}", "Doctor found a fault")
 
 
 def _alike(checks: Sequence[Check]) -> list[list[Check]]:

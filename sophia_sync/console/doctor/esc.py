@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from sophia_sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, Section, bad, good, none_of, warning
-from sophia_sync.console.doctor import sentry
+from sophia_sync.console.doctor import ages, sentry
 from sophia_sync.console.session import Session
 from sophia_sync.console.times import ago, changed, counted, now
 from sophia_sync.environments import side_by_side
@@ -36,12 +37,13 @@ class _Holding:
     held: Mapping[Name, Held]
     changes: Mapping[str, LastChange]
     opened: Mapping[str, Opened] | EscError
+    ages: Sequence[Check] = ()
 
 
-def sections(session: Session, keys: Sequence[str], limit: int) -> list[Section]:
+def sections(session: Session, keys: Sequence[str], limit: int, max_age: timedelta | None = None) -> list[Section]:
     """Everything about ESC and what it holds."""
     checks, usable = pulumi(session)
-    work = [partial(_environment, session, name, keys, limit, usable) for name in session.environments]
+    work = [partial(_environment, session, name, keys, limit, max_age, usable) for name in session.environments]
     found = side_by_side(session.deadline, work)
     return [Section(PULUMI, tuple(checks)), *found]
 
@@ -78,7 +80,9 @@ def _source(session: Session, client: Pulumi) -> str:
     return "PULUMI_ACCESS_TOKEN" if session.access.pulumi_access_token else "GitHub's identity token"
 
 
-def _environment(session: Session, name: str, keys: Sequence[str], limit: int, usable: bool) -> Section:
+def _environment(
+    session: Session, name: str, keys: Sequence[str], limit: int, max_age: timedelta | None, usable: bool
+) -> Section:
     """One environment, its keys, and the values in it."""
     rest = [*keys, *sentry.NAMES]
     if not usable:
@@ -90,15 +94,15 @@ def _environment(session: Session, name: str, keys: Sequence[str], limit: int, u
         found = _missing(client, name) if "[404]" in error.what else bad(ENVIRONMENT, error.what, error.todo)
         return Section(name, (found, *none_of(rest, "The environment can't be read.")))
     try:
-        holding = _holding(client, name, keys, limit)
+        holding = _holding(client, name, keys, limit, max_age)
     except EscError as error:
         unread = bad(ENVIRONMENT, error.what, error.todo)
         return Section(name, (unread, *none_of(rest, "The environment can't be read.")))
-    checks += [_key(key, holding) for key in keys]
+    checks += [*(_key(key, holding) for key in keys), *holding.ages]
     return Section(name, (*checks, *sentry.checks(session, holding.opened)))
 
 
-def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int) -> _Holding:
+def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int, max_age: timedelta | None) -> _Holding:
     """Read an environment: its definition, its history, and what a consumer sees of it."""
 
     def opened() -> Mapping[str, Opened] | EscError:
@@ -111,11 +115,12 @@ def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int) -> _Hol
     held = read(client, name, keys).entries
     # One that need not be there is not looked for through the whole history.
     changes = last_changes(client, name, [key for key in keys if key in held or key not in OPTIONAL_KEYS], limit)
+    of_secrets = ages.checks(client, name, keys, held, limit, max_age) if max_age else []
     try:
-        return _Holding(held, changes, values.result(client.deadline, _GRACE))
+        return _Holding(held, changes, values.result(client.deadline, _GRACE), of_secrets)
     except TimeoutError:
         late = EscError(f"Could not open {name} in time.", "Run it again later, or with a larger --timeout.")
-        return _Holding(held, changes, late)
+        return _Holding(held, changes, late, of_secrets)
 
 
 def _newest(client: Pulumi, name: str) -> Check:
