@@ -14,7 +14,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _frame: os._exit(128 + number))
     try:
-        import click  # noqa: PLC0415
+        import click  # noqa: F401, PLC0415
         import rich  # noqa: F401, PLC0415
     except ModuleNotFoundError:
         sys.stderr.write(
