@@ -8,7 +8,7 @@ RUN pip install --no-cache-dir --no-compile --only-binary=:all: --require-hashes
         --requirement=/tmp/runtime.txt
 
 FROM python:3.13.15-slim-trixie AS code
-COPY entrypoint.py matrix.py /opt/sentry-esc-sync/
+COPY entrypoint.py /opt/sentry-esc-sync/
 COPY sophia_sync /opt/sentry-esc-sync/sophia_sync/
 # The command line is no part of the action, and what it needs isn't here.
 RUN rm -r /opt/sentry-esc-sync/sophia_sync/console /opt/sentry-esc-sync/sophia_sync/__main__.py \

@@ -13,12 +13,11 @@ from typing import Self
 
 from sandbox.esc import Esc, Revision
 from sandbox.faults import Fault
-from sandbox.github import Annotation, App, Dispatch, GitHub, Permissions
+from sandbox.github import App, Dispatch, GitHub, Permissions
 from sandbox.sentry import Sentry
 from sandbox.server import Recorded, RefusedError, Server
 
 __all__ = [
-    "Annotation",
     "App",
     "Dispatch",
     "Esc",

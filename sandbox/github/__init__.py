@@ -2,15 +2,12 @@
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from sandbox.github.repositories import (
     ACTIVE,
     COMPLETED,
-    Annotation,
     Dispatch,
-    Job,
     Named,
     Names,
     Permissions,
@@ -20,7 +17,7 @@ from sandbox.github.repositories import (
 from sandbox.github.routes import ID_TOKENS, GitHubRoutes
 from sandbox.github.sign_in import App
 
-__all__ = ["Annotation", "App", "Dispatch", "GitHub", "Permissions"]
+__all__ = ["App", "Dispatch", "GitHub", "Permissions"]
 
 
 class GitHub(GitHubRoutes):
@@ -90,29 +87,6 @@ class GitHub(GitHubRoutes):
             run = self.begin_run(repository, repository.workflows[file], ref or repository.default_branch, event)
             run.created = created or run.created
             return run.id
-
-    def add_job(
-        self,
-        run_id: int,
-        name: str,
-        conclusion: str | None,
-        annotations: Iterable[Annotation] = (),
-        attempt: int = 1,
-    ) -> int:
-        """Add a job to an attempt of a run, with what it told; gives its id."""
-        with self.lock:
-            job = Job(next(self.ids), name, conclusion, tuple(annotations), attempt)
-            self.runs[run_id].jobs.append(job)
-            return job.id
-
-    def end_job(self, job_id: int, conclusion: str, annotations: Iterable[Annotation] = ()) -> None:
-        """End a job that was added without a conclusion."""
-        with self.lock:
-            for run in self.runs.values():
-                run.jobs = [
-                    replace(job, conclusion=conclusion, annotations=tuple(annotations)) if job.id == job_id else job
-                    for job in run.jobs
-                ]
 
     def add_secret(self, owner: str, name: str, updated: datetime | None = None) -> None:
         """Add a secret to an organisation, or to a repository if `owner` is its full name."""

@@ -83,26 +83,6 @@ class Repository:
         return next(found, None)
 
 
-@dataclass(frozen=True)
-class Annotation:
-    """What a job told besides its log; `level` is `notice`, `warning` or `failure`."""
-
-    level: str
-    message: str
-    title: str = ""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job of a run; `conclusion` is None until it has ended."""
-
-    id: int
-    name: str
-    conclusion: str | None
-    annotations: tuple[Annotation, ...] = ()
-    attempt: int = 1
-
-
 @dataclass(eq=False)
 class Run:
     id: int
@@ -117,8 +97,6 @@ class Run:
     updated: datetime = field(default_factory=lambda: datetime.now(UTC))
     status: str = "queued"
     conclusion: str | None = None
-    jobs: list[Job] = field(default_factory=list)
-    """Those that were added; without any, the run has one, which is as the run is."""
 
     def advance(self) -> None:
         if self.script:
@@ -139,8 +117,6 @@ class Permissions:
     """`write`, `read` or `none`."""
     repositories: Sequence[str] | None = None
     """Full names; None: all."""
-    checks: str = "read"
-    """`read` or `none`."""
     names: bool = False
     """Whether it may list the names of a repository's secrets and variables, which no job's own token may."""
     organization_names: bool = False

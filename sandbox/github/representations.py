@@ -3,7 +3,7 @@
 from datetime import datetime
 from hashlib import sha1
 
-from sandbox.github.repositories import Annotation, Job, Named, Repository, Run, Workflow
+from sandbox.github.repositories import Named, Repository, Run, Workflow
 from sandbox.server import Json
 
 WEB = "https://github.com"
@@ -70,36 +70,22 @@ class Representations:
             "repository": self.repository(run.repository),
         }
 
-    def jobs(self, run: Run, *, all_attempts: bool) -> list[Json]:
-        """Those that were added, of the last attempt or of all; or the one job that each run has."""
-        jobs = run.jobs or [Job(run.id + 1_000_000_000, "deploy", run.conclusion)]
-        last = max(job.attempt for job in jobs)
-        return [self._job(run, job) for job in jobs if all_attempts or job.attempt == last]
-
-    def _job(self, run: Run, job: Job) -> Json:
+    def job(self, run: Run) -> Json:
+        """Return the one job of a run."""
+        job_id = run.id + 1_000_000_000
         return {
-            "id": job.id,
+            "id": job_id,
             "run_id": run.id,
             "run_url": self.run_url(run),
-            "run_attempt": job.attempt,
-            "name": job.name,
-            "status": "completed" if job.conclusion else run.status,
-            "conclusion": job.conclusion,
-            "html_url": f"{run_page(run)}/job/{job.id}",
-            "check_run_url": f"{self._url(run.repository)}/check-runs/{job.id}",
+            "run_attempt": 1,
+            "name": "deploy",
+            "status": run.status,
+            "conclusion": run.conclusion,
+            "html_url": f"{run_page(run)}/job/{job_id}",
+            "check_run_url": f"{self._url(run.repository)}/check-runs/{job_id}",
             "started_at": time(run.created),
-            "completed_at": time(run.updated) if job.conclusion else None,
+            "completed_at": time(run.updated) if run.conclusion else None,
             "steps": [],
-        }
-
-    def annotation(self, annotation: Annotation) -> Json:
-        return {
-            "path": ".github",
-            "start_line": 1,
-            "end_line": 1,
-            "annotation_level": annotation.level,
-            "title": annotation.title,
-            "message": annotation.message,
         }
 
     def run_url(self, run: Run) -> str:

@@ -64,7 +64,6 @@ class GitHubRoutes(Server):
         yield f"GET {_REPOSITORY}/actions/runs", self.list_runs
         yield f"GET {_RUN}", self.get_run
         yield f"GET {_RUN}/jobs", self.list_jobs
-        yield f"GET {_REPOSITORY}/check-runs/<int:job_id>/annotations", self.list_annotations
         yield f"GET {_REPOSITORY}/actions/secrets", self.list_secrets
         yield f"GET {_REPOSITORY}/actions/variables", self.list_variables
         yield f"GET {_REPOSITORY}/actions/organization-secrets", self.list_shared_secrets
@@ -166,19 +165,7 @@ class GitHubRoutes(Server):
         return self._shown.run(run)
 
     def list_jobs(self, owner: str, name: str, run_id: int) -> ResponseReturnValue:
-        all_attempts = request.args.get("filter") == "all"
-        return _page("jobs", self._shown.jobs(self._run(owner, name, run_id), all_attempts=all_attempts))
-
-    def list_annotations(self, owner: str, name: str, job_id: int) -> ResponseReturnValue:
-        """Those of the check run that each job is."""
-        repository = self._repository(owner, name)
-        if g.permissions.checks == "none":
-            raise RefusedError(HTTPStatus.FORBIDDEN, "Resource not accessible by integration")
-        jobs = (job for run in self.runs.values() if run.repository is repository for job in run.jobs)
-        found = next((job for job in jobs if job.id == job_id), None)
-        if found is None:
-            raise RefusedError(HTTPStatus.NOT_FOUND, "Not Found")
-        return _page(None, [self._shown.annotation(annotation) for annotation in found.annotations])
+        return _page("jobs", [self._shown.job(self._run(owner, name, run_id))])
 
     # Secrets and variables: the names alone of the former.
 

@@ -15,9 +15,10 @@ def main() -> int:
         signal.signal(number, lambda number, _frame: os._exit(128 + number))
     try:
         import click  # noqa: F401, PLC0415
+        import rich  # noqa: F401, PLC0415
     except ModuleNotFoundError:
         sys.stderr.write(
-            "error: the command line needs Click: install this package with its extra, sentry-esc-sync[cli].\n"
+            "error: the command line needs click and rich: install this package with its extra, sentry-esc-sync[cli].\n"
         )
         return 2
     from sophia_sync.console.program import run  # noqa: PLC0415 - imports take a while

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -19,21 +18,6 @@ from sophia_sync.redact import Redactor
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NUMBER_OF_REVISIONS = click.IntRange(1, 1000)
-
-
-class Age(click.ParamType[timedelta]):
-    """A length of time: `90d`, `12w` or `36h`."""
-
-    name = "age"
-    _UNITS = {"h": "hours", "d": "days", "w": "weeks"}  # noqa: RUF012 - a constant
-
-    def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        match = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", value)
-        if match is None:
-            self.fail(f"{value!r} isn't an age like 90d, 12w or 36h.", param, ctx)
-        return timedelta(**{self._UNITS[match[2]]: int(match[1])})
 
 
 class Address(click.ParamType[str]):
@@ -195,15 +179,30 @@ def sync(as_json: bool, yes: bool, **options: Any) -> int:
 )
 @click.option("--deploy-workflow", metavar="FILE", help="The workflow that deploys.")
 @click.option("--mcp-url", type=Address(), metavar="URL", help="The MCP server.")
+@click.option(
+    "--max-age",
+    type=click.IntRange(1, 36500),
+    metavar="DAYS",
+    help="Also compare the age of each secret with this.",
+)
 @_json
 def doctor(
-    as_json: bool, keys: tuple[str, ...], limit: int, sync_workflow: str, mcp_url: str | None, **options: Any
+    as_json: bool,
+    keys: tuple[str, ...],
+    limit: int,
+    sync_workflow: str,
+    mcp_url: str | None,
+    max_age: int | None,
+    **options: Any,
 ) -> int:
     """Look at every part, and say what is wrong and what to do.
 
     The CLI and its token, the environments, each key, the values among each other and with Sentry, the workflows and
     their secrets, the MCP server. What can't be looked at is told with its reason; no value is ever shown. Sentry's
     credentials are those that ESC holds: none has to be set.
+
+    The age of a secret is the time since the revision that gave it its value. With --max-age, one that is that old, or
+    of unknown age, is bad. On a GitHub runner each bad thing is an annotation.
 
     \b
     Unless named, the workflows are sync-sentry-secrets.yml and
@@ -217,7 +216,13 @@ def doctor(
 
     screen = Screen(Redactor(), as_json=as_json)
     return command.doctor(
-        screen, _given(**options), keys=keys, limit=limit, sync_workflow=sync_workflow, mcp_url=mcp_url
+        screen,
+        _given(**options),
+        keys=keys,
+        limit=limit,
+        sync_workflow=sync_workflow,
+        mcp_url=mcp_url,
+        max_age=timedelta(days=max_age) if max_age else None,
     )
 
 
@@ -241,28 +246,6 @@ def history(as_json: bool, keys: tuple[str, ...], limit: int, everything: bool, 
 
     screen = Screen(Redactor(), as_json=as_json)
     return command.history(screen, _given(**options), keys=keys, limit=limit, everything=everything)
-
-
-@commands.command("rotate-check")
-@_esc
-@_keys
-@_limit(200)
-@click.option("--max-age", type=Age(), required=True, help="The longest that a secret may stay: 90d, 12w, 36h.")
-@_json
-def rotate_check(as_json: bool, keys: tuple[str, ...], limit: int, max_age: timedelta, **options: Any) -> int:
-    """Compare the age of each secret with --max-age.
-
-    The age is the time since the revision that gave it its value. On a GitHub runner, what is wrong is told by
-    annotations: made for a workflow with a schedule.
-
-    \b
-    Exit codes: 0 all are younger, 1 one is older, missing, or of unknown age,
-    2 an input is malformed, 4 ESC can't be read.
-    """
-    from sophia_sync.console import rotation  # noqa: PLC0415
-
-    screen = Screen(Redactor(), as_json=as_json)
-    return rotation.rotate_check(screen, _given(**options), keys=keys, limit=limit, max_age=max_age)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

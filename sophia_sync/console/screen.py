@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import click
+from rich.console import Console
+from rich.text import Text
 
 from sophia_sync import inputs
 from sophia_sync.commands import Runner, harmless
@@ -43,14 +45,14 @@ class Mark(StrEnum):
     NONE = " "
 
 
-_COLOURS = {
+_STYLES = {
     Mark.GOOD: "green",
     Mark.WARNING: "yellow",
-    Mark.BAD: "red",
+    Mark.BAD: "bold red",
     Mark.OPEN: "bright_black",
     Mark.ADD: "green",
     Mark.CHANGE: "yellow",
-    Mark.NONE: None,
+    Mark.NONE: "",
 }
 _ASCII = {Mark.GOOD: "o", Mark.BAD: "x"}
 _ASCII_TEXT = str.maketrans({"…": "...", "→": "->"})
@@ -94,29 +96,31 @@ class Screen:
         self.on_runner = context.on_runner
         self.runner = Runner.of(context, redact, self.err)
         self._width = min(shutil.get_terminal_size().columns, _WIDEST)
-        self._plain = inputs.colours_are_refused()
+        colours: Literal["auto"] | None = None if inputs.colours_are_refused() else "auto"
+        self._consoles = {
+            stream: Console(file=stream, color_system=colours, width=self._width, highlight=False, markup=False)
+            for stream in (self.out, self.err)
+        }
 
     def line(self, text: str = "") -> None:
-        """A paragraph of the result for a person."""
-        self._say(self._wrapped(self._shown(text), "", ""))
+        """Print a paragraph of the result for a person."""
+        self._say(Text(self._shown(text)))
 
     def heading(self, text: str) -> None:
-        self._say(click.style(self._shown(text), bold=True))
+        """Print a heading of the result for a person."""
+        self._say(Text(self._shown(text), "bold"))
 
     def table(self, rows: Sequence[Row]) -> None:
-        """Rows of the result for a person."""
+        """Print rows of the result for a person."""
         shown = [(row, [self._shown(cell) for cell in row.cells]) for row in rows]
         widths = [max(map(len, column)) for column in zip(*(cells[:-1] for _, cells in shown), strict=True)]
         for row, cells in shown:
-            padded = [f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)]
-            sign = self._sign(row.mark)
-            before = f"{_INDENT}{sign} " + "".join(cell + _GAP for cell in padded)
-            text = self._wrapped(cells[-1], before, " " * len(before)).rstrip()
-            coloured = click.style(sign, fg=_COLOURS[row.mark], bold=True if row.mark is Mark.BAD else None)
-            self._say(_INDENT + coloured + text[len(_INDENT) + len(sign) :])
-            for first, text in ((f"    {self._arrow} ", row.todo), ("    ", row.note)):
-                if text:
-                    self._say(self._wrapped(self._shown(text), first, " " * len(first)))
+            padded = "".join(f"{cell:<{width}}{_GAP}" for cell, width in zip(cells, widths, strict=False))
+            self._say(Text(cells[-1]), Text.assemble(_INDENT, (self._sign(row.mark), _STYLES[row.mark]), " ", padded))
+            if row.todo:
+                self._say(Text(self._shown(row.todo)), Text(f"    {self._arrow} "))
+            if row.note:
+                self._say(Text(self._shown(row.note)), Text("    "))
 
     def json(self, value: object) -> None:
         """The result for a program."""
@@ -132,14 +136,14 @@ class Screen:
         if self.on_runner:
             self.runner.error(str(error), error.title)
             return
-        text = self._wrapped(self._shown(f"{error.title}: {error}"), _LABEL, "")
-        self._write(self.err, click.style(_LABEL, fg="red", bold=True) + text.removeprefix(_LABEL))
+        text = Text(self._shown(f"{error.title}: {error}"))
+        self._write(self.err, self._wrapped(self.err, text, Text(_LABEL, "bold red"), ""))
         if isinstance(error, InputError):
-            self._write(self.err, self._wrapped(_ABOUT_INPUTS, "", ""))
+            self._write(self.err, self._wrapped(self.err, Text(_ABOUT_INPUTS)))
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: Text, before: Text | None = None) -> None:
         if not self.as_json:
-            self._write(self.out, text)
+            self._write(self.out, self._wrapped(self.out, text, before or Text()))
 
     def _shown(self, text: str) -> str:
         """A text without secrets, and without what would steer a terminal: services and people have a part in it."""
@@ -153,23 +157,41 @@ class Screen:
             text = text.translate(_ASCII_TEXT)
         fit = text.encode(encoding, "backslashreplace").decode(encoding)
         try:
-            click.echo(fit, file=stream, color=False if self._plain else None)
+            click.echo(fit, file=stream, color=True)  # rich has left out the colours that the stream can't show
         except BrokenPipeError:  # whoever reads has seen enough; what was begun is still brought to its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
-    def _wrapped(self, text: str, first: str, later: str) -> str:
+    def _wrapped(self, stream: TextIO, text: Text, before: Text | None = None, later: str | None = None) -> str:
+        """Return a text in lines that fit. A long word, such as a URL, stays whole: rich would break it.
+
+        Args:
+            stream: Where it is printed, which decides on the colours.
+            text: The text.
+            before: What stands before the first line.
+            later: What stands before the others; by default blanks, so that the lines are aligned.
+        """
+        before = before or Text()
+        indent = " " * len(before) if later is None else later
         lines = [
-            textwrap.fill(
+            line
+            for number, paragraph in enumerate(text.plain.splitlines() or [""])
+            for line in textwrap.wrap(
                 paragraph,
                 self._width,
-                initial_indent=later if number else first,
-                subsequent_indent=later,
+                initial_indent=indent if number else " " * len(before),
+                subsequent_indent=indent,
                 break_long_words=False,
                 break_on_hyphens=False,
             )
-            for number, paragraph in enumerate(text.splitlines() or [""])
+            or [""]
         ]
-        return "\n".join(line or first.rstrip() for line in lines)
+        lines[0] = lines[0][len(before) :]
+        whole = Text.assemble(before, ("\n".join(lines), text.style))
+        whole.rstrip()
+        console = self._consoles[stream]
+        with console.capture() as capture:
+            console.print(whole, soft_wrap=True, end="")
+        return capture.get()
 
     @property
     def _ascii_only(self) -> bool:

@@ -1,4 +1,4 @@
-"""`history` and `rotate-check`: what changed which key when, and how old each secret is."""
+"""`history` and `doctor --max-age`: what changed which key when, and how old each secret is."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox import Sandbox
-from sophia_sync.console.rotation import State, judge
+from sophia_sync.console.diagnosis import State
+from sophia_sync.console.doctor.ages import judge
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.revisions import Revision
 from sophia_sync.history import How, LastChange, WorkflowRun, compare, run_of
 from tests.support.docker_leaks import held_by
-from tests.support.laptop import DAY, HOUR, Laptop, before
+from tests.support.laptop import DAY, HOUR, Laptop, Shown, before
 from tests.support.runner import commands
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -178,44 +179,48 @@ class TestWhatIsSaidOfAnAge:
     @pytest.mark.parametrize(
         ("change", "max_age", "state"),
         [
-            (None, 90 * DAY, State.MISSING),
-            (CHANGED, 90 * DAY, State.YOUNG),
-            (CHANGED, 89 * DAY, State.OLD),
-            (CHANGED, 88 * DAY, State.OLD),
-            (LastChange(CHANGED.revision, None), 90 * DAY, State.UNKNOWN),
-            (LastChange(CHANGED.revision, None), 89 * DAY, State.OLD),
+            (CHANGED, 90 * DAY, State.GOOD),
+            (CHANGED, 89 * DAY, State.BAD),
+            (CHANGED, 88 * DAY, State.BAD),
+            (LastChange(CHANGED.revision, None), 90 * DAY, State.BAD),
+            (LastChange(CHANGED.revision, None), 89 * DAY, State.BAD),
         ],
     )
-    def test_states(self, change: LastChange | None, max_age: timedelta, state: State) -> None:
-        assert judge("a/b/c", "K", change, max_age, NOW).state is state
+    def test_states(self, change: LastChange, max_age: timedelta, state: State) -> None:
+        assert judge("K", change, max_age, NOW).state is state
 
     def test_words(self) -> None:
-        assert judge("a/b/c", "K", self.CHANGED, DAY, NOW).words == "89 days, set 2026-08-27 (revision 7)"
-        at_least = judge("a/b/c", "K", LastChange(self.CHANGED.revision, None), DAY, NOW)
-        assert at_least.words == "89 days, unchanged at least since 2026-08-27 (revision 7)"
+        assert judge("K", self.CHANGED, 90 * DAY, NOW).what == "89 days, set 2026-08-27 (revision 7)"
+        at_least = judge("K", LastChange(self.CHANGED.revision, None), 90 * DAY, NOW)
+        assert at_least.what.startswith("89 days, unchanged at least since 2026-08-27 (revision 7)")
+        assert "--limit" in at_least.todo
+
+
+def ages(shown: Shown) -> dict[str, str]:
+    """Return the state of each check of an age."""
+    return {check["name"]: check["state"] for check in shown.json["checks"] if check["name"].startswith("age of ")}
 
 
 @pytest.mark.pulumi
-class TestRotateCheck:
-    def test_all_are_young(self, laptop: Laptop) -> None:
+class TestTheAgesOfSecrets:
+    def test_without_a_maximum_there_are_none(self, laptop: Laptop) -> None:
         laptop.synced()
-        shown = laptop.run("rotate-check", "--max-age", "41d")
-        assert shown.code == 0
-        assert "✓ SENTRY_DSN        young  40 days, set 20" in shown.out
-        assert shown.out.endswith("2 secrets, all younger than 41 days.\n")
-        assert "SLUG" not in shown.out
-        assert "CLIENT_SECRET" not in shown.out, "there is none, and need not be one"
+        assert ages(laptop.run("doctor", "--json")) == {}
 
-    @pytest.mark.parametrize("max_age", ["40d", "5w", "960h"])
-    def test_one_is_old(self, laptop: Laptop, box: Sandbox, max_age: str) -> None:
+    def test_only_secrets_that_are_held_have_one(self, laptop: Laptop) -> None:
+        laptop.synced()
+        shown = laptop.run("doctor", "--max-age", "41", "--json")
+        assert ages(shown) == {"age of SENTRY_DSN": "good", "age of SENTRY_API_TOKEN": "good"}
+
+    def test_one_is_old_and_an_annotation_on_a_runner(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.synced()
         held = box.esc.decrypted(laptop.environment)
         box.esc.save(laptop.environment, held.replace(box.sentry.dsn, f"{box.sentry.dsn}1"))
-        shown = laptop.child("rotate-check", "--max-age", max_age)
+        shown = laptop.child("doctor", "--max-age", "40", "--json", GITHUB_ACTIONS="true")
         assert shown.code == 1
-        assert "✓ SENTRY_DSN        young" in shown.out
-        assert "✗ SENTRY_API_TOKEN  old    40 days, set 20" in shown.out
-        assert "put it into GitHub's organisation secrets" in shown.words
+        assert ages(shown) == {"age of SENTRY_DSN": "good", "age of SENTRY_API_TOKEN": "bad"}
+        told = [error.data for error in commands(shown.err, "error")]
+        assert any(f"{laptop.environment}: age of SENTRY_API_TOKEN: 40 days, set 20" in text for text in told)
 
     def test_another_form_makes_no_value_younger(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.synced()
@@ -223,75 +228,17 @@ class TestRotateCheck:
         held = box.esc.decrypted(laptop.environment)
         box.esc.save(laptop.environment, held.replace(secret, f" {box.sentry.dsn}"))
         box.esc.save(laptop.environment, held)
-        assert laptop.run("rotate-check", "--max-age", "30d").code == 1
+        assert ages(laptop.run("doctor", "--max-age", "30", "--json"))["age of SENTRY_DSN"] == "bad"
 
-    def test_one_is_missing(self, laptop: Laptop, box: Sandbox) -> None:
-        laptop.create()
-        shown = laptop.run("rotate-check", "--max-age", "90d", "--json")
-        assert shown.code == 1
-        assert [secret["state"] for secret in shown.json["secrets"]] == ["missing", "missing"]
-        assert sum("versions/" in request.path for request in box.esc.requests) == 0
-
-    def test_one_is_older_than_what_is_looked_at(self, laptop: Laptop, box: Sandbox) -> None:
+    def test_one_of_unknown_age_is_bad(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.synced()
         held = box.esc.decrypted(laptop.environment)
         for number in range(2):
             box.esc.save(laptop.environment, f"{held}  A: {number}\n")
         box.esc.date(laptop.environment, 3, before(39 * DAY))
-        shown = laptop.run("rotate-check", "--max-age", "90d", "--limit", "1")
-        assert shown.code == 1
-        assert "! SENTRY_DSN        unknown  39 days, unchanged at least since" in shown.out
-        assert "--limit" in shown.out
-        assert laptop.run("rotate-check", "--max-age", "90d").code == 0
-
-    def test_json(self, laptop: Laptop) -> None:
-        laptop.synced()
-        shown = laptop.run("rotate-check", "--max-age", "30d", "--json", "-k", "SENTRY_DSN", "--key", "NONE")
-        assert shown.code == 1
-        dsn, none = shown.json["secrets"]
-        assert set(shown.json) == {"ok", "max_age_days", "secrets", "error"}
-        assert (shown.json["ok"], shown.json["max_age_days"], shown.json["error"]) == (False, 30.0, None)
-        assert 40 <= dsn.pop("age_days") < 40.1
-        assert datetime.fromisoformat(dsn.pop("since")) < datetime.now(UTC) - 39 * DAY
-        assert dsn == {
-            "environment": laptop.environment,
-            "key": "SENTRY_DSN",
-            "state": "old",
-            "exact": True,
-            "revision": 2,
-        }
-        assert none == {
-            "environment": laptop.environment,
-            "key": "NONE",
-            "state": "missing",
-            "age_days": None,
-            "exact": False,
-            "revision": None,
-            "since": None,
-        }
-
-    def test_on_a_runner_there_are_annotations_and_the_json_stays_clean(self, laptop: Laptop, box: Sandbox) -> None:
-        laptop.synced()
-        held = box.esc.decrypted(laptop.environment)
-        box.esc.save(laptop.environment, held.replace(box.sentry.dsn, f"{box.sentry.dsn}1"))
-        box.esc.save(laptop.environment, f"{held.replace(box.sentry.dsn, f'{box.sentry.dsn}1')}  A: 1\n")
-        given = ["rotate-check", "--max-age", "30d", "--json"]
-        shown = laptop.child(*given, GITHUB_ACTIONS="true")
-        assert shown.json["ok"] is False
-        (error,) = commands(shown.err, "error")
-        assert error.properties == {"title": "Secret old"}
-        assert error.data.startswith(f"SENTRY_API_TOKEN in {laptop.environment}: 40 days, set 20")
-        assert "It may be 30 days old at most." in error.data
-        assert commands(laptop.child(*given).err, "error") == []
-        unknown = laptop.run(*given, "--limit", "1", "-k", "SENTRY_DSN", "-k", "NONE", GITHUB_ACTIONS="true")
-        (warning,), (missing,) = commands(unknown.err, "warning"), commands(unknown.err, "error")
-        assert (warning.properties, missing.properties) == ({"title": "Secret unknown"}, {"title": "Secret missing"})
-
-    @pytest.mark.parametrize("age", ["", "90", "0d", "d", "-1d", "1.5d", "90 d", "999999d"])
-    def test_an_age_that_is_none(self, laptop: Laptop, age: str) -> None:
-        shown = laptop.run("rotate-check", "--max-age", age)
-        assert shown.code == 2
-        assert "isn't an age like 90d, 12w or 36h" in shown.err
+        given = ("doctor", "--max-age", "90", "--json")
+        assert set(ages(laptop.run(*given, "--limit", "1")).values()) == {"bad"}
+        assert set(ages(laptop.run(*given)).values()) == {"good"}
 
 
 @pytest.mark.pulumi

@@ -69,6 +69,13 @@ def test_a_line_never_gets_wider_than_is_good_to_read() -> None:
     assert 90 < max(map(len, out.getvalue().splitlines())) <= 100
 
 
+def test_an_address_is_never_broken() -> None:
+    out = io.StringIO()
+    address = "https://example.com/" + "x" * 90
+    screen(out).table([Row(Mark.GOOD, ("name", f"see {address} now"), todo=address)])
+    assert out.getvalue().split().count(address) == 2
+
+
 class TestColours:
     def test_there_are_none_in_a_file(self) -> None:
         out = io.StringIO()
@@ -80,7 +87,7 @@ class TestColours:
         out = Terminal()
         screen(out).table(ROWS)
         assert "\x1b[32m✓" in out.getvalue()
-        assert "\x1b[31m\x1b[1m✗" in out.getvalue()
+        assert "\x1b[1;31m✗" in out.getvalue()
 
     @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
     def test_there_are_none_for_whom_wants_none(self, name: str, value: str) -> None:

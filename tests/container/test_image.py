@@ -74,7 +74,7 @@ def test_the_pulumi_cli_runs(image: str) -> None:
 
 
 def test_the_code_is_this_tree_but_for_the_command_line_and_its_bytecode(files: frozenset[PurePosixPath]) -> None:
-    sources = (ROOT / "entrypoint.py", ROOT / "matrix.py", *CODE)
+    sources = (ROOT / "entrypoint.py", *CODE)
     expected = {HOUSE / source.relative_to(ROOT).as_posix() for source in sources}
     expected |= {path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc" for path in expected}
     assert {path for path in files if HOUSE in path.parents} == expected
@@ -141,7 +141,7 @@ def test_new_code_is_a_small_download(image: str, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     for name in ("sophia_sync", "requirements"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Dockerfile", ".dockerignore", "entrypoint.py", "matrix.py"):
+    for name in ("Dockerfile", ".dockerignore", "entrypoint.py"):
         shutil.copy(ROOT / name, tree)
     with (tree / "sophia_sync" / "app.py").open("a", encoding="utf-8") as code:
         code.write("\nANOTHER_VERSION = True\n")

@@ -14,25 +14,8 @@ from tests.deploy.conftest import Host, new_host, registry
 from tests.docs.machine import Machine
 from tests.support import docker_engine
 from tests.support.action import Action
-from tools import chromium, mermaid
 
 __all__ = ["registry"]
-
-
-@pytest.fixture(scope="session")
-def chromium_path() -> str:
-    try:
-        return chromium.find()
-    except chromium.NoChromiumError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
-def mermaid_script(chromium_path: str) -> Path:
-    try:
-        return mermaid.ensure()
-    except mermaid.NoMermaidError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ RUN_ELSEWHERE = {
     "docs/deploy.md": "tests/docs/test_deploy_page.py",
     "docs/from-the-document.md": "tests/docs/test_the_document.py",
     "docs/mcp-server.md": "tests/docs/test_mcp_server_page.py",
-    "docs/mutants.md": "tools/mutants.py",
     "docs/release.md": "tests/release/test_pages.py",
     "docs/scale.md": "tests/workflow/test_scale_page.py",
     "docs/command-line.md": "tests/console/test_page.py",

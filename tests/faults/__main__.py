@@ -1,6 +1,6 @@
 """Run the whole fault matrix, or the cases whose names match a pattern: `python -m tests.faults [PATTERN]`.
 
-Prints each result as it comes, and writes docs/faults.md if all cases were run and each ended as it must.
+Prints each result as it comes, and writes build/faults.md if all cases were run and each ended as it must.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def main(pattern: str = "") -> int:
     if len(cases) == len(CASES) and not bad:
         results.sort(key=lambda result: CASES.index(result.case))
         text = table.page(results, took, os.cpu_count() or 1)
+        table.PAGE.parent.mkdir(exist_ok=True)
         table.PAGE.write_text(text, encoding="utf-8")
         print(f"\n{text}")
     return 1 if bad else 0

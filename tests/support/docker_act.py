@@ -7,8 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +79,6 @@ def run(
     inputs: Mapping[str, str] | None = None,
     leg: str | None = None,
     repositories: Mapping[str, Path] | None = None,
-    watch: Callable[[dict[str, Any]], None] = lambda _: None,
     timeout: float = 300,
 ) -> Run:
     """Run a workflow to its end; seconds are wall time.
@@ -95,7 +93,6 @@ def run(
         inputs: Those of `workflow_dispatch`.
         leg: The only one of a matrix that is run, `KEY:VALUE`.
         repositories: Checkouts of other repositories by what workflows call them, `OWNER/NAME@REF`.
-        watch: Is given each entry of act's log at once.
         timeout: Seconds that it may take.
     """
     with tempfile.TemporaryDirectory() as folder, _alone():
@@ -114,32 +111,20 @@ def run(
         for system in ("ubuntu-24.04", "ubuntu-latest"):
             command += ["--platform", f"{system}={RUNNER_IMAGE}"]
         command += ["--pull=false", "--rm", "--no-cache-server", "--json"]
-        return _watched(command, checkout, Path(folder), watch, timeout)
+        return _ended(command, checkout, Path(folder), timeout)
 
 
-def _watched(
-    command: list[str], checkout: Path, folder: Path, watch: Callable[[dict[str, Any]], None], timeout: float
-) -> Run:
-    entries = []
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as stderr,
-        subprocess.Popen(
-            command, cwd=checkout, env=_environment(folder), stdout=subprocess.PIPE, stderr=stderr, text=True
-        ) as act,
-    ):
-        limit = threading.Timer(timeout, act.kill)
-        limit.start()
-        try:
-            assert act.stdout is not None
-            for line in act.stdout:
-                entries.append(json.loads(line))
-                watch(entries[-1])
-            code = act.wait()
-        finally:
-            limit.cancel()
-            act.kill()
-        stderr.seek(0)
-        return Run(code, tuple(entries), stderr.read())
+def _ended(command: list[str], checkout: Path, folder: Path, timeout: float) -> Run:
+    act = subprocess.run(
+        command,
+        cwd=checkout,
+        env=_environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
+    return Run(act.returncode, tuple(map(json.loads, act.stdout.splitlines())), act.stderr)
 
 
 def _environment(folder: Path) -> dict[str, str]:

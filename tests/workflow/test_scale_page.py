@@ -93,10 +93,6 @@ def test_the_page_has_all_inputs_with_their_defaults() -> None:
     }
 
 
-def test_the_page_has_all_outputs() -> None:
-    assert all(f"The output `{name}`" in PAGE for name in CALL["outputs"])
-
-
 # Those of the workflow itself; all others are the action's.
 OF_THE_MATRIX = {"environments", "max-parallel"}
 

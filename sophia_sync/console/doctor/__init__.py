@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 
 import anyio
@@ -33,14 +34,14 @@ def doctor(
     limit: int,
     sync_workflow: str,
     mcp_url: str | None,
+    max_age: timedelta | None,
 ) -> int:
     """Look at everything, show what was found and what to do; the exit code tells whether something is bad."""
 
     async def look() -> Diagnosis:
         async with session(screen, given) as looking:
             screen.progress("Looking at Pulumi ESC, Sentry, GitHub and the MCP server …")
-            found = await diagnose(looking, keys or list(SENTRY_KEYS), limit, sync_workflow, mcp_url)
-        return found
+            return await diagnose(looking, keys or list(SENTRY_KEYS), limit, max_age, sync_workflow, mcp_url)
 
     def show(diagnosis: Diagnosis) -> int:
         _show(screen, diagnosis)
@@ -51,11 +52,16 @@ def doctor(
 
 
 async def diagnose(
-    looking: Session, keys: Sequence[str], limit: int, sync_workflow: str, mcp_url: str | None
+    looking: Session,
+    keys: Sequence[str],
+    limit: int,
+    max_age: timedelta | None,
+    sync_workflow: str,
+    mcp_url: str | None,
 ) -> Diagnosis:
     """Look at all places at once."""
     places: list[Callable[[], Awaitable[list[Section]]]] = [
-        partial(esc.sections, looking, keys, limit),
+        partial(esc.sections, looking, keys, limit, max_age),
         partial(_github, looking, sync_workflow),
         partial(mcp.sections, mcp_url),
     ]

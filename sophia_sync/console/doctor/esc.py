@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from sophia_sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, Section, bad, good, none_of, warning
-from sophia_sync.console.doctor import sentry
+from sophia_sync.console.doctor import ages, sentry
 from sophia_sync.console.session import Session
 from sophia_sync.console.times import ago, changed, counted, now
 from sophia_sync.environment import read
@@ -35,12 +36,15 @@ class _Holding:
     held: Mapping[Name, Held]
     changes: Mapping[str, LastChange]
     opened: Mapping[str, Opened] | EscError
+    ages: Sequence[Check] = ()
 
 
-async def sections(session: Session, keys: Sequence[str], limit: int) -> list[Section]:
+async def sections(
+    session: Session, keys: Sequence[str], limit: int, max_age: timedelta | None = None
+) -> list[Section]:
     """Everything about ESC and what it holds."""
     checks, usable = await pulumi(session)
-    work = [partial(_environment, session, name, keys, limit, usable) for name in session.environments]
+    work = [partial(_environment, session, name, keys, limit, max_age, usable) for name in session.environments]
     found = await side_by_side(work, _AT_ONCE)
     return [Section(PULUMI, tuple(checks)), *found]
 
@@ -77,7 +81,9 @@ def _source(session: Session, client: Pulumi) -> str:
     return "PULUMI_ACCESS_TOKEN" if session.access.pulumi_access_token else "GitHub's identity token"
 
 
-async def _environment(session: Session, name: str, keys: Sequence[str], limit: int, usable: bool) -> Section:
+async def _environment(
+    session: Session, name: str, keys: Sequence[str], limit: int, max_age: timedelta | None, usable: bool
+) -> Section:
     """One environment, its keys, and the values in it."""
     rest = [*keys, *sentry.NAMES]
     if not usable:
@@ -89,15 +95,15 @@ async def _environment(session: Session, name: str, keys: Sequence[str], limit: 
         found = await _missing(client, name) if "[404]" in error.what else bad(ENVIRONMENT, error.what, error.todo)
         return Section(name, (found, *none_of(rest, "The environment can't be read.")))
     try:
-        holding = await _holding(client, name, keys, limit)
+        holding = await _holding(client, name, keys, limit, max_age)
     except EscError as error:
         unread = bad(ENVIRONMENT, error.what, error.todo)
         return Section(name, (unread, *none_of(rest, "The environment can't be read.")))
-    checks += [_key(key, holding) for key in keys]
+    checks += [*(_key(key, holding) for key in keys), *holding.ages]
     return Section(name, (*checks, *await sentry.checks(session, holding.opened)))
 
 
-async def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int) -> _Holding:
+async def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int, max_age: timedelta | None) -> _Holding:
     """Read an environment: its definition, its history, and what a consumer sees of it."""
 
     async def opened() -> Mapping[str, Opened] | EscError:
@@ -112,7 +118,8 @@ async def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int) -
         # One that need not be there is not looked for through the whole history.
         wanted = [key for key in keys if key in held or key not in OPTIONAL_KEYS]
         changes = await last_changes(client, name, wanted, limit)
-        return _Holding(held, changes, await values.result())
+        of_secrets = await ages.checks(client, name, keys, held, limit, max_age) if max_age else []
+        return _Holding(held, changes, await values.result(), of_secrets)
 
 
 async def _newest(client: Pulumi, name: str) -> Check:

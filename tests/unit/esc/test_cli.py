@@ -21,6 +21,7 @@ from sophia_sync.esc import cli, revisions
 from sophia_sync.esc.cli import Pulumi, private_folder
 from sophia_sync.esc.revisions import Revision
 from sophia_sync.redact import Redactor
+from sophia_sync.runtime.processes import Finished
 
 URL = "https://pulumi.example"
 

@@ -1,1 +1,0 @@
-"""What the workflow sync-environments.yml does before its matrix and after it: the actions `plan` and `gather`."""
