@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from release.settings import PLATFORMS
 
 from release import settings
-from release.settings import PLATFORMS
 from tests.support.docker_engine import ROOT
 
 FILE = ROOT / ".github" / "workflows" / "release.yml"
