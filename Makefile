@@ -58,7 +58,7 @@ fuzz: $(VENV)/.complete ## a million random merges, and arbitrary inputs (CASES=
 
 atheris: $(VENV)/.complete ## coverage-guided fuzzing of the parsers (SECONDS=60)
 	@$(PY) -m tools.packages requirements/atheris.txt
-	@$(PY) -m tests.fuzz.parsers -max_total_time=$(or $(SECONDS),60)
+	@$(PY) -m tests.fuzz.parsers -artifact_prefix=.cache/ -max_total_time=$(or $(SECONDS),60)
 
 mutants: $(VENV)/.mutmut ## mutation tests of plan, merge, proof and redactor: the score, and what survives
 	@$(PY) -m tools.mutants
