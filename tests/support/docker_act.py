@@ -3,18 +3,19 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.docker_engine import ROOT, RUNNER_IMAGE
+from tests.support.docker_engine import ROOT, RUNNER_IMAGE, provide_base_images
 
 ACT = Path(sys.executable).with_name("act")
 
@@ -51,6 +52,23 @@ class Run:
         return json.dumps(kept, ensure_ascii=False) + self.stderr
 
 
+def image_with_docker() -> str:
+    """The name of an image for jobs that run Docker and Git themselves; the engine is this machine's."""
+    provide_base_images()
+    text = f"FROM {RUNNER_IMAGE}\nRUN apt-get update -qq && apt-get install -qq --yes docker-cli git openssh-client\n"
+    command = ["docker", "build", "--quiet", "--tag", "sentry-esc-sync:job", "-"]
+    subprocess.run(command, input=text, text=True, check=True, capture_output=True, timeout=600)
+    return "sentry-esc-sync:job"
+
+
+def without_what_act_lacks(checkout: Path) -> None:
+    """Write workflows as act knows them: it has no `queue`, and calls an action of the same repository `./`."""
+    for path in (checkout / ".github" / "workflows").glob("*.yml"):
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"\n +queue: max\n", "\n", text).replace("uses: $/", "uses: ./")
+        path.write_text(text, encoding="utf-8")
+
+
 def check_out(target: Path) -> None:
     """A checkout of this tree as it is now, changes that are not committed included: one commit on `main`."""
     listing = _git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -80,6 +98,9 @@ def run(
     inputs: Mapping[str, str] | None = None,
     leg: str | None = None,
     repositories: Mapping[str, Path] | None = None,
+    payload: Mapping[str, Any] | None = None,
+    image: str = RUNNER_IMAGE,
+    mounts: Sequence[str] = (),
     watch: Callable[[dict[str, Any]], None] = lambda _: None,
     timeout: float = 300,
 ) -> Run:
@@ -95,6 +116,9 @@ def run(
         inputs: Those of `workflow_dispatch`.
         leg: The only one of a matrix that is run, `KEY:VALUE`.
         repositories: Checkouts of other repositories by what workflows call them, `OWNER/NAME@REF`.
+        payload: The event, as GitHub describes it.
+        image: What the jobs run in.
+        mounts: Files and folders of this machine that they have, `HERE:THERE`.
         watch: Is given each entry of act's log at once.
         timeout: Seconds that it may take.
     """
@@ -110,9 +134,14 @@ def run(
         for name, folder_of in (repositories or {}).items():
             options += ["--local-repository", f"{name}={folder_of}"]
         options += ["--matrix", leg] if leg else []
+        if payload is not None:
+            Path(folder, "event.json").write_text(json.dumps(payload), encoding="utf-8")
+            options += ["--eventpath", str(Path(folder, "event.json"))]
+        if mounts:
+            options += ["--container-options", " ".join(f"--volume {mount}" for mount in mounts)]
         command = [str(ACT), event, "--workflows", f".github/workflows/{workflow}", *options]
         for system in ("ubuntu-24.04", "ubuntu-latest"):
-            command += ["--platform", f"{system}={RUNNER_IMAGE}"]
+            command += ["--platform", f"{system}={image}"]
         command += ["--pull=false", "--rm", "--no-cache-server", "--json"]
         return _watched(command, checkout, Path(folder), watch, timeout)
 
