@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.support.docker_engine import ROOT, RUNNER_IMAGE, provide_base_images
 
+OURS = "ai-cherry/sentry-esc-sync"
 ACT = Path(sys.executable).with_name("act")
 
 
@@ -62,10 +63,11 @@ def image_with_docker() -> str:
 
 
 def without_what_act_lacks(checkout: Path) -> None:
-    """Write workflows as act knows them: it has no `queue`, and calls an action of the same repository `./`."""
+    """Write workflows as act knows them: without `queue`, and with our own repository by its name for `$`."""
     for path in (checkout / ".github" / "workflows").glob("*.yml"):
         text = path.read_text(encoding="utf-8")
-        text = re.sub(r"\n +queue: max\n", "\n", text).replace("uses: $/", "uses: ./")
+        text = re.sub(r"\n +queue: max\n", "\n", text)
+        text = re.sub(r"uses: \$/(\S+)", rf"uses: {OURS}/\1@v1", text)
         path.write_text(text, encoding="utf-8")
 
 
