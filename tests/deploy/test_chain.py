@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def sync(host: Host, checkout: Path) -> Run:
     )
 
 
-def deploy(host: Host, checkout: Path, inputs: dict[str, str], image: str) -> Run:
+def deploy(host: Host, checkout: Path, inputs: Mapping[str, object], image: str) -> Run:
     """The deploy's caller, dispatched with these inputs; a variable pins the image."""
     compose = Path(sys.executable).with_name("docker-compose")
     text = (checkout / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8")
@@ -77,7 +78,7 @@ def deploy(host: Host, checkout: Path, inputs: dict[str, str], image: str) -> Ru
         },
         variables={"SENTRY_MCP_IMAGE": image, "SENTRY_MCP_PUBLISHED_PORT": str(host.port)},
         environment={"GITHUB_REPOSITORY": REPOSITORY, "RUNNER_ENVIRONMENT": "self-hosted"},
-        inputs=inputs,
+        inputs={name: str(value) for name, value in inputs.items()},
         repositories={f"{docker_act.OURS}@v1": checkout, signing_in: written["docker/login-action"]},
         image=docker_act.image_with_docker(),
         mounts=[f"{compose}:/usr/local/lib/docker/cli-plugins/docker-compose:ro"],

@@ -18,6 +18,7 @@ import pytest
 from tests.deploy import program
 from tests.deploy.conftest import Host
 from tests.deploy.gateway import bridge_address
+from tests.docs.pages import code_in, sections
 from tests.support import docker_leaks
 from tests.support.docker_engine import docker
 from tests.support.docker_registry import free_port
@@ -117,6 +118,7 @@ class Sshd:
 
     port: int
     host_key: str
+    host_key_file: Path
 
     @property
     def known(self) -> str:
@@ -136,7 +138,7 @@ def sshd(folder: Path, own_key: str, *lines: str) -> Iterator[Sshd]:
     if command is None:
         pytest.skip("there is no sshd (Debian's package openssh-server)")
     folder.mkdir()
-    server = Sshd(free_port(), make_key(folder / "host"))
+    server = Sshd(free_port(), make_key(folder / "host"), folder / "host.pub")
     (folder / "authorized").write_text(own_key, encoding="utf-8")
     settings = [
         "ListenAddress 127.0.0.1",
@@ -247,3 +249,17 @@ def test_the_users_own_ssh_is_used_where_no_credentials_are_given(
     result = there.deploy(good, DOCKER_HOST=f"ssh://{getpass.getuser()}@127.0.0.1", **program.path_with(tmp_path))
     assert result.code == 0, result.log
     check_serves(second, there, good)
+
+
+def test_the_host_keys_are_had_as_the_page_says(far: Far, tmp_path: Path) -> None:
+    on_the_host, from_here = code_in(sections("docs/deploy.md")["What has to be set up once"])
+    on_the_host = on_the_host.replace("/etc/ssh/ssh_host_ed25519_key.pub", str(far.machine.host_key_file))
+    from_here = from_here.replace("-p 22 HOST", f"-p {far.machine.port} 127.0.0.1")
+    ours, seen = (
+        subprocess.run(["bash", "-euc", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+        for code in (on_the_host, from_here)
+    )
+    assert ours[1].startswith("SHA256:")
+    assert seen[1] == ours[1]
+    lines = (tmp_path / "known_hosts").read_text(encoding="utf-8").splitlines()
+    assert far.machine.known in lines

@@ -173,7 +173,8 @@ class held_lock:  # noqa: N801 - used like a function
         self.image = image
 
     def __enter__(self) -> None:
-        docker("run", "--detach", "--name", self.name, "--entrypoint", "sleep", self.image, "infinity")
+        code = "import signal; signal.pause()"
+        docker("run", "--detach", "--name", self.name, "--entrypoint", "python3", self.image, "-c", code)
 
     def __exit__(self, *_: object) -> None:
         docker("rm", "--force", self.name)
