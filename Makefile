@@ -19,7 +19,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 	$(if $(UPGRADE),--upgrade --exclude-newer "7 days")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cli run test bench faults fuzz mutants lint format lock image sbom licences pin clean
+.PHONY: help setup cli run test bench faults fuzz atheris mutants lint format lock image pin clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ CASES ?= 1000000
 fuzz: $(VENV)/.complete ## a million random merges, and arbitrary inputs (CASES=… for another number)
 	@CASES=$(CASES) $(PY) -m pytest --capture=no tests/fuzz $(ARGS)
 
+atheris: $(VENV)/.complete ## coverage-guided fuzzing of the parsers (SECONDS=60)
+	@$(PY) -m tools.packages requirements/atheris.txt
+	@$(PY) -m tests.fuzz.parsers -artifact_prefix=.cache/ -max_total_time=$(or $(SECONDS),60)
+
 # A mutant that never ends its loop would fill the machine: hence the limit, in KiB.
 mutants: $(VENV)/.complete requirements/mutants.txt ## mutation tests of plan, merge, proof and redactor; prints what survives
 	@$(PY) -m tools.packages requirements/mutants.txt
@@ -72,7 +76,7 @@ lint: $(VENV)/.complete ## all linters and the type checker
 	$(BIN)/shellcheck .ci/run tools/*.sh benchmarks/*.sh
 	$(BIN)/hadolint Dockerfile mcp-servers/sentry/Dockerfile
 	$(PY) -m tools.actionlint -shellcheck $(BIN)/shellcheck -pyflakes ''
-	$(BIN)/zizmor --offline --quiet .github action.yml
+	$(BIN)/zizmor --offline --quiet --persona=auditor .github action.yml actions
 
 format: $(VENV)/.complete ## let ruff format the code and sort the imports
 	$(BIN)/ruff check --select I --fix
@@ -81,9 +85,10 @@ format: $(VENV)/.complete ## let ruff format the code and sort the imports
 lock: $(VENV)/.complete ## write requirements/*.txt anew from pyproject.toml (UPGRADE=1: with the newest that are a week old)
 	$(UV_COMPILE) pyproject.toml --output-file requirements/runtime.txt
 	$(UV_COMPILE) pyproject.toml --extra mcp --constraints requirements/runtime.txt --output-file requirements/mcp.txt
-	$(UV_COMPILE) pyproject.toml --extra release --constraints requirements/mcp.txt --output-file requirements/release.txt
-	$(UV_COMPILE) pyproject.toml --extra backend --extra cli --extra mcp --extra release --extra sandbox --extra dev \
-		--constraints requirements/release.txt --constraints requirements/mcp.txt --output-file requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra backend --extra cli --extra mcp --extra sandbox --extra dev \
+		--constraints requirements/mcp.txt --output-file requirements/dev.txt
+	$(UV_COMPILE) requirements/build.in --constraints requirements/dev.txt --output-file requirements/build.txt
+	$(UV_COMPILE) requirements/atheris.in --constraints requirements/runtime.txt --output-file requirements/atheris.txt
 	$(UV_COMPILE) requirements/go.in --output-file requirements/go.txt
 	$(UV_COMPILE) requirements/mutants.in --constraints requirements/dev.txt --output-file requirements/mutants.txt
 	$(UV_COMPILE) requirements/bugsink.in --output-file requirements/bugsink.txt
@@ -91,15 +96,8 @@ lock: $(VENV)/.complete ## write requirements/*.txt anew from pyproject.toml (UP
 image: ## build the image (IMAGE=name:tag)
 	docker build --tag $(IMAGE) .
 
-sbom: $(VENV)/.complete ## write what is in the image to build/sbom.cdx.json (IMAGE=name:tag)
-	@mkdir -p build
-	@$(PY) -m release sbom --image $(IMAGE) --output build/sbom.cdx.json
-
-licences: $(VENV)/.complete ## write docs/licences.md anew
-	@$(PY) -m release.licences
-
-pin: $(VENV)/.complete ## write the digests of the base images into the Dockerfiles
-	@$(PY) -m release pin
+pin: ## write the digests of the base images into the Dockerfiles
+	@tools/pin_images.sh
 
 clean: ## remove what was made, downloads and the virtual environment included
 	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build mutants *.egg-info

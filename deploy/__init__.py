@@ -1,1 +1,1 @@
-"""What brings the servers of this repository into operation. A program, not part of the installed package."""
+"""The deploy of the Sentry MCP server. A program beside the package, not a part of it."""

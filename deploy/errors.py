@@ -1,30 +1,29 @@
-"""What can go wrong with a deploy. As in `sophia_sync.errors`, each has an exit code and a text with the next step."""
+"""The errors of a deploy. Each has an exit code, and a text that ends with the next step."""
 
-from sophia_sync.errors import SyncError
-
-
-class ImageError(SyncError):
-    """The image can't be built, or a container of it doesn't work. Nothing that runs was touched."""
-
-    exit_code = 3
-    title = "The image doesn't work"
+from deploy.program import SyncError
 
 
-class DockerError(SyncError):
-    """Docker, a registry or the host can't be reached or refuses. Nothing that runs was touched."""
+class EngineError(SyncError):
+    """Docker or the registry can't be reached, or refuses. The server runs as before."""
 
     exit_code = 4
     title = "Docker"
 
 
-class LockedError(DockerError):
+class LockedError(EngineError):
     """Another deploy is under way."""
 
     title = "Another deploy is under way"
 
 
+class PlatformError(EngineError):
+    """The image is for another platform than the server's."""
+
+    title = "The image doesn't fit the server"
+
+
 class BroughtBackError(SyncError):
-    """The new version failed after the old one had made way for it; the old one runs again, and was checked."""
+    """The new version failed. The former version runs again, and answers."""
 
     exit_code = 6
     title = "Deploy failed, the former version runs again"

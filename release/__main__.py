@@ -1,63 +1,70 @@
-"""Make a release of the action, one step a command: `python -m release {check,bases,build,push,index,tag,move}`.
+"""Make a release, one step a command: `python -m release {check,try,tag,move}`. See docs/release.md.
 
-The steps of `.github/workflows/release.yml` call this, and so can a person. See docs/release.md.
+The steps of `.github/workflows/release.yml` run this. Everything else in a release is done by maintained actions.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
+import os
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
-from deploy.docker import Docker
-from release import action, bases, contents, image, provenance, sbom, version
+from pydantic import SecretStr
+
+from deploy.program import InputError, Runner, conduct
+from release import strangers, tree, version
 from release.errors import DifferentError, UnfitError
 from release.git import Git, Tag
-from release.registry import Registry
-from release.settings import DOCKERFILE, LOCK, ROOT, Settings, load
-from sophia_sync import program
-from sophia_sync.commands import Runner
-from sophia_sync.inputs import RunContext, run_context
-from sophia_sync.process import Deadline
-from sophia_sync.redact import Redactor
+from release.version import Version
 
+ROOT = Path(__file__).resolve().parents[1]
 MAIN = "main"
+SERVER = "sentry-mcp"
+"""The name of the MCP server's image, beside the action's under the repository's owner."""
+PLATFORMS = "linux/amd64,linux/arm64"
+_BY_DIGEST = re.compile(r"[a-z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Images:
+    """The two images of a release, by digest."""
+
+    action: str
+    server: str
 
 
 class Release:
-    """One command with what it works with."""
+    """The release of one version from the commit that is checked out."""
 
-    def __init__(self, settings: Settings, runner: Runner, redact: Redactor) -> None:
-        self.settings = settings
+    def __init__(self, wanted: Version, remote: str, runner: Runner) -> None:
+        self.version = wanted
+        self.git = Git(ROOT, remote)
         self.runner = runner
-        self._redact = redact
-        self._deadline = Deadline(settings.timeout)
-        self.docker = Docker(settings.docker, self._deadline, redact)
-        self.git = Git(ROOT, settings.remote, settings.git, self._deadline, redact)
-
-    @property
-    def source(self) -> str:
-        """The commit that is released."""
-        return self.git.run("rev-parse", "HEAD")
-
-    def registry(self, repository: str = "") -> Registry:
-        settings = self.settings
-        where = repository or settings.repository
-        return Registry(where, settings.credentials, self._deadline, self._redact)
+        self.source = self.git.run("rev-parse", "HEAD")
 
     def outputs(self, **values: str) -> None:
+        """Print the values, and set them as outputs of the step."""
         for name, value in values.items():
             self.runner.line(f"{name}: {value}" if "\n" not in value else f"{name}:\n{value}")
             self.runner.output(name, value)
 
-    def check(self) -> None:
-        """See whether the tag's commit can be released; its version, notes, and its image if it is released already."""
-        wanted = self.settings.version
+    def check(self, registry: str, repository: str) -> None:
+        """See whether the commit can be released. Set its version, notes and names, and its images if it is released.
+
+        Args:
+            registry: The registry's host.
+            repository: The repository on GitHub, OWNER/NAME.
+        """
+        wanted = self.version
         problems = []
         if self.git.commit(f"refs/tags/{wanted.source_tag}") != self.source:
             problems.append(f"The tag {wanted.source_tag} isn't on the commit that is checked out.")
-        if not self.git.is_ancestor(self.source, f"refs/remotes/{self.settings.remote}/{MAIN}"):
+        if not self.git.is_ancestor(self.source, f"refs/remotes/{self.git.remote}/{MAIN}"):
             problems.append(f"The commit {self.source} isn't on {MAIN}.")
         if self.git.changes():
             problems.append("There are changes that aren't committed.")
@@ -72,68 +79,34 @@ class Release:
             version=str(wanted),
             tag=wanted.tag,
             prerelease=str(wanted.prerelease).lower(),
-            image=released or "",
+            image=released.action if released else "",
+            server_image=released.server if released else "",
             notes=notes,
+            repository=f"{registry}/{repository}".lower(),
+            server_repository=f"{registry}/{repository.partition('/')[0]}/{SERVER}".lower(),
         )
 
-    def bases(self) -> None:
-        """Find the digests of the base images."""
-        found = bases.resolve(self.docker, DOCKERFILE.read_text(encoding="utf-8"))
-        self.outputs(bases=json.dumps(found))
-
-    def build(self) -> None:
-        """Build the image for this machine's platform."""
-        settings = self.settings
-        labels = image.labels(settings.version, self.source, settings.bases)
-        image.build(self.docker, settings.image, settings.platform, labels, settings.bases)
-        self.runner.line(f"{settings.image} is built, and starts.")
-
-    def push(self) -> None:
-        """Push it with its SBOM; the output is called by its architecture, so that one job can have several."""
-        settings = self.settings
-        architecture = settings.platform.rpartition("/")[2]
-        tag = f"{settings.version}-{architecture}"
-        self.outputs(**{architecture: image.push(self.docker, self.registry(), settings.image, tag, settings.bases)})
-
-    def index(self) -> None:
-        """Make one image for all platforms, with its SBOMs and its provenance."""
-        settings, registry = self.settings, self.registry()
-        expected = image.labels(settings.version, self.source, settings.bases)
-        index = image.join(registry, settings.manifests, expected, str(settings.version))
-        statement = provenance.of(
-            registry.repository, index, settings.version, self.source, settings.bases, LOCK, run_context().run_url
-        )
-        settings.output.mkdir(parents=True, exist_ok=True)
-        for platform, materials in image.attach(registry, index, statement).items():
-            (settings.output / f"{platform.replace('/', '-')}.cdx.json").write_bytes(materials.data)
-        image.see_complete(registry, index.digest)
-        self.outputs(image=f"{registry.repository}@{index.digest}", name=registry.repository, digest=index.digest)
-
-    def tag(self) -> None:
-        """Make the release commit, and push its tag. One that is there already must be the same."""
-        settings = self.settings
-        image.see_complete(self.registry(), settings.image.partition("@")[2])
-        commit = self.release_commit(settings.image)
-        there = self.git.remote_tags().get(settings.version.tag)
+    def tag(self, images: Images) -> None:
+        """Make the release commit, and push its tag. A tag that is there already must be the same."""
+        commit = self.release_commit(images)
+        there = self.git.remote_tags().get(self.version.tag)
         if there is None:
-            self.git.push_tag(settings.version.tag, commit, instead_of=None)
-            self.runner.line(f"{settings.version.tag} is {commit}.")
+            self.git.push_tag(self.version.tag, commit, instead_of=None)
+            self.runner.line(f"{self.version.tag} is {commit}.")
         elif there.commit != commit:
             raise self._other(there)
         else:
-            self.runner.line(f"{settings.version.tag} is {commit} already.")
+            self.runner.line(f"{self.version.tag} is {commit} already.")
         self.outputs(commit=commit)
 
     def move(self) -> None:
-        """Let the major version's tag stand for the release: the last step, and only ever forward."""
-        wanted = self.settings.version
+        """Move the major version's tag to the release. This is the last step, and only ever goes forward."""
+        wanted = self.version
         tags = self.git.remote_tags()
         there = tags.get(wanted.tag)
         released = self.released(there)
         if there is None or released is None:
             raise DifferentError(f"There is no {wanted.tag} in the repository.", "Run `tag` before.")
-        name, _, digest = released.partition("@")
-        image.see_complete(self.registry(name), digest)
         now = tags.get(wanted.major_tag)
         why = self._why_not(now, there, tags)
         if why is None:
@@ -143,16 +116,17 @@ class Release:
             self.runner.line(f"{wanted.major_tag} stays where it is: {why}.")
         self.outputs(moved=str(why is None).lower())
         self.runner.summary(
-            f"## {wanted.tag}\n\n| | |\n|---|---|\n| commit | `{there.commit}` |\n| image | `{released}` |\n"
+            f"## {wanted.tag}\n\n| | |\n|---|---|\n| commit | `{there.commit}` |\n"
+            f"| action | `{released.action}` |\n| MCP server | `{released.server}` |\n"
         )
 
     def _why_not(self, now: Tag | None, there: Tag, tags: dict[str, Tag]) -> str | None:
-        """Why the major version's tag isn't moved; None if it is.
+        """Return why the major version's tag isn't moved. Return None if it is.
 
         Raises:
             DifferentError: It stands for something that is no release.
         """
-        wanted = self.settings.version
+        wanted = self.version
         if wanted.prerelease:
             return f"{wanted} is a prerelease"
         if now is None:
@@ -168,59 +142,118 @@ class Release:
         newest = max(stands_for)
         return f"it is {newest.tag}, which is newer" if newest > wanted else None
 
-    def released(self, there: Tag | None) -> str | None:
-        """The image of this version's release commit, if there is one that was made out of this source.
+    def released(self, there: Tag | None) -> Images | None:
+        """Return the images of this version's release commit, if it was made from this source.
 
         Raises:
             DifferentError: The tag stands for something else.
         """
         if there is None:
             return None
-        self.git.fetch_tag(self.settings.version.tag)
-        found = action.image_of(self.git.show(there.commit, action.FILE))
-        if found is None or self.release_commit(found) != there.commit:
+        self.git.fetch_tag(self.version.tag)
+        action, server = (
+            tree.image_of(self.git.show(there.commit, path), path) for path in (tree.ACTION, tree.COMPOSE)
+        )
+        if action is None or server is None:
             raise self._other(there)
-        return found
+        images = Images(action, server)
+        if self.release_commit(images) != there.commit:
+            raise self._other(there)
+        return images
 
-    def release_commit(self, by_digest: str) -> str:
-        """The commit of this version with an image, made if it isn't there: all actions of the repository use it."""
-        paths = self.git.files(self.source, action.FILE, f"*/{action.FILE}")
-        changed = {path: action.with_image(self.git.show(self.source, path), by_digest) for path in paths}
+    def release_commit(self, images: Images) -> str:
+        """Return the commit of this version with its images. Make it if it isn't there."""
+        actions = {
+            path: self.git.show(self.source, path)
+            for path in self.git.files(self.source, tree.ACTION, f"*/{tree.ACTION}")
+        }
+        changed = {
+            path: tree.with_image(text, path, images.action)
+            for path, text in actions.items()
+            if tree.is_docker_action(text)
+        }
+        compose = self.git.show(self.source, tree.COMPOSE)
+        changed[tree.COMPOSE] = tree.with_image(compose, tree.COMPOSE, images.server)
         message = (
-            f"{self.settings.version.tag}: the actions use its image\n\nSource: {self.source}\nImage: {by_digest}\n"
+            f"{self.version.tag}: name the images by digest\n\n"
+            f"Source: {self.source}\nAction: {images.action}\nMCP server: {images.server}\n"
         )
         return self.git.release_commit(self.source, changed, message)
 
     def _other(self, there: Tag) -> DifferentError:
         return DifferentError(
-            f"{self.settings.version.tag} stands for {there.commit}, which isn't the release of {self.source}.",
+            f"{self.version.tag} stands for {there.commit}, which isn't the release of {self.source}.",
             "A released version never changes: give this one another number.",
         )
 
-    def sbom(self) -> None:
-        """Write the SBOM of a local image; of its base images with those digests that the Dockerfile names."""
-        named = {each: each.partition("@")[2] for each in bases.named(DOCKERFILE.read_text(encoding="utf-8"))}
-        self.settings.output.write_bytes(sbom.of(contents.read(self.docker, self.settings.image), LOCK, named))
-        self.runner.line(f"{self.settings.output} is written.")
 
-    def pin(self) -> None:
-        """Write the base images' digests into the Dockerfiles."""
-        for dockerfile in (DOCKERFILE, ROOT / "mcp-servers" / "sentry" / "Dockerfile"):
-            text = dockerfile.read_text(encoding="utf-8")
-            dockerfile.write_text(bases.pinned(text, bases.resolve(self.docker, text)), encoding="utf-8")
-            self.runner.line(f"{dockerfile.relative_to(ROOT)} names its base images by digest.")
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(prog="python -m release", description="Makes a release, one step a command.")
+    commands = made.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="see whether a tag's commit can be released, and print its notes")
+    check.add_argument("--tag", required=True, metavar="release-1.2.3", help="the tag on the source commit")
+    check.add_argument("--registry", default="ghcr.io", help="where the images go; default: %(default)s")
+    check.add_argument("--repository", required=True, metavar="OWNER/NAME", help="the repository on GitHub")
+    stranger = commands.add_parser("try", help="pull images without credentials, and run their --help")
+    stranger.add_argument("--platforms", default=PLATFORMS, help="default: %(default)s")
+    stranger.add_argument("images", nargs="+", metavar="NAME@sha256:…")
+    tag = commands.add_parser("tag", help="make the release commit, and push its tag")
+    tag.add_argument("--image", required=True, metavar="NAME@sha256:…", help="the action's image")
+    tag.add_argument("--server-image", required=True, metavar="NAME@sha256:…", help="the MCP server's image")
+    move = commands.add_parser("move", help="move the major version's tag to the release")
+    for each in (tag, move):
+        each.add_argument("--version", required=True, metavar="1.2.3")
+    for each in (check, tag, move):
+        each.add_argument("--remote", default="origin", help="the repository to release in; default: %(default)s")
+    return made
+
+
+def load(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read and check the command line.
+
+    Raises:
+        InputError: With every problem at once.
+    """
+    given = parser().parse_args(arguments)
+    problems = []
+    try:
+        if given.command == "check":
+            given.wanted = version.of_source_tag(given.tag)
+        elif given.command != "try":
+            given.wanted = Version(given.version)
+    except ValueError as error:
+        problems.append(f"`--{'tag' if given.command == 'check' else 'version'}` {error}.")
+    images = given.images if given.command == "try" else [given.image, given.server_image] if "image" in given else []
+    problems += [f"`{image}` isn't of the form NAME@sha256:…" for image in images if not _BY_DIGEST.fullmatch(image)]
+    if problems:
+        raise InputError(problems)
+    return given
 
 
 def main(arguments: Sequence[str] | None = None, stream: TextIO | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command and return the exit code."""
 
-    def work(runner: Runner, redact: Redactor, _context: RunContext) -> None:
-        settings = load(arguments)
-        for secret in settings.secrets:
-            runner.hide(secret)
-        getattr(Release(settings, runner, redact), settings.command)()
+    def work(runner: Runner) -> None:
+        given = load(arguments)
+        if token := os.environ.get("GH_TOKEN"):
+            runner.hide(SecretStr(token))
+        if given.command == "try":
+            for image in given.images:
+                for platform in given.platforms.split(","):
+                    strangers.use(image, platform)
+                    runner.line(f"Anybody can pull and start {image} on {platform}.")
+            return
+        release = Release(given.wanted, given.remote, runner)
+        if given.command == "check":
+            release.check(given.registry, given.repository)
+        elif given.command == "tag":
+            release.tag(Images(given.image, given.server_image))
+        else:
+            release.move()
 
-    return program.run("release program", work, "Run the step again: what is done already stays as it is.", stream)
+    after_signal = "Run the step again: what is done already stays as it is."
+    return conduct("release program", work, after_signal=after_signal, stream=stream)
 
 
 if __name__ == "__main__":

@@ -1,38 +1,39 @@
-"""What can go wrong with a release. As in `sophia_sync.errors`, each has an exit code and a text with the next step."""
+"""The errors of a release. Each has an exit code, and a text that ends with the next step."""
 
 from collections.abc import Sequence
 
-from sophia_sync.errors import SyncError
+from deploy.program import SyncError
 
 
 class UnfitError(SyncError):
-    """The source can't be released as it is. `problems` has one sentence each; nothing was changed anywhere."""
+    """The source can't be released as it is."""
 
     exit_code = 2
     title = "Not fit for a release"
 
     def __init__(self, problems: Sequence[str]) -> None:
+        """Make one error of several problems, one sentence each."""
         listed = problems[0] if len(problems) == 1 else "\n".join(f"- {problem}" for problem in problems)
-        super().__init__(listed, "Nothing was pushed. Mend it on main and tag that commit.")
+        super().__init__(listed, "Nothing was pushed. Fix it on main and tag that commit.")
         self.problems = problems
 
 
-class RegistryError(SyncError):
-    """The registry can't be reached or refuses. No tag of the repository was touched."""
+class ImageError(SyncError):
+    """Strangers can't pull an image, or it doesn't start."""
+
+    exit_code = 3
+    title = "The image can't be used"
+
+
+class OutsideError(SyncError):
+    """The registry or the Git repository can't be reached, or refuses."""
 
     exit_code = 4
-    title = "The image registry"
-
-
-class GitError(SyncError):
-    """Git or the remote repository failed or refused."""
-
-    exit_code = 4
-    title = "The Git repository"
+    title = "Registry or repository"
 
 
 class DifferentError(SyncError):
-    """What is published already, or was pushed, isn't what this release needs."""
+    """What is published isn't what this release would publish."""
 
     exit_code = 5
     title = "What is published differs"

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from functools import total_ordering
 from pathlib import Path
 
-from packaging.version import InvalidVersion
-from packaging.version import Version as PythonVersion
-
 from release.errors import UnfitError
 
 SOURCE_TAG = "release-"
-_NUMBER = r"(?:0|[1-9][0-9]*)"
-_FORM = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-(?:alpha|beta|rc)\.{_NUMBER})?")
+_NUMBER = r"(0|[1-9][0-9]*)"
+_FORM = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-(alpha|beta|rc)\.{_NUMBER})?")
+_PYTHON = {"alpha": "a", "beta": "b", "rc": "rc"}
 _SECTION = re.compile(r"^## \[(?P<version>[^\]]+)\](?P<rest>.*)$", re.MULTILINE)
 _DATE = re.compile(r" - (\d{4}-\d{2}-\d{2})")
 
@@ -24,11 +22,12 @@ _DATE = re.compile(r" - (\d{4}-\d{2}-\d{2})")
 @total_ordering
 @dataclass(frozen=True)
 class Version:
-    """A version as in semver.org, of which only these forms are used: 1.2.3 and 1.2.3-rc.4 (or alpha, beta)."""
+    """A version as semver.org defines it, in one of two forms: 1.2.3, and 1.2.3-rc.4 (or alpha, beta)."""
 
     text: str
 
     def __post_init__(self) -> None:
+        """Refuse every other form."""
         if not _FORM.fullmatch(self.text):
             raise ValueError("must be of the form 1.2.3 or 1.2.3-rc.4")
 
@@ -36,35 +35,48 @@ class Version:
         return self.text
 
     def __lt__(self, other: Version) -> bool:
-        return self.python < other.python
+        return self._order < other._order
 
     @property
-    def python(self) -> PythonVersion:
-        """As Python packages spell it: 1.2.3rc4."""
-        return PythonVersion(self.text)
+    def _parts(self) -> tuple[str | None, ...]:
+        found = _FORM.fullmatch(self.text)
+        return found.groups() if found else ()
+
+    @property
+    def _order(self) -> tuple[int, int, int, str, int]:
+        major, minor, patch, kind, number = self._parts
+        # The names of the kinds are in alphabetical order; a release comes after all of them.
+        return int(major or 0), int(minor or 0), int(patch or 0), kind or "~", int(number or 0)
+
+    @property
+    def python(self) -> str:
+        """Return it as Python packages spell it, such as 1.2.3rc4."""
+        *_, kind, number = self._parts
+        return self.text.partition("-")[0] + (f"{_PYTHON[kind]}{number}" if kind else "")
 
     @property
     def prerelease(self) -> bool:
-        return self.python.is_prerelease
+        """Whether it is one."""
+        return "-" in self.text
 
     @property
     def source_tag(self) -> str:
-        """The tag that a maintainer puts on a commit of main, which starts the release."""
+        """The tag that a maintainer puts on a commit of main. It starts the release."""
         return f"{SOURCE_TAG}{self}"
 
     @property
     def tag(self) -> str:
-        """The tag of the release commit, which never moves."""
+        """The tag of the release commit. It never moves."""
         return f"v{self}"
 
     @property
     def major_tag(self) -> str:
-        """The tag that moves to each new release, which users name."""
-        return f"v{self.python.major}"
+        """The tag that users name. It moves to each new release."""
+        return f"v{self._parts[0]}"
 
 
 def of_source_tag(tag: str) -> Version:
-    """Read the version from the tag that starts a release.
+    """Return the version of a tag that starts a release.
 
     Raises:
         ValueError: It is no such tag.
@@ -75,7 +87,7 @@ def of_source_tag(tag: str) -> Version:
 
 
 def of_tag(tag: str) -> Version | None:
-    """The version that a release commit's tag stands for; None if it is no such tag."""
+    """Return the version of a release commit's tag. Return None for another tag."""
     try:
         return Version(tag[1:]) if tag.startswith("v") else None
     except ValueError:
@@ -83,7 +95,7 @@ def of_tag(tag: str) -> Version | None:
 
 
 def notes(tree: Path, version: Version) -> str:
-    """What the changelog of a source tree says about a version, which is checked against what else the tree says.
+    """Return the changelog's section of a version, after a check of what else the tree says about it.
 
     Raises:
         UnfitError: With everything that doesn't fit.
@@ -97,19 +109,19 @@ def notes(tree: Path, version: Version) -> str:
     project = tomllib.loads((tree / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     code = (tree / "sophia_sync" / "__init__.py").read_text(encoding="utf-8")
     stated = re.search(r'^__version__ = "(.*)"$', code, re.MULTILINE)
-    for where, said in (("pyproject.toml", project), ("sophia_sync.__version__", stated[1] if stated else "")):
-        if not _same(said, version):
-            problems.append(f"{where} says version {said or 'nothing'}, but the tag says {version}.")
+    for where, said in (("pyproject.toml", project), ("sophia_sync.__version__", stated[1] if stated else "nothing")):
+        if said not in (str(version), version.python):
+            problems.append(f"{where} says version {said}, but the tag says {version}.")
     if problems:
         raise UnfitError(problems)
     return text
 
 
 def section(changelog: str, version: Version) -> str:
-    """The text of a version's dated section.
+    """Return the text of a version's dated section.
 
     Raises:
-        ValueError: There is none, or it has no date or no text; the message goes on from the file's name.
+        ValueError: There is none, or it has no date or no entry. The message continues the file's name.
     """
     found = list(_SECTION.finditer(changelog))
     for place, heading in enumerate(found):
@@ -126,10 +138,3 @@ def section(changelog: str, version: Version) -> str:
             raise ValueError(f"lists nothing under [{version}]")
         return text
     raise ValueError(f"has no section ## [{version}] - YYYY-MM-DD")
-
-
-def _same(said: str, version: Version) -> bool:
-    try:
-        return PythonVersion(said) == version.python
-    except InvalidVersion:
-        return False

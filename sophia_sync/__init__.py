@@ -4,4 +4,4 @@ The pipeline, one module a stage: `inputs` → `bundle` → `esc` (what ESC hold
 back) → `deploy` → `report`; `app` is the whole of it on one screen.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -30,20 +30,13 @@ ENVIRONMENT = "scoobyjava-org/default/sophia-ai-production"
 SERVICE = "sentry-mcp"
 
 
-@dataclass(frozen=True)
-class Built:
-    """The image out of this tree, and what was said at its making."""
-
-    image: str
-    result: Result
-
-
 @pytest.fixture(scope="session")
-def built() -> Built:
-    """The image, built by the deploy program's own `build`."""
+def built() -> str:
+    """The image of the server, built from this tree."""
     docker_engine.provide_base_images()
     image = "sentry-mcp:test"
-    return Built(image, program.run("build", "--image", image))
+    docker("build", "--file", str(ROOT / "mcp-servers" / "sentry" / "Dockerfile"), "--tag", image, str(ROOT))
+    return image
 
 
 @pytest.fixture(scope="session")
@@ -54,16 +47,20 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def pushed(built: Built, registry: str) -> Result:
-    """The image in the registry, pushed by the deploy program."""
-    assert built.result.code == 0, built.result.log
-    return program.run("push", "--image", built.image, "--to", f"{registry}/ai-cherry/sentry-mcp:test")
+def good(built: str, registry: str) -> str:
+    """The image in the registry, by its digest."""
+    return docker_registry.push(built, f"{registry}/ai-cherry/sentry-mcp:test")
 
 
 @pytest.fixture(scope="session")
-def derive(built: Built, registry: str) -> Derived:
-    assert built.result.code == 0, built.result.log
-    return Derived(built.image, registry)
+def derive(built: str, registry: str) -> Derived:
+    return Derived(built, registry)
+
+
+@pytest.fixture(scope="session")
+def foreign(good: str) -> tuple[str, str]:
+    """An image for a platform that no machine here has, and an index of it."""
+    return docker_registry.push_as(good, "linux/s390x")
 
 
 @pytest.fixture
@@ -115,28 +112,27 @@ class Host:
         lines = [f"  {name}:\n    fn::secret: {value}\n" for name, value in values.items()]
         self.box.esc.save(ENVIRONMENT, "values:\n" + "".join(lines))
 
+    @property
+    def slugs(self) -> dict[str, str]:
+        sentry = self.box.sentry
+        return {"SENTRY_ORGANIZATION_SLUG": sentry.organization, "SENTRY_PROJECT_SLUG": sentry.project}
+
     def store_credentials(self, token: str) -> None:
-        slugs = {"SENTRY_ORGANIZATION_SLUG": self.box.sentry.organization}
-        self.store(SENTRY_API_TOKEN=token, **slugs, SENTRY_PROJECT_SLUG=self.box.sentry.project)
+        self.store(SENTRY_API_TOKEN=token, **self.slugs)
 
     def deploy(self, image: str, *arguments: str, **environ: str) -> Result:
         return self.begin(image, *arguments, **environ).finish()
 
     def begin(self, image: str, *arguments: str, **environ: str) -> program.Process:
-        return self._begin("deploy", "--image", image, *arguments, **environ)
+        return self.start("deploy", "--image", image, *arguments, **environ)
 
     def recover(self, **environ: str) -> Result:
-        return self._begin("recover", **environ).finish()
+        return self.start("recover", **environ).finish()
 
-    def wait_for_lock(self) -> None:
-        """Wait until the lock of a deploy that was killed is gone: Docker sees that when it next looks."""
-        name = f"{self.project}-deploy"
-        while docker("container", "inspect", name, check=False).returncode == 0:
-            docker("wait", name, check=False)
-
-    def _begin(self, command: str, *arguments: str, **environ: str) -> program.Process:
+    def start(self, command: str, *arguments: str, **environ: str) -> program.Process:
+        """Start a command of the deploy program."""
         # The limit is for a machine that has other things to do as well.
-        options = ("--project", self.project, "--compose-file", str(self.overlay), "--timeout", "500")
+        options = ("--project", self.project, "--compose-file", str(self.overlay), "--timeout", "300")
         return program.Process((command, *options, *arguments), {**self.environ, **environ})
 
     def compose(self, *arguments: str, image: str = "none", **environ: str) -> subprocess.CompletedProcess[str]:

@@ -8,8 +8,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from tests.deploy import program
 from tests.deploy.gateway import Gateway, inside
+from tests.support import docker_registry
 from tests.support.docker_engine import docker
 
 LATEST_DERIVED = "sentry-mcp:derived"
@@ -35,17 +35,13 @@ class Derived:
         text = "\n".join([f"FROM {self._image}", *lines])
         command = ["docker", "build", "--quiet", "--tag", LATEST_DERIVED, "-"]
         subprocess.run(command, input=text, text=True, check=True, capture_output=True, timeout=300)
-        pushed = program.run(
-            "push", "--image", LATEST_DERIVED, "--to", f"{self._registry}/ai-cherry/sentry-mcp:derived"
-        )
-        assert pushed.code == 0, pushed.log
-        return pushed.outputs["image"]
+        return docker_registry.push(LATEST_DERIVED, f"{self._registry}/ai-cherry/sentry-mcp:derived")
 
     def behind(self, gate: Gate, *lines: str) -> str:
         """One that starts only if the gate lets it in."""
         code = f"import os, urllib.request; urllib.request.urlopen('{inside(gate.url)}'); "
         code += f"os.execvp({self._command[0]!r}, {self._command!r})"
-        return self(f"ENTRYPOINT {json.dumps(['python', '-c', code])}", "CMD []", *lines)
+        return self(f"ENTRYPOINT {json.dumps(['python3', '-c', code])}", "CMD []", *lines)
 
 
 class Gate:

@@ -11,12 +11,11 @@ import httpx2
 import pytest
 import yaml
 
-from deploy import check
-from deploy.settings import SERVER_VARIABLES
-from sophia_sync.process import Deadline
-from tests.deploy.conftest import ENVIRONMENT, SERVICE, Built, Host, compose, new_host
+from deploy.rollout import VARIABLES
+from tests.deploy.conftest import ENVIRONMENT, SERVICE, Host, compose, new_host
 from tests.support import docker_leaks
 from tests.support.docker_engine import ROOT, docker
+from tests.support.readiness import wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -36,14 +35,13 @@ def wait_until_ready(host: Host) -> None:
     def fate() -> str | None:
         return host.container("{{.State.Status}}") if host.container("{{.State.Running}}") != "true" else None
 
-    check.wait_for(host.url, "/readyz", fate, Deadline(120))
+    wait_for(host.url, "/readyz", fate)
 
 
 @pytest.fixture(scope="module")
-def running(built: Built) -> Iterator[Host]:
-    assert built.result.code == 0, built.result.log
+def running(built: str) -> Iterator[Host]:
     with new_host() as host:
-        start(host, built.image)
+        start(host, built)
         yield host
 
 
@@ -68,15 +66,13 @@ class TestTheFile:
         assert environment.items() >= {**DOCUMENTED, "PULUMI_ACCESS_TOKEN": "pul-0"}.items()
 
     def test_what_is_deployed_is_what_the_file_asks_for(self) -> None:
-        values = {name: f"value-of-{name}" for name in SERVER_VARIABLES}
+        values = {name: f"value-of-{name}" for name in VARIABLES}
         environment = resolved(SENTRY_MCP_IMAGE="x", **values)["environment"]
         fixed = {"SENTRY_MCP_TRANSPORT", "SENTRY_MCP_HOST", "SENTRY_MCP_PORT"}
         assert {name: value for name, value in environment.items() if name not in fixed} == values
 
-    def test_without_an_image_it_says_what_to_give(self) -> None:
-        done = compose("--file", str(FILE), "config")
-        assert done.returncode != 0
-        assert "give the image by its digest" in done.stderr
+    def test_on_main_it_names_a_local_image(self) -> None:
+        assert resolved()["image"] == "sentry-mcp:dev"
 
 
 class TestTheContainer:
@@ -140,20 +136,20 @@ class TestTheServer:
         finally:
             sentry.add_token(before, sentry.scopes)
 
-    def test_with_esc_gone_it_starts_from_its_fallback_variables(self, built: Built) -> None:
+    def test_with_esc_gone_it_starts_from_its_fallback_variables(self, built: str) -> None:
         with new_host() as host:
             host.box.esc.down()
             sentry = host.box.sentry
             slugs = {"SENTRY_ORGANIZATION_SLUG": sentry.organization, "SENTRY_PROJECT_SLUG": sentry.project}
-            start(host, built.image, SENTRY_API_TOKEN=sentry.token, **slugs)
+            start(host, built, SENTRY_API_TOKEN=sentry.token, **slugs)
             assert host.ask().content
 
-    def test_without_any_credentials_it_is_alive_but_not_ready(self, built: Built) -> None:
+    def test_without_any_credentials_it_is_alive_but_not_ready(self, built: str) -> None:
         with new_host() as host:
             host.box.esc.delete(ENVIRONMENT)
-            up = host.compose("up", "--detach", "--no-build", image=built.image)
+            up = host.compose("up", "--detach", "--no-build", image=built)
             assert up.returncode == 0, up.stderr
-            check.wait_for(host.url, "/healthz", lambda: None, Deadline(120))
+            wait_for(host.url, "/healthz")
             with httpx2.Client(trust_env=False, timeout=60) as http:
                 assert http.get(f"{host.url}/readyz").status_code == 503
 

@@ -1,172 +1,173 @@
-"""The deploy program's inputs: what is refused before anything is contacted."""
+"""The deploy program's settings: what is refused before anything is contacted, and what reaches Docker."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
-from deploy import settings
-from deploy.attestation import Origin
+from deploy import sentry_mcp, ssh
+from deploy.program import InputError
 from sophia_sync import deploy
-from sophia_sync.errors import InputError
 
 DIGEST = f"registry.example:5000/ai-cherry/sentry-mcp@sha256:{'0' * 64}"
-NAME = DIGEST.partition("@")[0]
-HOST_KEY = "host.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPXDtLSg1ubtJ0hC2QcZ1gJt0b2O0bYwUQm2yM0D0w3C"
 ENVIRON = {"SENTRY_MCP_TOKEN": "a-token-of-the-server", "PATH": "/bin"}
 
 
 def problems(*arguments: str, environ: Mapping[str, str] = ENVIRON) -> str:
     with pytest.raises(InputError) as caught:
-        settings.load(arguments, environ)
+        sentry_mcp.load(arguments, environ)
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
     "image",
-    ["sentry-mcp", "sentry-mcp:latest", DIGEST[:-1], DIGEST.replace("sha256", "md5"), DIGEST.upper(), f"-v{DIGEST} x"],
+    ["sentry-mcp", "sentry-mcp:latest", DIGEST[:-1], DIGEST.replace("sha256", "md5"), f"-v{DIGEST}", f"x {DIGEST}"],
 )
 def test_deploys_by_digest_only(image: str) -> None:
-    assert "`--image` isn't of the form REGISTRY/NAME@sha256:…" in problems("deploy", f"--image={image}")
+    assert "NAME@sha256:…" in problems("deploy", f"--image={image}")
+    assert "NAME@sha256:…" in problems("deploy", environ={**ENVIRON, "SENTRY_MCP_IMAGE": image})
 
 
-def test_deploys_what_is_of_the_wanted_name() -> None:
-    assert settings.load(("deploy", "--image", DIGEST, "--from", NAME), ENVIRON).image == DIGEST
+def test_the_variable_pins_the_image() -> None:
+    assert sentry_mcp.load(["deploy"], {**ENVIRON, "SENTRY_MCP_IMAGE": DIGEST}).image == DIGEST
+    assert sentry_mcp.load(["deploy"], ENVIRON).image == "", "the Compose file's"
 
 
-@pytest.mark.parametrize("wanted", ["", f"{NAME}-2", NAME.rpartition("/")[0], NAME.partition("/")[2], DIGEST])
-def test_deploys_no_image_of_another_name(wanted: str) -> None:
-    assert "`--image` isn't one of `--from`" in problems("deploy", "--image", DIGEST, f"--from={wanted}")
-
-
-def test_reads_what_a_deploy_needs() -> None:
-    arguments = ("deploy", "--image", DIGEST, "--environment", "acme/default/production", "--revision", "7")
-    loaded = settings.load(arguments, {**ENVIRON, "PULUMI_ORG": "acme", "SENTRY_DSN": "", "OTHER": "x"})
-    assert loaded.variables(DIGEST) == {
-        "PULUMI_ENVIRONMENT": "acme/default/production",
+def test_the_inputs_of_the_dispatch_are_read_from_the_event(tmp_path: Path) -> None:
+    inputs = deploy.fill({"environment": "{environment}", "revision": "7"}, None, "acme/default/a,acme/default/b", None)
+    (tmp_path / "event").write_text(json.dumps({"inputs": {**inputs, "image": "theirs"}}), encoding="utf-8")
+    environ = {**ENVIRON, "PULUMI_ORG": "acme", "SENTRY_DSN": "", "GITHUB_EVENT_PATH": str(tmp_path / "event")}
+    loaded = sentry_mcp.load(["deploy"], environ)
+    assert loaded.server == {
+        "PULUMI_ENVIRONMENT": "acme/default/a",
         "PULUMI_ORG": "acme",
         "SENTRY_MCP_ESC_REVISION": "7",
-        "SENTRY_MCP_IMAGE": DIGEST,
         "SENTRY_MCP_TOKEN": "a-token-of-the-server",
     }
+    assert loaded.image == "", "who may dispatch doesn't choose the image"
 
 
-def test_of_the_environments_of_a_sync_the_server_reads_the_first() -> None:
-    inputs = deploy.fill({"environment": "{environment}"}, None, "acme/default/a,acme/default/b", None)
-    loaded = settings.load(("deploy", "--image", DIGEST, "--environment", inputs["environment"]), ENVIRON)
-    assert loaded.server["PULUMI_ENVIRONMENT"] == "acme/default/a"
-
-
-def test_what_a_dispatch_leaves_empty_counts_as_unset() -> None:
-    loaded = settings.load(("deploy", "--image", DIGEST, "--environment", "", "--revision", ""), ENVIRON)
+@pytest.mark.parametrize(
+    "event", ["", "{}", "[]", '{"inputs": null}', '{"inputs": {"environment": "", "revision": ""}}']
+)
+def test_without_inputs_nothing_is_chosen(tmp_path: Path, event: str) -> None:
+    (tmp_path / "event").write_text(event, encoding="utf-8")
+    loaded = sentry_mcp.load(["deploy"], {**ENVIRON, "GITHUB_EVENT_PATH": str(tmp_path / "event")})
     assert "PULUMI_ENVIRONMENT" not in loaded.server
-    assert loaded.revision == ""
+    assert loaded.server["SENTRY_MCP_ESC_REVISION"] == ""
 
 
 def test_tells_all_problems_at_once() -> None:
     said = problems("deploy", "--image=x", "--environment=nowhere", "--revision=two", "--timeout=0", environ={})
-    assert all(name in said for name in ("--image", "--environment", "--revision", "--timeout", "SENTRY_MCP_TOKEN"))
+    assert all(name in said for name in ("image", "environment", "revision", "--timeout", "SENTRY_MCP_TOKEN"))
 
 
-@pytest.mark.parametrize("image", ["Upper:case", "-v", "a b", "name:tag:tag", "x@sha256:0"])
-def test_refuses_names_that_are_no_images(image: str) -> None:
-    assert "`--image`" in problems("build", f"--image={image}")
-
-
-class TestFinding:
-    arguments = ("find", "--to", "ghcr.io/acme/sentry-mcp")
-    workflow = "acme/app/.github/workflows/deploy.yml"
-
-    def test_may_ask_for_an_origin(self) -> None:
-        origin = ("--signer-workflow", self.workflow, "--source-ref", "refs/heads/main")
-        loaded = settings.load((*self.arguments, *origin), {**ENVIRON, "GH_TOKEN": "ghs_0123456789"})
-        assert loaded.origin == Origin(self.workflow, "refs/heads/main", SecretStr("ghs_0123456789"))
-        assert SecretStr("ghs_0123456789") in loaded.secrets
-
-    def test_needs_none_where_a_person_knows_it(self) -> None:
-        assert settings.load(self.arguments, ENVIRON).origin is None
-
-    @pytest.mark.parametrize(
-        ("workflow", "ref", "named"),
-        [
-            (workflow, "", "--source-ref"),
-            ("", "refs/heads/main", "--signer-workflow"),
-            ("acme/app", "refs/heads/main", "--signer-workflow"),
-            (workflow, "main", "--source-ref"),
-        ],
-    )
-    def test_takes_half_an_origin_for_a_mistake(self, workflow: str, ref: str, named: str) -> None:
-        assert f"`{named}` isn't of the form" in problems(
-            *self.arguments, f"--signer-workflow={workflow}", f"--source-ref={ref}"
-        )
-
-    @pytest.mark.parametrize("target", ["ghcr.io/acme/sentry-mcp:tag", DIGEST, "-v"])
-    def test_looks_for_no_tag_of_ones_own(self, target: str) -> None:
-        assert "`--to` isn't of the form REGISTRY/NAME" in problems("find", f"--to={target}")
-
-
-class TestSsh:
-    environ: Mapping[str, str] = {**ENVIRON, "DOCKER_HOST": "ssh://deploy@host.example:2222"}
-
-    def test_host_keys_must_be_given(self) -> None:
-        said = problems("deploy", "--image", DIGEST, environ=self.environ)
-        assert "`DEPLOY_SSH_KNOWN_HOSTS` holds no host key" in said
-        assert "ssh-keyscan" in said
-
-    @pytest.mark.parametrize("hosts", ["host.example", "* ssh-ed25519 short", f"{HOST_KEY}\nStrictHostKeyChecking no"])
-    def test_they_must_be_host_keys(self, hosts: str) -> None:
-        environ = {**self.environ, "DEPLOY_SSH_KNOWN_HOSTS": hosts}
-        assert "is no host key" in problems("deploy", "--image", DIGEST, environ=environ)
-
-    @pytest.mark.parametrize("host", ["ssh://-oProxyCommand=x", "ssh://host/path", "ssh://user@host name", "ssh://"])
-    def test_the_host_must_be_one(self, host: str) -> None:
-        environ = {**self.environ, "DEPLOY_SSH_KNOWN_HOSTS": HOST_KEY, "DOCKER_HOST": host}
-        assert "`DOCKER_HOST` isn't of the form" in problems("deploy", "--image", DIGEST, environ=environ)
-
-    def test_the_key_must_be_one(self) -> None:
-        environ = {**self.environ, "DEPLOY_SSH_KNOWN_HOSTS": HOST_KEY, "DEPLOY_SSH_PRIVATE_KEY": "not-a-key-at-all"}
-        said = problems("deploy", "--image", DIGEST, environ=environ)
-        assert "`DEPLOY_SSH_PRIVATE_KEY` isn't a private key" in said
-        assert "not-a-key-at-all" not in said
-
-    def test_comments_among_the_host_keys_are_left_out(self) -> None:
-        environ = {**self.environ, "DEPLOY_SSH_KNOWN_HOSTS": f"# of the host\n\n{HOST_KEY}\r\n"}
-        loaded = settings.load(("deploy", "--image", DIGEST), environ)
-        assert (loaded.known_hosts, loaded.docker_host) == (f"{HOST_KEY}\n", self.environ["DOCKER_HOST"])
+@pytest.mark.parametrize(
+    "environment", ["acme/default", "-x/default/production", "acme/default/prod uction", "a/b/c/d"]
+)
+def test_refuses_what_is_no_environment(environment: str) -> None:
+    assert "organization/project/environment" in problems("deploy", f"--environment={environment}")
 
 
 class TestTheEngine:
-    hosted: Mapping[str, str] = {**ENVIRON, "GITHUB_ACTIONS": "true", "RUNNER_ENVIRONMENT": "github-hosted"}
-    by_ssh: Mapping[str, str] = {"DOCKER_HOST": "ssh://host.example", "DEPLOY_SSH_KNOWN_HOSTS": HOST_KEY}
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "unix:///run/user/1000/docker.sock",
+            "ssh://production",
+            "ssh://deploy@[2001:db8::5]:2222",
+            "tcp://[::1]:2376",
+            "npipe:////./pipe/docker_engine",
+        ],
+    )
+    def test_whatever_dockers_command_line_takes_is_passed_on(self, address: str) -> None:
+        environ = {**ENVIRON, "DOCKER_HOST": address, "DOCKER_CERT_PATH": "/certs", "SSH_AUTH_SOCK": "/agent"}
+        loaded = sentry_mcp.load(["deploy"], environ).environ
+        assert (loaded["DOCKER_HOST"], loaded["DOCKER_CERT_PATH"]) == (address, "/certs")
+        assert loaded["SSH_AUTH_SOCK"] == "/agent"
 
-    @pytest.mark.parametrize("host", ["", "unix:///var/run/docker.sock"])
-    def test_must_not_be_one_that_ends_with_the_job(self, host: str) -> None:
-        said = problems("deploy", "--image", DIGEST, environ={**self.hosted, "DOCKER_HOST": host})
-        assert "`SENTRY_MCP_RUNNER`" in said
-        assert "`SENTRY_MCP_DOCKER_HOST`" in said
+    def test_one_of_the_jobs_own_comes_first_and_an_empty_one_changes_nothing(self) -> None:
+        machine = {**ENVIRON, "DOCKER_HOST": "unix:///own.sock"}
+        job = sentry_mcp.load(["deploy"], {**machine, "DEPLOY_DOCKER_HOST": "ssh://production"})
+        assert job.environ["DOCKER_HOST"] == "ssh://production"
+        assert sentry_mcp.load(["deploy"], {**machine, "DEPLOY_DOCKER_HOST": ""}).environ["DOCKER_HOST"] == (
+            "unix:///own.sock"
+        )
+        assert "DOCKER_HOST" not in sentry_mcp.load(["deploy"], {**ENVIRON, "DOCKER_HOST": ""}).environ
 
-    @pytest.mark.parametrize("environ", [{**hosted, **by_ssh}, {**hosted, "RUNNER_ENVIRONMENT": "self-hosted"}])
-    def test_may_be_reached_from_there_or_be_ones_own(self, environ: Mapping[str, str]) -> None:
-        assert settings.load(("deploy", "--image", DIGEST), environ).image == DIGEST
+    def test_what_is_the_servers_reaches_it_by_the_compose_file_alone(self) -> None:
+        loaded = sentry_mcp.load(["deploy"], {**ENVIRON, "SENTRY_API_TOKEN": "x", "SENTRY_MCP_IMAGE": DIGEST})
+        assert set(loaded.environ) == {"PATH"}
 
-    def test_of_the_job_builds(self) -> None:
-        assert settings.load(("build",), self.hosted).command == "build"
+    def test_githubs_own_runner_is_no_server(self) -> None:
+        hosted = {**ENVIRON, "RUNNER_ENVIRONMENT": "github-hosted"}
+        for command in ("deploy", "recover"):
+            assert "GitHub's own runner is deleted" in problems(command, environ=hosted)
+            for elsewhere in ({"DEPLOY_DOCKER_HOST": "ssh://production"}, {"DOCKER_CONTEXT": "production"}):
+                assert sentry_mcp.load([command], {**hosted, **elsewhere})
 
-    @pytest.mark.parametrize("host", ["tcp://host.example:2376", "http://host.example", "host.example", "npipe://x"])
-    def test_must_be_one_whose_ports_can_be_reached(self, host: str) -> None:
-        said = problems("deploy", "--image", DIGEST, environ={**ENVIRON, "DOCKER_HOST": host})
-        assert "`DOCKER_HOST` is neither ssh://USER@HOST:PORT nor" in said
+    @pytest.mark.parametrize(
+        ("address", "host"),
+        [
+            ("ssh://deploy@production:22", "production"),
+            ("unix:///x.sock", ""),
+            ("tcp://127.0.0.1:1", ""),
+            ("ssh://[", "ssh://["),
+        ],
+    )
+    def test_its_host_is_not_shown(self, address: str, host: str) -> None:
+        assert (sentry_mcp.load(["deploy"], {**ENVIRON, "DOCKER_HOST": address}).secrets[-1]) == host
 
-    def test_may_be_a_socket_of_this_machine(self) -> None:
-        environ = {**ENVIRON, "DOCKER_HOST": "unix:///run/user/1000/docker.sock"}
-        loaded = settings.load(("deploy", "--image", DIGEST), environ)
-        assert (loaded.docker["DOCKER_HOST"], loaded.docker_host) == (environ["DOCKER_HOST"], "")
+
+class TestSsh:
+    def test_without_credentials_the_machines_own_is_left_alone(self) -> None:
+        with ssh.client({"PATH": "/bin", "DEPLOY_SSH_CONFIG": ""}) as environ:
+            assert environ == {"PATH": "/bin"}
+
+    def test_credentials_are_added_and_gone_afterwards(self) -> None:
+        given = {
+            "PATH": "/bin",
+            "DEPLOY_SSH_PRIVATE_KEY": "-----BEGIN\r\nkey\r\n-----END",
+            "DEPLOY_SSH_CONFIG": "Host x",
+        }
+        with ssh.client(given) as environ:
+            folder = Path(environ["PATH"].partition(":")[0])
+            assert set(environ) == {"PATH"}
+            assert (folder / "key").read_text(encoding="utf-8") == "-----BEGIN\nkey\n-----END\n"
+            assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
+            config = (folder / "config").read_text(encoding="utf-8")
+            assert config.index("IdentityFile") < config.index("Host x") < config.index("Include ~/.ssh/config")
+        assert not folder.exists()
 
 
-def test_docker_sees_none_of_our_secrets() -> None:
-    environ = {**ENVIRON, "PULUMI_ACCESS_TOKEN": "pul-0", "DOCKER_CONFIG": "/d", "HOME": "/h", "GITHUB_TOKEN": "g"}
-    loaded = settings.load(("deploy", "--image", DIGEST), environ)
-    assert loaded.docker == {"PATH": "/bin", "DOCKER_CONFIG": "/d", "HOME": "/h"}
-    assert "a-token-of-the-server" not in repr(loaded)
+class TestAPublicRepository:
+    def warned(self, tmp_path: Path, *, private: object, runner: str) -> bool:
+        (tmp_path / "event").write_text(json.dumps({"repository": {"private": private}}), encoding="utf-8")
+        environ = {"RUNNER_ENVIRONMENT": runner, "GITHUB_EVENT_PATH": str(tmp_path / "event")}
+
+        class Told:
+            said = False
+
+            def warning(self, *_: str) -> None:
+                self.said = True
+
+        told = Told()
+        sentry_mcp.warn_of_public_runner(told, environ)  # type: ignore[arg-type]
+        return told.said
+
+    @pytest.mark.parametrize(
+        ("private", "runner", "warned"),
+        [
+            (False, "self-hosted", True),
+            (True, "self-hosted", False),
+            (False, "github-hosted", False),
+            (None, "self-hosted", False),
+        ],
+    )
+    def test_with_a_self_hosted_runner_gets_githubs_warning(
+        self, tmp_path: Path, private: object, runner: str, warned: bool
+    ) -> None:
+        assert self.warned(tmp_path, private=private, runner=runner) is warned

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
-from tests.deploy.conftest import Host, new_host, registry
+from tests.deploy.conftest import Host, built, good, new_host, registry
 from tests.docs.machine import Machine
 from tests.support import docker_engine
 from tests.support.action import Action
 
-__all__ = ["registry"]
+__all__ = ["built", "good", "registry"]
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ import os, re, sys
 given, arguments = sys.argv[1:], []
 for before, argument in zip(["", *given], given):
     if given[0] != "compose" or before in ("--project-name", "--name"):  # the service is called so too
-        argument = re.sub("^sentry-mcp(?=(-deploy|-trial)?$)", {project!r}, argument)
+        argument = re.sub("^sentry-mcp(?=(-deploy|-former)?$)", {project!r}, argument)
     arguments.append(argument.replace("127.0.0.1:8000:", "127.0.0.1:{port}:"))
     if argument.endswith({compose_file!r}):
         arguments += ["--file", {overlay!r}]

@@ -12,12 +12,11 @@ from contextlib import contextmanager
 import pytest
 from mcp import Client, StdioServerParameters
 
-from deploy import check
-from sophia_sync.process import Deadline
 from tests.docs.machine import Machine
 from tests.docs.pages import code_in, sections
 from tests.mcp.support import call, tools
 from tests.support.docker_engine import ROOT
+from tests.support.readiness import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi, pytest.mark.anyio]
 
@@ -39,7 +38,7 @@ def under_way(machine: Machine, code: str, **environ: str) -> Iterator[None]:
         command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as server:
         try:
-            check.wait_for(machine.host.url, "/readyz", lambda: _end(server), Deadline(120))
+            wait_for(machine.host.url, "/readyz", lambda: _end(server))
             yield
         finally:
             os.killpg(server.pid, signal.SIGINT)

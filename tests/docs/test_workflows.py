@@ -28,6 +28,7 @@ rules:
     config:
       policies:
         "ai-cherry/sentry-esc-sync": ref-pin
+        "ai-cherry/sentry-esc-sync/*": ref-pin
         "*": hash-pin
 """
 

@@ -19,11 +19,10 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from sentry_mcp.offers import OFFERS
 
-from deploy import check
 from sandbox import Sandbox
-from sophia_sync.process import Deadline
 from tests.mcp.support import call, call_every_tool, refused, tools
 from tests.support.docker_engine import ROOT, docker, provide_base_images
+from tests.support.readiness import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.anyio]
 
@@ -89,7 +88,7 @@ def running(image: str, variables: dict[str, str]) -> Iterator[tuple[str, str]]:
     url = f"http://127.0.0.1:{port}"
     docker("run", "--detach", "--name", name, *options(variables | {"SENTRY_MCP_PORT": port}), image)
     try:
-        check.wait_for(url, "/healthz", lambda: ended(name), Deadline(120))
+        wait_for(url, "/healthz", lambda: ended(name))
         yield name, url
     finally:
         docker("rm", "--force", "--volumes", name, check=False)

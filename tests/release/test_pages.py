@@ -27,33 +27,35 @@ def run(code: str, folder: Path, programs: Path | None = None) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_maintainers_tag_is_one_that_can_be_released(unreleased: Project) -> None:
-    unreleased.prepare("1.2.3")
-    for folder in (unreleased.clone, unreleased.remote):
+def test_a_maintainers_tag_is_one_that_can_be_released(project: Project) -> None:
+    project.prepare("1.2.3")
+    for folder in (project.clone, project.remote):
         git(folder, "tag", "--delete", "release-1.2.3")
-    run(commands("docs/release.md"), unreleased.clone)
-    assert git(unreleased.remote, "rev-parse", "release-1.2.3") == unreleased.source
-    done = unreleased.run("check", "--tag", "release-1.2.3")
+    run(commands("docs/release.md"), project.clone)
+    assert git(project.remote, "rev-parse", "release-1.2.3") == project.source
+    done = project.check("release-1.2.3")
     assert (done.code, done.outputs["version"]) == (0, "1.2.3")
 
 
-def test_a_user_verifies_the_image_that_v1_names(unreleased: Project, tmp_path: Path) -> None:
-    unreleased.release()
-    image = re.search(r"docker://(\S+)", git(unreleased.remote, "show", f"v{VERSION}:action.yml"))
+def test_a_user_verifies_the_image_that_v1_names(project: Project, tmp_path: Path) -> None:
+    project.release()
+    image = re.search(r"docker://(\S+)", git(project.remote, "show", f"v{VERSION}:action.yml"))
     assert image
     programs, asked = tmp_path / "bin", tmp_path / "asked"
     programs.mkdir()
-    # GitHub's CLI as far as this goes: it gives the file that it is asked for, and writes down what it is to verify.
+    # GitHub's CLI and Docker's as far as this goes: they write down what they are asked.
     (programs / "gh").write_text(
         "#!/bin/sh\n"
-        f'case $1 in api) git -C {shlex.quote(str(unreleased.remote))} show "${{4##*ref=}}:action.yml" ;;\n'
+        f'case $1 in api) git -C {shlex.quote(str(project.remote))} show "${{4##*ref=}}:action.yml" ;;\n'
         f'attestation) echo "$@" >>{shlex.quote(str(asked))} ;;\nesac\n',
         encoding="utf-8",
     )
-    (programs / "gh").chmod(0o755)
+    (programs / "docker").write_text(f'#!/bin/sh\necho "$@" >>{shlex.quote(str(asked))}\n', encoding="utf-8")
+    for file in programs.iterdir():
+        file.chmod(0o755)
     run(commands("SECURITY.md"), tmp_path, programs)
-    provenance, sbom = asked.read_text(encoding="utf-8").splitlines()
-    for line in (provenance, sbom):
-        assert line.startswith(f"attestation verify oci://{image[1]} --repo ai-cherry/sentry-esc-sync ")
-    assert "--signer-workflow ai-cherry/sentry-esc-sync/.github/workflows/release.yml" in provenance
-    assert "--predicate-type https://cyclonedx.org/bom" in sbom
+    attested, sbom, provenance = asked.read_text(encoding="utf-8").splitlines()
+    assert attested.startswith(f"attestation verify oci://{image[1]} --repo ai-cherry/sentry-esc-sync ")
+    assert "--signer-workflow ai-cherry/sentry-esc-sync/.github/workflows/release.yml" in attested
+    for line, what in ((sbom, "SBOM"), (provenance, "Provenance")):
+        assert line == f"buildx imagetools inspect {image[1]} --format {{{{ json .{what} }}}}"

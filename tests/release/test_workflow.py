@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from release import settings
-from release.settings import PLATFORMS
+from release.__main__ import parser
 from tests.support.docker_engine import ROOT
 
 FILE = ROOT / ".github" / "workflows" / "release.yml"
@@ -21,6 +20,11 @@ JOBS: dict[str, Any] = WORKFLOW["jobs"]
 def steps(job: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = JOBS[job]["steps"]
     return found
+
+
+def using(job: str, action: str) -> list[dict[str, Any]]:
+    """The inputs of each step of a job that uses an action."""
+    return [step["with"] for step in steps(job) if step.get("uses", "").startswith(f"{action}@")]
 
 
 def calls() -> list[tuple[str, list[str]]]:
@@ -38,17 +42,14 @@ def test_a_tag_starts_it_and_nothing_else() -> None:
     assert WORKFLOW[True] == {"push": {"tags": ["release-*"]}}
 
 
-def test_one_release_at_a_time_and_none_is_cancelled() -> None:
-    assert WORKFLOW["concurrency"] == {"group": "release", "cancel-in-progress": False}
+def test_one_release_at_a_time_none_is_cancelled_and_none_is_dropped() -> None:
+    assert WORKFLOW["concurrency"] == {"group": "release", "cancel-in-progress": False, "queue": "max"}
 
 
-def test_the_image_comes_first_and_v1_last() -> None:
+def test_the_images_come_first_and_v1_last() -> None:
     assert [(job, arguments[0]) for job, arguments in calls()] == [
         ("check", "check"),
-        ("check", "bases"),
-        ("build", "build"),
-        ("build", "push"),
-        ("image", "index"),
+        ("publish", "try"),
         ("publish", "tag"),
         ("publish", "move"),
     ]
@@ -57,61 +58,63 @@ def test_the_image_comes_first_and_v1_last() -> None:
 
 def test_each_job_waits_for_what_it_needs() -> None:
     needs = {name: job.get("needs") for name, job in JOBS.items()}
-    assert needs == {"check": None, "build": "check", "image": ["check", "build"], "publish": ["check", "image"]}
+    assert needs == {
+        "check": None,
+        "images": "check",
+        "publish": ["check", "images"],
+        "package": ["check", "publish"],
+        "pypi": "package",
+    }
     # A job with a condition of its own runs although one before it failed, unless the condition says that too.
     conditions = {name: job["if"] for name, job in JOBS.items() if "if" in job}
+    always = "${{ !failure() && !cancelled() }}"
     assert conditions == {
-        "build": "needs.check.outputs.image == ''",
-        "publish": "${{ !failure() && !cancelled() }}",
+        "images": "needs.check.outputs.image == ''",
+        **dict.fromkeys(("publish", "package", "pypi"), always),
     }
 
 
-def test_only_the_last_job_may_write_to_the_repository_and_it_builds_nothing() -> None:
+def test_only_what_pushes_tags_may_write_to_the_repository_and_it_builds_nothing() -> None:
     writes = {
         name: {scope for scope, may in job["permissions"].items() if may == "write"} for name, job in JOBS.items()
     }
     assert writes == {
         "check": set(),
-        "build": {"packages"},
-        "image": {"packages", "id-token", "attestations"},
+        "images": {"packages", "id-token", "attestations"},
         "publish": {"contents"},
+        "package": set(),
+        "pypi": {"id-token"},
     }
-    assert JOBS["publish"]["environment"] == "release"
+    assert (JOBS["publish"]["environment"], JOBS["pypi"]["environment"]) == ("release", "pypi")
+    assert not using("publish", "docker/build-push-action")
 
 
-def test_each_platform_is_built_on_a_machine_of_its_kind() -> None:
-    built = JOBS["build"]["strategy"]["matrix"]["include"]
-    assert [each["platform"] for each in built] == list(PLATFORMS)
-    assert [each["system"].endswith("-arm") for each in built] == [False, True]
-    assert {name.rpartition("/")[2] for name in PLATFORMS} == set(JOBS["build"]["outputs"])
-
-
-def test_provenance_and_sboms_are_attested_and_seen_before_anything_is_tagged() -> None:
-    attested = [step["with"] for step in steps("image") if step.get("uses", "").startswith("actions/attest@")]
-    assert [each.get("sbom-path", "").rpartition("/")[2] for each in attested] == [
-        "",
-        *(f"{platform.replace('/', '-')}.cdx.json" for platform in PLATFORMS),
+def test_both_images_are_attested_and_tried_before_anything_is_tagged() -> None:
+    built, attested = using("images", "docker/build-push-action"), using("images", "actions/attest")
+    assert [each.get("file", "Dockerfile") for each in built] == ["Dockerfile", "mcp-servers/sentry/Dockerfile"]
+    assert all(each["provenance"] == "mode=max" and each["sbom"] is True for each in built)
+    assert [each["subject-digest"] for each in attested] == [
+        "${{ steps.build.outputs.digest }}",
+        "${{ steps.build-server.outputs.digest }}",
     ]
-    for each in attested:
-        assert each["subject-digest"] == "${{ steps.index.outputs.digest }}"
-        assert each["push-to-registry"] is True
-    scripts = [step.get("run", "") for step in steps("publish")]
-    [verify] = [place for place, script in enumerate(scripts) if "gh attestation verify" in script]
-    [tag] = [place for place, script in enumerate(scripts) if "-m release tag" in script]
-    assert verify < tag
-    assert f'--signer-workflow "$GITHUB_REPOSITORY/.github/workflows/{FILE.name}"' in scripts[verify]
-    assert "https://slsa.dev/provenance/v1 https://cyclonedx.org/bom" in scripts[verify]
+    assert all(each["push-to-registry"] is True for each in attested)
+    [tried] = [arguments for _, arguments in calls() if arguments[0] == "try"]
+    assert tried[-2:] == ["$IMAGE", "$SERVER_IMAGE"]
 
 
 @pytest.mark.parametrize(("job", "arguments"), calls(), ids=lambda each: each[0] if isinstance(each, list) else each)
 def test_the_program_has_the_options_that_the_steps_give_it(job: str, arguments: list[str]) -> None:
-    given = [re.sub(r"^\$PLATFORM$", PLATFORMS[0], argument) for argument in arguments]
-    assert settings.parser().parse_args(given).command == arguments[0]
+    assert parser().parse_args(arguments).command == arguments[0]
+
+
+def test_no_job_signs_in_but_by_an_action_that_signs_out() -> None:
+    assert "docker login" not in FILE.read_text(encoding="utf-8")
+    assert {name for name in JOBS if using(name, "docker/login-action")} == {"images"}
 
 
 def test_every_output_that_is_used_is_one_that_is_set() -> None:
     text = FILE.read_text(encoding="utf-8")
     for job, name in re.findall(r"needs\.(\w+)\.outputs\.(\w+)", text):
         assert name in JOBS[job]["outputs"], (job, name)
-    for step, _ in re.findall(r"steps\.(\w+)\.outputs\.(\w+)", text):
+    for step, _ in re.findall(r"steps\.([\w-]+)\.outputs\.(\w+)", text):
         assert step in {each.get("id") for job in JOBS for each in steps(job)}

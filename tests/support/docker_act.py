@@ -3,18 +3,21 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.docker_engine import ROOT, RUNNER_IMAGE
+from tests.support.docker_engine import ROOT, RUNNER_IMAGE, provide_base_images
 
+OURS = "ai-cherry/sentry-esc-sync"
 ACT = Path(sys.executable).with_name("act")
 
 
@@ -50,6 +53,24 @@ class Run:
         return json.dumps(kept, ensure_ascii=False) + self.stderr
 
 
+def image_with_docker() -> str:
+    """The name of an image for jobs that run Docker and Git themselves; the engine is this machine's."""
+    provide_base_images()
+    text = f"FROM {RUNNER_IMAGE}\nRUN apt-get update -qq && apt-get install -qq --yes docker-cli git openssh-client\n"
+    command = ["docker", "build", "--quiet", "--tag", "sentry-esc-sync:job", "-"]
+    subprocess.run(command, input=text, text=True, check=True, capture_output=True, timeout=600)
+    return "sentry-esc-sync:job"
+
+
+def without_what_act_lacks(checkout: Path) -> None:
+    """Write workflows as act knows them: without `queue`, and with our own repository by its name for `$`."""
+    for path in (checkout / ".github" / "workflows").glob("*.yml"):
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"\n +queue: max\n", "\n", text)
+        text = re.sub(r"uses: \$/(\S+)", rf"uses: {OURS}/\1@v1", text)
+        path.write_text(text, encoding="utf-8")
+
+
 def check_out(target: Path) -> None:
     """A checkout of this tree as it is now, changes that are not committed included: one commit on `main`."""
     listing = _git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -79,6 +100,10 @@ def run(
     inputs: Mapping[str, str] | None = None,
     leg: str | None = None,
     repositories: Mapping[str, Path] | None = None,
+    payload: Mapping[str, Any] | None = None,
+    image: str = RUNNER_IMAGE,
+    mounts: Sequence[str] = (),
+    watch: Callable[[dict[str, Any]], None] = lambda _: None,
     timeout: float = 300,
 ) -> Run:
     """Run a workflow to its end; seconds are wall time.
@@ -93,6 +118,10 @@ def run(
         inputs: Those of `workflow_dispatch`.
         leg: The only one of a matrix that is run, `KEY:VALUE`.
         repositories: Checkouts of other repositories by what workflows call them, `OWNER/NAME@REF`.
+        payload: The event, as GitHub describes it.
+        image: What the jobs run in.
+        mounts: Files and folders of this machine that they have, `HERE:THERE`.
+        watch: Is given each entry of act's log at once.
         timeout: Seconds that it may take.
     """
     with tempfile.TemporaryDirectory() as folder, _alone():
@@ -107,24 +136,41 @@ def run(
         for name, folder_of in (repositories or {}).items():
             options += ["--local-repository", f"{name}={folder_of}"]
         options += ["--matrix", leg] if leg else []
+        if payload is not None:
+            Path(folder, "event.json").write_text(json.dumps(payload), encoding="utf-8")
+            options += ["--eventpath", str(Path(folder, "event.json"))]
+        if mounts:
+            options += ["--container-options", " ".join(f"--volume {mount}" for mount in mounts)]
         command = [str(ACT), event, "--workflows", f".github/workflows/{workflow}", *options]
         for system in ("ubuntu-24.04", "ubuntu-latest"):
-            command += ["--platform", f"{system}={RUNNER_IMAGE}"]
+            command += ["--platform", f"{system}={image}"]
         command += ["--pull=false", "--rm", "--no-cache-server", "--json"]
-        return _ended(command, checkout, Path(folder), timeout)
+        return _watched(command, checkout, Path(folder), watch, timeout)
 
 
-def _ended(command: list[str], checkout: Path, folder: Path, timeout: float) -> Run:
-    act = subprocess.run(
-        command,
-        cwd=checkout,
-        env=_environment(folder),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
-    )
-    return Run(act.returncode, tuple(map(json.loads, act.stdout.splitlines())), act.stderr)
+def _watched(
+    command: list[str], checkout: Path, folder: Path, watch: Callable[[dict[str, Any]], None], timeout: float
+) -> Run:
+    entries = []
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as stderr,
+        subprocess.Popen(
+            command, cwd=checkout, env=_environment(folder), stdout=subprocess.PIPE, stderr=stderr, text=True
+        ) as act,
+    ):
+        limit = threading.Timer(timeout, act.kill)
+        limit.start()
+        try:
+            assert act.stdout is not None
+            for line in act.stdout:
+                entries.append(json.loads(line))
+                watch(entries[-1])
+            code = act.wait()
+        finally:
+            limit.cancel()
+            act.kill()
+        stderr.seek(0)
+        return Run(code, tuple(entries), stderr.read())
 
 
 def _environment(folder: Path) -> dict[str, str]:

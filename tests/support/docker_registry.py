@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 import yaml
 
 from tests.support.docker_engine import docker, missing_engine
+
+_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 
 def free_port() -> int:
@@ -47,6 +54,46 @@ def serve(folder: Path) -> Iterator[str]:
         process.wait()
         if missing_engine() is None:
             drop_images(address)
+
+
+def push(image: str, to: str) -> str:
+    """Push a local image under a tag; return its reference by digest."""
+    docker("tag", image, to)
+    digest = re.findall(r"digest: (sha256:[0-9a-f]{64})", docker("push", to).stdout)[-1]
+    return f"{to.rpartition(':')[0]}@{digest}"
+
+
+def push_as(image: str, platform: str) -> tuple[str, str]:
+    """Push what is in the registry again, as if it were for another platform.
+
+    Returns:
+        The image by its digest, and an index of this image alone.
+    """
+    name, _, digest = image.partition("@")
+    address, _, path = name.partition("/")
+    system, _, architecture = platform.partition("/")
+    with httpx2.Client(base_url=f"http://{address}/v2/{path}", trust_env=False) as http:
+
+        def put(kind: str, content: dict[str, Any]) -> tuple[str, int]:
+            data = json.dumps(content).encode()
+            found = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            if kind == "blob":
+                upload = http.post("/blobs/uploads/").headers["Location"]
+                answer = http.put(httpx2.URL(upload).copy_add_param("digest", found), content=data)
+            else:
+                answer = http.put(f"/manifests/{found}", content=data, headers={"Content-Type": kind})
+            assert answer.status_code == 201, answer.text
+            return found, len(data)
+
+        manifest = http.get(f"/manifests/{digest}", headers={"Accept": _MANIFEST}).json()
+        config = http.get(f"/blobs/{manifest['config']['digest']}").json()
+        ours, size = put("blob", {**config, "os": system, "architecture": architecture})
+        manifest["config"] |= {"digest": ours, "size": size}
+        other, size = put(_MANIFEST, manifest)
+        entry = {"mediaType": _MANIFEST, "digest": other, "size": size}
+        entry["platform"] = {"os": system, "architecture": architecture}
+        index, _ = put(_INDEX, {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]})
+    return f"{name}@{other}", f"{name}@{index}"
 
 
 def by_digest(name: str) -> set[str]:

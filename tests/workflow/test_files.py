@@ -11,8 +11,12 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 SYNC = ROOT / ".github" / "workflows" / "sync-sentry-secrets.yml"
 MANY = ROOT / ".github" / "workflows" / "sync-environments.yml"
+ACTIONS = [ROOT / "action.yml", *sorted((ROOT / "actions").glob("*/action.yml"))]
 OWN = "ai-cherry/sentry-esc-sync"
 CI = ROOT / ".github" / "workflows" / "ci.yml"
+RELEASE = ROOT / ".github" / "workflows" / "release.yml"
+CALLER = ROOT / ".github" / "workflows" / "deploy-sentry-mcp.yml"
+CALLED = ROOT / ".github" / "workflows" / "deploy.yml"
 
 every_workflow = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 
@@ -24,7 +28,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def steps_of(workflow: dict[str, Any]) -> list[dict[str, Any]]:
-    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+    return [step for job in workflow["jobs"].values() for step in job.get("steps", [])]
 
 
 def sync_step() -> dict[str, Any]:
@@ -39,6 +43,7 @@ def dispatch_inputs() -> dict[str, Any]:
 
 def test_the_workflows_are_found() -> None:
     assert {CI, SYNC, MANY} <= set(FILES)
+    assert len(ACTIONS) == 2
 
 
 @every_workflow
@@ -52,28 +57,32 @@ def test_nothing_is_allowed_but_what_a_job_asks_for(path: Path) -> None:
 @every_workflow
 def test_every_job_has_a_time_limit_and_a_fixed_system(path: Path) -> None:
     for name, job in load(path)["jobs"].items():
+        if "uses" in job:  # the called workflow's jobs have their own
+            continue
         # A leg's sync has a `timeout` of its own, of up to an hour.
-        assert 0 < job["timeout-minutes"] <= (65 if (path, name) == (MANY, "sync") else 30)
+        assert 0 < job["timeout-minutes"] <= (65 if (path, name) in ((MANY, "sync"), (RELEASE, "images")) else 30)
         systems = [job["runs-on"]]
         if systems == ["${{ matrix.system }}"]:
             systems = [each["system"] for each in job["strategy"]["matrix"]["include"]]
         for system in systems:
             # Or a runner of the user's own, if there is one.
-            assert re.fullmatch(r"(\$\{\{ vars\.\w+ \|\| ')?ubuntu-\d\d\.04(-arm)?(' \}\})?", system)
+            assert re.fullmatch(r"(\$\{\{ inputs\.\w+ \|\| ')?ubuntu-\d\d\.04(-arm)?(' \}\})?", system)
 
 
 @every_workflow
 def test_every_action_is_pinned_by_commit(path: Path) -> None:
-    used = [step["uses"] for step in steps_of(load(path)) if "uses" in step]
+    jobs = load(path)["jobs"].values()
+    used = [step["uses"] for step in (*jobs, *steps_of(load(path))) if "uses" in step]
     assert used
     # A called workflow can name this repository's own actions in full only; `./` would be the caller's repository.
     own = {reference for reference in used if re.fullmatch(rf"{OWN}@v1", reference)}
     assert not own or path == MANY
     for reference in set(used) - own:
-        assert reference == "./" or re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", reference), reference
+        here = re.fullmatch(r"\./|\./\.github/workflows/[\w-]+\.yml|\$/actions/\w+", reference)
+        assert here or re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", reference), reference
     # The comment says which version that commit is.
     pinned = re.findall(rf"uses: (?!{OWN})\S+@\S+(.*)", path.read_text(encoding="utf-8"))
-    assert pinned or own
+    assert pinned or own or path == CALLER
     assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", comment) for comment in pinned)
 
 
@@ -85,13 +94,13 @@ def test_no_expression_becomes_part_of_a_script(path: Path) -> None:
 @every_workflow
 def test_the_checkout_leaves_no_token_behind(path: Path) -> None:
     checkouts = [step for step in steps_of(load(path)) if step.get("uses", "").startswith("actions/checkout@")]
-    assert checkouts or path == MANY, "the caller's repository is none of its business"
+    assert checkouts or path in (MANY, CALLER, CALLED), "the caller's repository is none of its business"
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 def test_ci_runs_what_a_developer_can_run() -> None:
-    assert [step["run"] for step in steps_of(load(CI)) if "run" in step] == [".ci/run", "make faults"]
-    assert [job["permissions"] for job in load(CI)["jobs"].values()] == [{"contents": "read"}] * 2
+    assert [step["run"] for step in steps_of(load(CI)) if "run" in step] == [".ci/run", "make faults", "make atheris"]
+    assert [job["permissions"] for job in load(CI)["jobs"].values()] == [{"contents": "read"}] * 3
     assert set(load(CI)["on"]) == {"push", "pull_request"}
 
 
@@ -117,6 +126,7 @@ def test_a_sync_that_has_begun_is_never_cancelled() -> None:
 def test_the_sync_may_read_the_code_and_dispatch_the_deploy() -> None:
     [job] = load(SYNC)["jobs"].values()
     assert job["permissions"] == {"contents": "read", "actions": "write"}
+    assert job["environment"] == "sentry-sync", "its secrets are for this job alone"
 
 
 def test_the_sync_passes_inputs_that_the_action_has() -> None:
@@ -183,3 +193,12 @@ def test_a_leg_passes_inputs_that_the_action_has_and_deploys_nothing() -> None:
     assert set(step["with"]) <= set(declared)
     assert {name for name, value in declared.items() if value["required"]} <= set(step["with"])
     assert step["with"]["deploy"] == "never"
+
+
+def test_the_marketplace_takes_the_description() -> None:
+    assert len(load(ROOT / "action.yml")["description"]) < 125
+
+
+def test_who_owns_the_code_is_told() -> None:
+    lines = (ROOT / ".github" / "CODEOWNERS").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if re.fullmatch(r"\* @[\w-]+/[\w-]+", line)]

@@ -1,0 +1,272 @@
+"""Docker and Compose: the only module that knows their commands.
+
+Each command is the user's own `docker`, in the environment that we are given: contexts, `DOCKER_HOST`, SSH
+configuration and credentials mean what they always mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from deploy import commands
+from deploy.commands import CommandError
+from deploy.errors import EngineError, LockedError, PlatformError
+
+SERVICE = "sentry-mcp"
+PORT = "8000/tcp"
+"""The server's port in its container."""
+REVISION_LABEL = "sentry-mcp.esc-revision"
+
+PULL_LIMIT = 600.0
+"""Seconds for the download of an image."""
+_PAUSE = 0.5
+"""Seconds between two attempts to take the lock."""
+_LOG_LINES = "20"
+
+# The lock lasts as long as its standard input is open: it ends with the process that holds it, however that ends.
+_HOLD = "import sys; print('held', flush=True); sys.stdin.read()"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container, as Docker describes it."""
+
+    id: str
+    image: str
+    """The reference that it was made from."""
+    environment: dict[str, str]
+    revision: str
+    """The ESC revision that it was deployed for; empty if unknown."""
+    port: str
+    """Its port on the loopback of the engine's machine; empty if none is published."""
+
+
+class Engine:
+    """A Docker engine.
+
+    Args:
+        environ: The environment of every command.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = dict(environ)
+
+    def run(self, *arguments: str, seconds: float = commands.LIMIT) -> str:
+        """Run a Docker command and return its standard output.
+
+        Raises:
+            CommandError: It failed.
+        """
+        return commands.run(["docker", *arguments], environ=self.environ, seconds=seconds)
+
+    def attempt(self, *arguments: str) -> str | None:
+        """Run a Docker command and return its standard output. Return None if it failed."""
+        try:
+            return self.run(*arguments)
+        except CommandError:
+            return None
+
+    def platform(self) -> str:
+        """Return the engine's platform, such as `linux/arm64`. The first call shows whether it can be reached.
+
+        Raises:
+            EngineError: It can't be reached.
+        """
+        try:
+            return self.run("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}").strip()
+        except CommandError as error:
+            raise EngineError(f"Docker can't be reached. {error}", "Nothing was changed. See what it says.") from None
+
+    def fetch(self, image: str) -> None:
+        """Have an image on the engine, and see that it fits the engine's platform.
+
+        Raises:
+            EngineError: The image can't be pulled, or is for another platform.
+        """
+        wanted = self.platform()
+        try:
+            if self.attempt("image", "inspect", image) is None:
+                self.run("pull", "--quiet", image, seconds=PULL_LIMIT)
+            there = self.run("image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", image).strip()
+        except CommandError as error:
+            if "no matching manifest" in error.said:
+                raise self._unfit(image, "no version", wanted) from None
+            raise EngineError(
+                f"{image} can't be pulled. {error}",
+                "Nothing was changed. See that the image exists, and that the engine may pull it.",
+            ) from None
+        if there != wanted:
+            raise self._unfit(image, f"only {there}", wanted)
+
+    @staticmethod
+    def _unfit(image: str, has: str, wanted: str) -> PlatformError:
+        return PlatformError(
+            f"The server is {wanted}, and {image} has {has} for it.",
+            f"Nothing was changed. Give an image for {wanted}. A release has linux/amd64 and linux/arm64.",
+        )
+
+    def inspect(self, container: str) -> Container | None:
+        """Return a container by its name or id. Return None if there is none."""
+        answer = self.attempt("container", "inspect", container)
+        if answer is None:
+            return None
+        [found] = json.loads(answer)
+        config: dict[str, Any] = found["Config"]
+        bound = (found["HostConfig"]["PortBindings"] or {}).get(PORT) or [{"HostPort": ""}]
+        return Container(
+            id=found["Id"],
+            image=config["Image"],
+            environment=dict(entry.partition("=")[::2] for entry in config["Env"] or []),
+            revision=(config["Labels"] or {}).get(REVISION_LABEL, ""),
+            port=bound[0]["HostPort"],
+        )
+
+    def logs(self, container: str) -> str:
+        """Return the last lines of a container's log."""
+        argv = ["docker", "logs", "--tail", _LOG_LINES, container]
+        try:
+            return commands.run(argv, environ=self.environ, with_errors=True).strip()
+        except CommandError:
+            return ""
+
+    def forget(self, name: str, keep: Sequence[str]) -> None:
+        """Remove the images of a repository from the engine, except those to keep and those in use."""
+        form = "{{.Repository}}@{{.Digest}}"
+        listed = self.attempt("image", "ls", "--digests", "--format", form, name) or ""
+        for image in {*listed.split()} - {*keep, f"{name}@<none>"}:
+            self.attempt("image", "rm", image)
+
+    @contextlib.contextmanager
+    def lock(self, name: str, image: str, patience: float) -> Iterator[None]:
+        """Hold the lock `name` of this engine.
+
+        The lock is a container of that name, which Docker allows once. It ends with its standard input, so that a
+        deploy that is killed leaves no lock.
+
+        Args:
+            name: The name of the container.
+            image: An image on the engine that has Python.
+            patience: Seconds to wait for another holder.
+
+        Raises:
+            LockedError: Another deploy still holds it.
+            EngineError: The container can't be started.
+        """
+        argv = ["docker", "run", "--rm", "--interactive", "--name", name, "--network", "none", "--read-only"]
+        argv += ["--cap-drop", "ALL", "--log-driver", "none", "--entrypoint", "python3", image, "-c", _HOLD]
+        end = time.monotonic() + patience
+        while True:
+            with subprocess.Popen(  # noqa: S603 - Docker
+                argv,
+                env=self.environ,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # a Ctrl-C on the terminal is for us: the lock lasts until we are done
+            ) as child:
+                assert child.stdin is not None  # noqa: S101 - for the type checker
+                assert child.stdout is not None  # noqa: S101
+                assert child.stderr is not None  # noqa: S101
+                if child.stdout.readline().strip() == "held":
+                    try:
+                        yield
+                    finally:
+                        child.stdin.close()
+                    return
+                said = child.stderr.read().strip()
+            if "is already in use" not in said:
+                raise EngineError(
+                    f"A container of {image} can't be started:\n{said}", "Nothing was changed. See what Docker says."
+                )
+            if time.monotonic() >= end:
+                raise LockedError(
+                    f"Another deploy holds the container `{name}`.", "Nothing was changed. Run again when it is done."
+                )
+            time.sleep(_PAUSE)
+
+
+class Compose:
+    """The server as one Compose project.
+
+    Args:
+        engine: Where it runs.
+        project: The project's name.
+        files: The Compose files; the first is `docker-compose.sentry.yml`.
+    """
+
+    def __init__(self, engine: Engine, project: str, files: Sequence[Path]) -> None:
+        self.engine = engine
+        self.project = project
+        self.record_name = f"{project}-former"
+        self._options = ["--project-name", project, "--project-directory", str(files[0].parent)]
+        for file in files:
+            self._options += ["--file", str(file)]
+
+    @cached_property
+    def _command(self) -> list[str]:
+        if self.engine.attempt("compose", "version") is not None:
+            return ["docker", "compose"]
+        path = f"{self.engine.environ.get('PATH', '')}:{Path(sys.executable).parent}"
+        found = shutil.which("docker-compose", path=path)
+        if found is None:
+            raise EngineError("There is no Docker Compose.", "Install Docker's Compose plugin where the deploy runs.")
+        return [found]
+
+    def _run(self, variables: Mapping[str, str], *arguments: str, seconds: float = commands.LIMIT) -> str:
+        environ = {**self.engine.environ, **variables}
+        return commands.run([*self._command, *self._options, *arguments], environ=environ, seconds=seconds)
+
+    def image(self, variables: Mapping[str, str]) -> str:
+        """Return the image that the Compose files name."""
+        return self._run(variables, "config", "--images", SERVICE).strip()
+
+    def container(self, variables: Mapping[str, str]) -> Container | None:
+        """Return the server's container, running or not. Return None if there is none."""
+        ids = self._run(variables, "ps", "--all", "--quiet", SERVICE).split()
+        return self.engine.inspect(ids[0]) if ids else None
+
+    def up(self, variables: Mapping[str, str], seconds: float) -> None:
+        """Make the server what the variables say, and wait until it is healthy: until it serves.
+
+        Raises:
+            CommandError: It isn't healthy in time, or Compose failed.
+        """
+        options = ["--detach", "--wait", "--wait-timeout", f"{seconds:.0f}", "--no-build", "--no-deps", "--quiet-pull"]
+        self._run(variables, "up", *options, SERVICE, seconds=seconds + commands.LIMIT)
+
+    def down(self, variables: Mapping[str, str]) -> None:
+        """Remove the server's container and network."""
+        self._run(variables, "down", "--remove-orphans")
+
+    def record(self, former: Container, environment: Mapping[str, str]) -> None:
+        """Leave on the engine what brings a version back: a container that is created and never started.
+
+        Args:
+            former: The version.
+            environment: The variables that the Compose file gave it.
+        """
+        argv = ["docker", "create", "--name", self.record_name, "--network", "none", "--read-only", "--cap-drop", "ALL"]
+        argv += ["--label", f"{REVISION_LABEL}={former.revision}"]
+        argv += ["--publish", f"127.0.0.1:{former.port}:{PORT}"] if former.port else []
+        for name in environment:
+            argv += ["--env", name]  # the value comes from the environment: it is in no command line
+        commands.run([*argv, former.image], environ={**self.engine.environ, **environment})
+
+    def recorded(self) -> Container | None:
+        """Return the version that a deploy recorded. One that is still recorded was cut off. Return None otherwise."""
+        return self.engine.inspect(self.record_name)
+
+    def drop_record(self) -> None:
+        """Remove the record, if there is one."""
+        self.engine.run("rm", "--force", "--volumes", self.record_name)

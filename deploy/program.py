@@ -1,0 +1,26 @@
+"""All that the programs of `deploy` and `release` use of the package: errors, the runner's protocol, one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TextIO, TypeAlias
+
+from sophia_sync import program
+from sophia_sync.commands import Runner
+from sophia_sync.errors import InputError, SyncError
+
+__all__ = ["InputError", "Runner", "SyncError", "Work", "conduct"]
+
+Work: TypeAlias = Callable[[Runner], None]
+
+
+def conduct(name: str, work: Work, *, after_signal: str, stream: TextIO | None = None) -> int:
+    """Run `work` and return the exit code. Print every error as one annotation.
+
+    Args:
+        name: The program's name, for the text of a defect.
+        work: The work; it raises `SyncError` for what it foresees.
+        after_signal: What to know and to do after a signal.
+        stream: Where to print; None is standard output.
+    """
+    return program.run(name, lambda runner, _redact, _context: work(runner), after_signal, stream)
