@@ -21,7 +21,7 @@ _GO_TIMEOUT = 120
 
 # Python of the image, which is not ours: only what 3.11 has. It prints one JSON object.
 _PROBE = r"""
-import importlib.metadata, json, platform, subprocess
+import email, importlib.metadata, json, pathlib, platform, subprocess
 
 def fields(found):
     said = found.metadata
@@ -30,14 +30,19 @@ def fields(found):
         "expression": said.get("License-Expression"), "license": said.get("License"),
     }
 
-form = r"${Package}\t${Version}\t${Architecture}\t${source:Package}\t${source:Version}\t${db:Status-Status}\n"
-listed = subprocess.run(["dpkg-query", "--show", "--showformat", form], check=True, capture_output=True, text=True)
+def package(file):
+    said = email.message_from_string(file.read_text(encoding="utf-8"))
+    source, _, version = (said["Source"] or said["Package"]).partition(" (")
+    return [said["Package"], said["Version"], said["Architecture"], source, version.rstrip(")") or said["Version"]]
+
+# distroless has no dpkg, and of its database a file for each package.
+debian = [package(file) for file in pathlib.Path("/var/lib/dpkg/status.d").iterdir() if file.suffix != ".md5sums"]
 pulumi = subprocess.run(["/usr/local/bin/pulumi", "version"], check=True, capture_output=True, text=True)
 release = platform.freedesktop_os_release()
 print(json.dumps({
     "python": platform.python_version(),
     "packages": [fields(found) for found in importlib.metadata.distributions()],
-    "debian": [line.split("\t") for line in listed.stdout.splitlines()],
+    "debian": debian,
     "pulumi": pulumi.stdout.strip(),
     "system": [release["ID"], release.get("VERSION_ID", ""), release.get("VERSION_CODENAME", "")],
 }))
@@ -56,7 +61,7 @@ class PythonPackage:
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """A package that dpkg of the image lists as installed."""
+    """A Debian package in the image."""
 
     name: str
     version: str
@@ -109,7 +114,7 @@ def read(docker: Docker, image: str) -> Contents:
         LicenceError: A package states no licence that is known.
     """
     [details] = json.loads(docker.run("image", "inspect", image))
-    entrypoint = ("--entrypoint", "/usr/local/bin/python")
+    entrypoint = ("--entrypoint", "/usr/bin/python3.13")
     said = json.loads(docker.run("run", "--rm", "--network", "none", *entrypoint, image, "-I", "-B", "-c", _PROBE))
     sha256, go, modules = _binary(docker, image)
     packages = (
@@ -123,7 +128,7 @@ def read(docker: Docker, image: str) -> Contents:
         labels=details["Config"]["Labels"] or {},
         python=said["python"],
         packages=tuple(sorted(packages, key=lambda package: package.name.lower())),
-        debian=tuple(DebianPackage(*fields) for *fields, status in said["debian"] if status == "installed"),
+        debian=tuple(DebianPackage(*fields) for fields in sorted(said["debian"])),
         system=tuple(said["system"]),
         pulumi=said["pulumi"].removeprefix("v"),
         pulumi_sha256=sha256,

@@ -158,7 +158,9 @@ def page() -> str:
     parts = [_HEAD]
     for title, (dockerfile, locked) in IMAGES.items():
         rows = [f"| {name} | {version} | {licence} |" for name, version, licence in packages(locked)]
-        rows += [_base(image.partition("@")[0]) for image in bases.named(dockerfile.read_text(encoding="utf-8"))]
+        images = bases.named(dockerfile.read_text(encoding="utf-8"))
+        # pip of the image `python` installs the packages; nothing of that image is shipped.
+        rows += [_base(image.partition("@")[0]) for image in images if not image.startswith("python:")]
         parts += [f"## {title}\n", "| what | version | licence |", "|---|---|---|", *rows, ""]
     return "\n".join([*parts, _FOOT])
 
@@ -181,13 +183,12 @@ Dockerfiles and the packages' own metadata; a test holds it to them. Nothing els
 """.format(allowed=", ".join(sorted(ALLOWED)))
 _BASES = {
     "pulumi/pulumi-base": ("Pulumi CLI,", "Apache-2.0"),
-    "python": ("Python and Debian,", "PSF-2.0, and Debian's packages as below"),
+    "gcr.io/distroless/python3-debian13": ("Python and Debian,", "PSF-2.0, and Debian's packages as below"),
 }
 _FOOT = """\
 ## Notes
 
-- **PyGithub** is under the LGPL. It is imported, never changed, and lies in the image as the files that its own wheel
-  holds: whoever has the image can put another version in their place.
+- **PyGithub** is under the LGPL. It is imported, never changed, and lies in the image as its own wheel holds it: whoever has the image can put another version in their place.
 - **certifi** and other packages under the MPL are shipped unchanged; their sources are where the lock file got them.
 - **cryptography**, **PyNaCl** and **PyYAML** hold compiled OpenSSL (Apache-2.0), libsodium (ISC) and libyaml (MIT).
 - The **Pulumi CLI** is compiled from Go modules; the SBOM of each release lists them.

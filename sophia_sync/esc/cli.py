@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,9 +29,16 @@ if TYPE_CHECKING:
     from sophia_sync.esc.opened import Opened
     from sophia_sync.esc.revisions import Revision
 
-# The editor that `env edit` runs: it names the CLI's file, which lies in our private folder, and waits until we have
-# written it: no second Python. Without our word (because we were killed) it fails, and then the CLI saves nothing.
-_EDITOR = 'sh -c "echo {mark} ${{0##*/}}; read said && [ x$said = x{mark} ]"'
+# The editor that `env edit` runs. It prints the name of the CLI's file, which lies in our private folder, and waits
+# until we have written it. It fails unless we confirm, for instance because we were killed; then the CLI saves nothing. It is
+# Python without its `site` module, because the container image has no shell.
+_EDITOR = (
+    '"{python}" -I -S -c "'
+    "import os, sys; "
+    r"os.write(1, b'{mark} ' + os.fsencode(os.path.basename(sys.argv[1])) + b'\n'); "
+    r"sys.exit(os.read(0, 64) != b'{mark}\n')"
+    '"'
+)
 # The CLI puts what is wrong with the definition, or the evaluated environment, below it, and cuts that off again.
 _TRAILER = re.compile(rb"^---\n# (?:Diagnostics|Please edit the environment definition above\.)\n", re.MULTILINE)
 _BELOW = re.compile(rb"(?:#[^\n]*\n)*(?:# |\n(?P<evaluated>\{.*))", re.DOTALL)
@@ -172,7 +180,7 @@ class Pulumi:
             EscError: Anything else; nothing was saved.
         """
         mark = os.urandom(8).hex()
-        with self._start("env", "edit", environment, "--editor", _EDITOR.format(mark=mark)) as child:
+        with self._start("env", "edit", environment, "--editor", _editor(mark)) as child:
             name = _file_of_editor(child, mark)
             if name is None:
                 raise self._failure(f"read {environment} for the change", child.finish())
@@ -375,6 +383,11 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
     (r"\[409\]", ConflictError, "Somebody else changed the environment at the same time; run again."),
     (r"\[(?!408|425|429)4\d\d\]", EscError, "Check the inputs, and that the CLI is not too old for {url}; run again."),
 )
+
+
+def _editor(mark: str) -> str:
+    """Return the editor's command as the CLI takes it apart: words in double quotes, with `\\"` for a quote in them."""
+    return _EDITOR.format(python=sys.executable.replace('"', r"\""), mark=mark)
 
 
 def _file_of_editor(child: Child, mark: str) -> str | None:

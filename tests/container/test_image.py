@@ -17,7 +17,7 @@ from tests.support.docker_engine import ROOT, TAG, build_image, docker
 pytestmark = pytest.mark.docker
 
 HOUSE = PurePosixPath("opt/sentry-esc-sync")
-PACKAGES = PurePosixPath("usr/local/lib/python3.13/site-packages")
+PACKAGES = PurePosixPath("usr/local/lib/python3.13/dist-packages")
 PROGRAM_FOLDERS = {PurePosixPath(folder) for folder in ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin")}
 # The package without the command line, which the action has no use for.
 PACKAGE = ROOT / "sophia_sync"

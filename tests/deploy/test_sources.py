@@ -81,5 +81,6 @@ def test_copies_from_other_stages_are_none_of_the_sources(tmp_path: Path) -> Non
 def test_of_the_shipped_dockerfile_everything_that_is_sent_and_used_counts(tmp_path: Path) -> None:
     counted = {path.as_posix() for path in sources.copied(ROOT, DOCKERFILE)}
     assert {"requirements/mcp.txt", "mcp-servers/sentry/sentry_mcp_server.py", "backend/__init__.py"} <= counted
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sophia_sync").rglob("*.py")}
+    package = ROOT / "sophia_sync"
+    modules = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py")}
     assert modules <= counted
