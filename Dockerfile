@@ -16,7 +16,7 @@ RUN find . -name '*.so' -exec strip --strip-unneeded {} + \
     && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.h' -o -name py.typed -o -name '*.cyclonedx.json' \
         -o -path '*.dist-info/RECORD' -o -path '*.dist-info/INSTALLER' -o -path '*.dist-info/REQUESTED' \
         -o -path '*.dist-info/WHEEL' \) -delete \
-    && rm -r bin cffi cffi-* pycparser pycparser-* pydantic/v1 pydantic/mypy.py
+    && rm -r bin _yaml cffi cffi-* pycparser pycparser-* pydantic/v1 pydantic/mypy.py
 
 # distroless tags no versions. A release pins the digest.
 # hadolint ignore=DL3007

@@ -188,7 +188,8 @@ _BASES = {
 _FOOT = """\
 ## Notes
 
-- **PyGithub** is under the LGPL. It is imported, never changed, and lies in the image as its own wheel holds it: whoever has the image can put another version in their place.
+- **PyGithub** is under the LGPL. It is imported, never changed, and lies in the image as its own wheel holds it:
+  whoever has the image can put another version in its place.
 - **certifi** and other packages under the MPL are shipped unchanged; their sources are where the lock file got them.
 - **cryptography**, **PyNaCl** and **PyYAML** hold compiled OpenSSL (Apache-2.0), libsodium (ISC) and libyaml (MIT).
 - The **Pulumi CLI** is compiled from Go modules; the SBOM of each release lists them.

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from sophia_sync.esc.revisions import Revision
 
 # The editor that `env edit` runs. It prints the name of the CLI's file, which lies in our private folder, and waits
-# until we have written it. It fails unless we confirm, for instance because we were killed; then the CLI saves nothing. It is
-# Python without its `site` module, because the container image has no shell.
+# until we have written it. It fails unless we confirm, for instance because we were killed; then the CLI saves nothing.
+# It is Python without its `site` module, because the container image has no shell.
 _EDITOR = (
     '"{python}" -I -S -c "'
     "import os, sys; "

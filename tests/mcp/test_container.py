@@ -23,7 +23,9 @@ from deploy import check
 from sandbox import Sandbox
 from sophia_sync.process import Deadline
 from tests.mcp.support import call, call_every_tool, refused, tools
+from tests.support import docker_sizes as sizes
 from tests.support.docker_engine import ROOT, docker, provide_base_images
+from tests.support.docker_sizes import BASE
 
 pytestmark = [pytest.mark.docker, pytest.mark.anyio]
 
@@ -158,6 +160,12 @@ def test_it_doesnt_start_where_anybody_could_come_in(image: str) -> None:
     assert "sntrys_x" not in done.stderr
 
 
+def test_its_part_on_the_wire_doesnt_grow_unseen(image: str) -> None:
+    """The packages, our code and all bytecode are 14.0 MB."""
+    size = sizes.compressed(image, BASE)
+    assert size.ours <= 14_500_000, size
+
+
 def test_what_is_in_the_image(image: str) -> None:
     (config,) = json.loads(docker("image", "inspect", image).stdout)
     assert config["Config"]["User"] == "10001:10001"
@@ -177,4 +185,4 @@ def test_what_is_in_the_image(image: str) -> None:
     shown = docker("run", "--rm", "--entrypoint", "python", image, "-B", "-c", look).stdout
     found = json.loads(shown)
     assert found.pop("files") > 3000
-    assert found == {"pip": False, "writable": ["/tmp"], "setuid": []}  # noqa: S108 - not used
+    assert found == {"pip": False, "writable": ["/tmp", "/var/lock", "/var/tmp"], "setuid": []}  # noqa: S108 - not used
