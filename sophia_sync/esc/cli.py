@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,9 +34,16 @@ if TYPE_CHECKING:
     from sophia_sync.esc.opened import Opened
     from sophia_sync.esc.revisions import Revision
 
-# The editor that `env edit` runs: it names the CLI's file, which lies in our private folder, and waits until we have
-# written it: no second Python. Without our word (because we were killed) it fails, and then the CLI saves nothing.
-_EDITOR = 'sh -c "echo {mark} ${{0##*/}}; read said && [ x$said = x{mark} ]"'
+# The editor that `env edit` runs. It prints the name of the CLI's file, which lies in our private folder, and waits
+# until we have written it. It fails unless we confirm, for instance because we were killed; then the CLI saves nothing.
+# It is Python without its `site` module, because the container image has no shell.
+_EDITOR = (
+    '"{python}" -I -S -c "'
+    "import os, sys; "
+    r"os.write(1, b'{mark} ' + os.fsencode(os.path.basename(sys.argv[1])) + b'\n'); "
+    r"sys.exit(os.read(0, 64) != b'{mark}\n')"
+    '"'
+)
 # A call is short: Go's garbage collector, left alone, takes a tenth of its time.
 _GOGC = "400"
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
@@ -178,7 +186,7 @@ class Pulumi:
         finished: Finished | None = None
         doing = f"read {environment} for the change"
         with self._time_limit() as call:
-            async with self._start("env", "edit", environment, "--editor", _EDITOR.format(mark=mark)) as child:
+            async with self._start("env", "edit", environment, "--editor", _editor(mark)) as child:
                 name = await _file_of_editor(child, mark)
                 if name is None:
                     raise self._failure(doing, await child.finish())
@@ -355,6 +363,11 @@ class Pulumi:
     def _failure(self, doing: str, finished: Finished) -> EscError:
         """Return why a call failed, from the exit code and messages of the CLI."""
         return messages.failure(doing, self.redact(finished.stderr), finished.code, self._cloud, by_oidc=self.by_oidc)
+
+
+def _editor(mark: str) -> str:
+    """Return the editor's command as the CLI takes it apart: words in double quotes, with `\\"` for a quote in them."""
+    return _EDITOR.format(python=sys.executable.replace('"', r"\""), mark=mark)
 
 
 async def _file_of_editor(child: Child, mark: str) -> str | None:

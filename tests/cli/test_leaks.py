@@ -184,23 +184,27 @@ def test_what_esc_stores_is_encrypted(action: Action, canaries: Canaries) -> Non
     assert canaries.found_in(action.stored) - plain == set()
 
 
-# An `sh` that notes the file which it is about to edit, and then becomes the real one.
+# A Python that notes the file which it is about to edit, and then becomes the real one.
 EDITOR = """\
 #!{python} -IS
 import os, sys
 file = sys.argv[-1]
 with open({log!r}, "a") as log:
     log.write(ascii((file, os.stat(file).st_mode, os.stat(os.path.dirname(file)).st_mode)) + "\\n")
-os.execv("/bin/sh", ["sh", *sys.argv[1:]])
+os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 """
 
 
-def test_the_file_that_the_cli_edits_is_ours_alone_and_in_memory(action: Action, box: Sandbox, tmp_path: Path) -> None:
+def test_the_file_that_the_cli_edits_is_ours_alone_and_in_memory(
+    action: Action, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     action.create("values:\n  A: 1\n")
     log = tmp_path / "edited"
-    editor = action.bin / "sh"
+    # The CLI's own parser takes the command apart: a path with spaces and quotes must arrive whole.
+    editor = action.bin / 'a "real" python'
     editor.write_text(EDITOR.format(python=sys.executable, log=str(log)))
     editor.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(editor))
     seen: list[tuple[Path, int]] = []
 
     def look() -> None:

@@ -67,7 +67,7 @@ def test_the_workspace_and_home_bring_in_no_module(box: Sandbox, caller: Caller,
 def test_the_trap_works(job: Job) -> None:
     (job.workspace / "yaml.py").write_text(TRAP, encoding="utf-8")
     variables = {"PYTHONPATH": "/github/workspace"}
-    job.run({}, variables, entrypoint=["/usr/local/bin/python", "-c", "import yaml"])
+    job.run({}, variables, entrypoint=["/usr/bin/python3.13", "-c", "import yaml"])
     assert (job.workspace / "caught").read_text(encoding="utf-8").startswith("yaml ")
 
 

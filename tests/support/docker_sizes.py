@@ -1,0 +1,81 @@
+"""What an image weighs on the wire: its layers as a registry keeps them, compressed with gzip."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.docker_engine import docker
+
+BASE = "gcr.io/distroless/python3-debian13:latest"
+CLI = "usr/local/bin/pulumi"
+# The official CLI, compressed. What tests build on may be a smaller one, which was compiled from its ESC commands.
+OFFICIAL_CLI = 35_000_000
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The compressed bytes of an image's layers."""
+
+    base: int
+    cli: int
+    ours: int
+
+    @property
+    def with_official_cli(self) -> int:
+        return self.base + OFFICIAL_CLI + self.ours
+
+
+def compressed(image: str, base: str) -> Sizes:
+    """Return the sizes of the base image's layers, of the layer with the Pulumi CLI, and of all others."""
+    [details] = json.loads(docker("image", "inspect", base).stdout)
+    from_base = len(details["RootFS"]["Layers"])
+    sizes = [0, 0, 0]
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder, "image.tar")
+        docker("save", "--output", str(saved), image)
+        with tarfile.open(saved) as tar:
+            manifest = tar.extractfile("manifest.json")
+            assert manifest
+            [entry] = json.load(manifest)
+            for number, name in enumerate(entry["Layers"]):
+                size, files = _layer(tar, name)
+                kind = 0 if number < from_base else 1 if CLI in files else 2
+                sizes[kind] += size
+    return Sizes(*sizes)
+
+
+def _layer(tar: tarfile.TarFile, name: str) -> tuple[int, set[str]]:
+    """Return the compressed size of a layer, and its files' paths."""
+    data = tar.extractfile(name)
+    assert data
+    packer, size = zlib.compressobj(level=6, wbits=31), 0
+    while chunk := data.read(1 << 20):
+        size += len(packer.compress(chunk))
+    data.seek(0)
+    with tarfile.open(fileobj=data) as layer:
+        files = {member.name for member in layer}
+    return size + len(packer.flush()), files
+
+
+_LOOK = """
+import importlib, json, os, pathlib, sys
+root, *names = sys.argv[1:]
+sys.path.insert(0, root)
+paths = [path.relative_to(root).with_suffix("").parts for path in pathlib.Path(root).rglob("*.py")]
+for name in [*names, *(".".join(parts) for parts in paths if len(parts) > 1)]:
+    importlib.import_module(name)
+folder = next(path for path in sys.path if path.endswith("dist-packages"))
+there = {name.partition(".")[0] for name in os.listdir(folder) if not name.endswith(".dist-info")}
+print(json.dumps(sorted(there - {name.partition(".")[0] for name in sys.modules} - {"__pycache__"})))
+"""
+
+
+def never_imported(image: str, root: str, *modules: str) -> set[str]:
+    """Return the packages of an image that stay unused when all modules below `root`, and `modules`, are imported."""
+    options = ("run", "--rm", "--network", "none", "--entrypoint", "python3")
+    return set(json.loads(docker(*options, image, "-B", "-c", _LOOK, root, *modules).stdout))
