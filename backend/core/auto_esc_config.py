@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final, overload
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
+    from sophia_sync.process import Deadline
 
     from sophia_sync.esc.opened import Opened
-    from sophia_sync.process import Deadline
 
 # What a read needs is imported by the read: importing this module stays as cheap as it looks.
 
@@ -234,11 +234,11 @@ class AutoEscConfig:
     def _open(self) -> dict[str, Opened]:
         """Open the environment with the Pulumi CLI, in a private folder that is gone afterwards."""
         from pydantic import SecretStr  # noqa: PLC0415
+        from sophia_sync.process import Deadline  # noqa: PLC0415
 
         from sophia_sync import checks  # noqa: PLC0415
         from sophia_sync.esc.cli import Pulumi, private_folder  # noqa: PLC0415
         from sophia_sync.inputs import child_environment, pulumi_login  # noqa: PLC0415
-        from sophia_sync.process import Deadline  # noqa: PLC0415
         from sophia_sync.redact import Redactor  # noqa: PLC0415
 
         environment = _checked("PULUMI_ENVIRONMENT", checks.environment, self.esc_path)

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from sophia_sync.process import Deadline
 
 from sandbox import Sandbox
 from sophia_sync import app
@@ -14,7 +15,6 @@ from sophia_sync.app import AT_ONCE
 from sophia_sync.errors import SignInError
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.inputs import Settings
-from sophia_sync.process import Deadline
 from tests.support.action import Action
 from tests.support.inputs import VALID
 

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sophia_sync.process import Deadline
 
 from sandbox import Sandbox
 from sophia_sync.console import doctor
 from sophia_sync.console.diagnosis import Check, Diagnosis, Section, State
 from sophia_sync.console.doctor import mcp
-from sophia_sync.process import Deadline
 from tests.support.docker_leaks import held_by
 from tests.support.laptop import PROGRAM, Laptop
 from tests.support.raw_server import RawServer

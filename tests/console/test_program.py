@@ -13,13 +13,13 @@ from pathlib import Path
 
 import click
 import pytest
+from sophia_sync.interrupts import Interrupted
+from sophia_sync.process import Deadline
 
 from sophia_sync import __version__, app, console
 from sophia_sync.console import program, question, session, syncing
 from sophia_sync.console.screen import Screen
 from sophia_sync.errors import EscError
-from sophia_sync.interrupts import Interrupted
-from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 from tests.support.inputs import environment
 from tests.support.laptop import PROGRAM, Laptop

@@ -22,8 +22,8 @@ from sentry_mcp.offers import OFFERS
 from sandbox import Sandbox
 from tests.mcp.support import call, call_every_tool, refused, tools
 from tests.support import docker_sizes as sizes
-from tests.support.docker_sizes import BASE
 from tests.support.docker_engine import ROOT, docker, provide_base_images
+from tests.support.docker_sizes import BASE
 from tests.support.readiness import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.anyio]

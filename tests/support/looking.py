@@ -6,12 +6,13 @@ import contextlib
 import io
 from collections.abc import Iterable, Iterator
 
+from sophia_sync.process import Deadline
+
 from sophia_sync.bundle import SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, Section
 from sophia_sync.console.doctor import esc, github
 from sophia_sync.console.screen import Screen
 from sophia_sync.console.session import Session, session
-from sophia_sync.process import Deadline
 from sophia_sync.redact import Redactor
 from tests.support.inputs import environment
 from tests.support.laptop import SYNC_WORKFLOW, Laptop

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import anyio
 import httpx2
 from pydantic import SecretStr
+from sophia_sync.process import Deadline
 from tenacity import AsyncRetrying
 
 from sentry_mcp.arguments import CURSOR
@@ -36,7 +37,6 @@ from sentry_mcp.refusals import (
     unanswered,
 )
 from sentry_mcp.untrusted import parsed_json
-from sophia_sync.process import Deadline
 from sophia_sync.retries import retrying
 
 LONGEST_CALL = 20.0
