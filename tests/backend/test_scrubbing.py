@@ -367,11 +367,11 @@ class TestTime:
         assert_linear(unit)
 
     @pytest.mark.parametrize("beginning", BEGINNINGS)
-    @pytest.mark.parametrize("rest", ["a1", " ", "-."])
+    @pytest.mark.parametrize("rest", ["a1 -."])
     def test_grows_with_the_length_of_near_misses(self, beginning: str, rest: str) -> None:
         assert_linear(beginning + rest * 20 + "!")
 
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=30)
     @given(st.lists(st.sampled_from(PIECES), min_size=2, max_size=5).map("".join))
     def test_grows_with_the_length_of_anything_else(self, unit: str) -> None:
         assert_linear(unit)
