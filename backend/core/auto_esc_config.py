@@ -20,6 +20,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, overload
 
+from backend.core.forks import forks_wait
+
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
@@ -273,7 +275,8 @@ class AutoEscConfig:
 
         For whoever has to hide them. Reads nothing and waits for nobody.
         """
-        from pydantic import SecretStr  # noqa: PLC0415
+        with forks_wait():
+            from pydantic import SecretStr  # noqa: PLC0415
 
         state, now = self._state, self._clock()
         if self._variables is None or self._variables[1] is not state or now >= self._variables[0]:
@@ -344,7 +347,8 @@ class AutoEscConfig:
 
     def _read(self, path: str, seconds: float) -> _State:
         """Read ESC, with the lock held; if it can't be read, what was known stays."""
-        from backend.core.esc_reader import Read, ReadError  # noqa: PLC0415
+        with forks_wait():
+            from backend.core.esc_reader import Read, ReadError  # noqa: PLC0415
 
         self._reads += 1
         self._is_reading = True

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +19,9 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from backend.core.forks import forks_wait
 from sophia_sync import checks
+from sophia_sync.esc import definition as _definition  # noqa: F401 - the redactor imports it when it needs it
 from sophia_sync.esc import opening
 from sophia_sync.esc.opened import Opened
 from sophia_sync.inputs import child_environment, pulumi_login
@@ -29,24 +30,6 @@ from sophia_sync.redact import Redactor
 DEFAULT_CLOUD: Final = "https://api.pulumi.com"
 # ESC: a revision number, or a revision tag.
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-
-
-class _Starting:
-    """Held while a process is started: a fork waits for that, so that no child inherits its pipes half made."""
-
-    lock = threading.RLock()
-
-
-def _renew() -> None:
-    _Starting.lock = threading.RLock()
-
-
-# Each time the lock that there is then: a child has another.
-os.register_at_fork(
-    before=lambda: _Starting.lock.acquire(),  # noqa: PLW0108
-    after_in_parent=lambda: _Starting.lock.release(),  # noqa: PLW0108
-    after_in_child=_renew,
-)
 
 
 class ReadError(Exception):
@@ -119,7 +102,7 @@ class Read:
 
     def _run(self, argv: list[str], variables: dict[str, str], seconds: float) -> tuple[int, bytes, str]:
         began = time.monotonic()
-        with _Starting.lock:
+        with forks_wait():  # a child would inherit its pipes half made
             if self._is_ended:
                 raise ReadError("The read was ended: the process is about to end.")
             self._process = process = subprocess.Popen(  # noqa: S603 - argv is ours, no shell

@@ -31,6 +31,12 @@ _LABEL = "error: "
 _ABOUT_INPUTS = "On the command line an input is an environment variable, such as SENTRY_DSN, or an option; see --help."
 
 
+class Lost:
+    """Whether standard output took all of the result; one for the process, as there is one standard output."""
+
+    why: str | None = None
+
+
 class Mark(StrEnum):
     """What stands at the beginning of a row, and how: by a sign, an ASCII one where there is no other, and a colour."""
 
@@ -155,7 +161,11 @@ class Screen:
         try:
             click.echo(fit, file=stream, color=False if self._plain else None)
         except BrokenPipeError:  # whoever reads has seen enough; what was begun is still brought to its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            discard(stream)
+        except OSError as error:  # the disk is full, for instance: the same, and the exit code tells it
+            if stream is self.out:
+                Lost.why = error.strerror or str(error)
+            discard(stream)
 
     def _wrapped(self, text: str, first: str, later: str) -> str:
         lines = [
@@ -181,6 +191,13 @@ class Screen:
 
     def _sign(self, mark: Mark) -> str:
         return _ASCII.get(mark, mark.value) if self._ascii_only else mark.value
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is still written to a stream go nowhere, also what Python flushes when the process ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _can_show(encoding: str) -> bool:

@@ -39,7 +39,7 @@ reading.wait()
 def child():
     assert sentry_setup.init_sentry()
     assert config.refresh()
-    assert len(config.sentry_dsn) == 67, config.sentry_dsn
+    assert len(config.sentry_dsn) == 68, config.sentry_dsn
 """
 OS_FORK = """
 pid = os.fork()
@@ -70,7 +70,7 @@ print(code, len(config.sentry_dsn))
 def test_a_child_reads_for_itself(fork: str, before: str, environ: dict[str, str]) -> None:
     code = READING.replace("def hold():", before + "def hold():") + fork + END
     done = python(code, environ)
-    assert (done.stdout, done.stderr) == ("0 67\n", "")
+    assert (done.stdout, done.stderr) == ("0 68\n", "")
 
 
 def test_a_read_leaves_no_process_and_no_folder_when_the_interpreter_ends(environ: dict[str, str], esc: Esc) -> None:

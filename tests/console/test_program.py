@@ -92,6 +92,46 @@ class TestHelp:
         assert "Try 'sophia-sync" in shown.err
 
 
+class TestStandardOutput:
+    """One that takes nothing ends a command with one line and a code of its own."""
+
+    @pytest.mark.parametrize("arguments", ["--version", "--help", "plan --help"])
+    def test_that_is_full(self, arguments: str) -> None:
+        done = self.run(f"{arguments} > /dev/full")
+        assert done == (74, FULL)
+
+    @pytest.mark.parametrize("arguments", ["--version", "plan", "sync --yes"])
+    def test_that_is_closed(self, arguments: str) -> None:
+        done = self.run(f"{arguments} >&-")
+        assert done == (74, "error: The result can't be written to standard output: It is closed. Nothing was done.\n")
+
+    def test_a_failure_keeps_its_own_code(self) -> None:
+        assert self.run("plan --json --nonsense > /dev/full")[0] == 2
+
+    def test_a_closed_standard_error_puts_nothing_into_the_result(self) -> None:
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{PROGRAM} plan --json --nonsense 2>&-"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, json.loads(done.stdout)["error"]["exit_code"]) == (2, 2)
+
+    @pytest.mark.pulumi
+    @pytest.mark.parametrize("as_json", ["", "--json"])
+    def test_that_is_full_after_a_write(self, laptop: Laptop, as_json: str) -> None:
+        laptop.create()
+        with environment(laptop.variables):
+            code, said = self.run(f"sync --yes {as_json} > /dev/full")
+        assert (code, said.splitlines()[-1:]) == (74, FULL.splitlines())
+        assert "defect" not in said
+        assert laptop.box.esc.revision(laptop.environment) == 2
+
+    def run(self, command: str) -> tuple[int, str]:
+        done = subprocess.run(["/bin/sh", "-c", f"{PROGRAM} {command}"], stderr=subprocess.PIPE, text=True, check=False)
+        return done.returncode, done.stderr
+
+
+FULL = "error: The result can't be written to standard output: No space left on device. What the command did stands.\n"
+
+
 class TestWhatTheActionPays:
     def test_it_imports_nothing_of_the_command_line(self) -> None:
         code = (
