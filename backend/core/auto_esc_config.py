@@ -1,4 +1,4 @@
-"""The backend's configuration, out of Pulumi ESC: `from backend.core.auto_esc_config import config`.
+"""The backend's configuration, from Pulumi ESC: `from backend.core.auto_esc_config import config`.
 
 Importing this does nothing. The first use opens the ESC environment, all keys in one call of the Pulumi CLI, and keeps
 them in memory; `config.sentry_dsn` is then the value of `SENTRY_DSN`. What ESC doesn't give is looked up among the
@@ -7,21 +7,25 @@ environment variables.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import os
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
+
+from backend.core.forks import forks_wait
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
-    from sophia_sync.process import Deadline
 
+    from backend.core.esc_reader import Read
     from sophia_sync.esc.opened import Opened
 
 # What a read needs is imported by the read: importing this module stays as cheap as it looks.
@@ -29,36 +33,55 @@ if TYPE_CHECKING:
 DEFAULT_ORGANIZATION: Final = "scoobyjava-org"
 DEFAULT_PROJECT: Final = "default"
 DEFAULT_ENVIRONMENT: Final = "sophia-ai-production"
-DEFAULT_CLOUD: Final = "https://api.pulumi.com"
 DEFAULT_CACHE_SECONDS: Final = 300.0
-# Seconds. The CLI tries for 7 before it takes an ESC that refuses connections for gone.
+# Seconds for the first read, which holds up whoever asks for a value. The CLI tries for 7 before it gives up an ESC
+# that refuses connections.
+DEFAULT_FIRST_SECONDS: Final = 10.0
+# Seconds for any other read, which holds up nobody but the caller of `refresh`.
 DEFAULT_TIMEOUT: Final = 20.0
-# Seconds before ESC is asked again after it could not be had: each try holds up whoever asks for a value.
+# Seconds before ESC is asked again after it could not be read.
 RETRY_AFTER: Final = 30.0
-# Seconds that the end of a read which was cut is waited for: it comes at once, but on a busy machine.
+# Seconds for which a value that has been replaced counts as a secret: texts from before may still be on their way.
+FORMER_SECONDS: Final = 3600.0
+# Accepted values of the variables that are seconds.
+LEAST_SECONDS: Final = 1.0
+MOST_SECONDS: Final = 86_400.0
+# Seconds for which the secrets among the environment variables are kept.
+_VARIABLES_SECONDS: Final = 1.0
+# Seconds to wait for a read that was ended. It ends at once, but on a busy machine.
 _LONGEST_END: Final = 5.0
 # The name of a key or an environment variable that holds a secret, where ESC doesn't say so.
 _SECRET_NAME: Final = re.compile(r"token|secret|passw|private_?key|credential|api_?key|dsn", re.IGNORECASE)
-# Shorter values under such a name, `true` for instance, are settings.
+# Characters. Shorter values under such a name, `true` for instance, are settings.
 _SHORTEST_SECRET: Final = 8
+# Values of PULUMI_ESC_DISABLED that leave ESC on.
+_OFF: Final = frozenset({"", "0", "false", "no", "off"})
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _State:
-    """What is known at one moment. It is replaced as a whole, so that it can be looked at without a lock."""
+    """What is known at one moment. It is replaced as a whole, so that it can be looked at without a lock.
 
+    Attributes:
+        path: The ESC environment of the values; None while there are none.
+        opened: The values by key, as in ESC.
+        by_name: The values by the key's lower-case name.
+        secrets: Each secret, and until when it counts, on the configuration's clock.
+        next_read: When the values count as old, on the configuration's clock; None before the first read has ended.
+        problem: What went wrong in the last read.
+    """
+
+    path: str | None = None
     opened: Mapping[str, Opened] = field(default_factory=lambda: MappingProxyType({}))
-    """By key, as in ESC."""
     by_name: Mapping[str, Opened] = field(default_factory=lambda: MappingProxyType({}))
-    """By the key's lower-case name."""
-    secrets: tuple[SecretStr, ...] = ()
-    """All that were ever read: a rotated one is still in what was logged before."""
-    next_read: float = -math.inf
-    """When the values count as old, on the configuration's clock."""
+    secrets: Mapping[SecretStr, float] = field(default_factory=lambda: MappingProxyType({}))
+    next_read: float | None = None
     problem: str | None = None
-    """What went wrong in the last read."""
+
+
+_ALL: Final[weakref.WeakSet[AutoEscConfig]] = weakref.WeakSet()
 
 
 class AutoEscConfig:
@@ -66,28 +89,36 @@ class AutoEscConfig:
 
     A key that ESC doesn't hold, or holds empty, and any key while ESC was never reached, is looked up among the
     environment variables by its upper-case name. One that is nowhere is no attribute: `hasattr(config, "sentry_dsn")`
-    tells whether it is configured. Threads wait for one read and don't each start one.
+    tells whether it is configured.
 
-    A key that is called like a method here, `REFRESH` for instance, is had by `config.get("REFRESH")`.
+    The first read holds up whoever asks for a value; threads share it. Later reads go on in the background.
+
+    A test may set a value, `monkeypatch.setattr(config, "sentry_dsn", "…")`, or delete one. A key that is called like
+    a method here, `REFRESH` for instance, is read by `config.get("REFRESH")`.
 
     Args:
-        environ: The environment variables; also says which ESC environment, see docs/backend.md.
+        environ: The environment variables; they also say which ESC environment is read, see docs/backend.md.
         cache_seconds: How long values are kept before ESC is read again; by default PULUMI_ESC_CACHE_SECONDS or 300.
-        timeout: Seconds that one read may take.
+        timeout: Seconds that a read may take; by default 20, and PULUMI_ESC_FIRST_READ_SECONDS or 10 for the first.
         clock: A monotonic clock, in seconds.
     """
 
     __slots__ = (
+        "__weakref__",
         "_cache_seconds",
         "_clock",
-        "_deadline",
         "_environ",
         "_is_closed",
         "_is_reading",
         "_lock",
+        "_read_now",
         "_reads",
+        "_refreshing",
+        "_set",
         "_state",
         "_timeout",
+        "_variables",
+        "_warned",
     )
 
     sentry_dsn: str
@@ -101,21 +132,31 @@ class AutoEscConfig:
         environ: Mapping[str, str] = os.environ,
         *,
         cache_seconds: float | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._environ = environ
         self._cache_seconds = cache_seconds
         self._timeout = timeout
         self._clock = clock
+        self._is_closed = False
+        self._state = _State()
+        self._reads = 0
+        # What a test has set, by lower-case name; None for what it has deleted.
+        self._set: dict[str, str | None] = {}
+        self._warned: frozenset[str] = frozenset()
+        self._variables: tuple[float, _State, tuple[SecretStr, ...]] | None = None
+        self._renew()
+        _ALL.add(self)
+
+    def _renew(self) -> None:
+        """Begin with nothing under way: at the start, and in a forked child, where no other thread lives on."""
         # A read may come upon what asks for a value itself, a hook of Sentry's or a signal's handler: the same thread
         # gets what is known then.
         self._lock = threading.RLock()
         self._is_reading = False
-        self._is_closed = False
-        self._deadline: Deadline | None = None
-        self._state = _State()
-        self._reads = 0
+        self._read_now: Read | None = None
+        self._refreshing: threading.Thread | None = None
 
     def __getattr__(self, name: str) -> str:
         # Python, debuggers and test tools ask for such names; none of them is configuration.
@@ -126,8 +167,49 @@ class AutoEscConfig:
             raise AttributeError(f"{name.upper()} is configured neither in Pulumi ESC nor as an environment variable")
         return value
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+            return
+        _refuse_own(name)
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a string, as every value is. Delete it to test without it.")
+        others = {key: set_value for key, set_value in self._set.items() if key != name.lower()}
+        self._set = others
+        # What puts back the value from before a test leaves nothing set, and a rotated value counts again.
+        if value != self._known(name):
+            self._set = {**others, name.lower(): value}
+
+    def __delattr__(self, name: str) -> None:
+        _refuse_own(name)
+        key = name.lower()
+        if key in self._set:
+            self._set = {other: value for other, value in self._set.items() if other != key}
+        elif self.get(name) is None:
+            raise AttributeError(name)
+        else:
+            self._set = {**self._set, key: None}
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {len(self._state.opened)} keys of {self.esc_path}>"
+        state = self._state
+        return f"<{type(self).__name__}: {len(state.opened)} keys of {state.path or self.esc_path}>"
+
+    def __copy__(self) -> AutoEscConfig:
+        """Return a fresh one that has read nothing."""
+        return AutoEscConfig(self._environ, cache_seconds=self._cache_seconds, timeout=self._timeout, clock=self._clock)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AutoEscConfig:
+        del memo
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Callable[..., AutoEscConfig], tuple[float | None, float | None]]:
+        """Let `pickle` make a fresh one. No value is stored, nor an environment variable."""
+        if self._environ is not os.environ or self._clock is not time.monotonic:
+            raise TypeError(
+                "An AutoEscConfig with environment variables of its own can't be pickled: they would be stored. "
+                "Make a new one where it is needed."
+            )
+        return _fresh, (self._cache_seconds, self._timeout)
 
     @overload
     def get(self, key: str) -> str | None: ...
@@ -136,21 +218,31 @@ class AutoEscConfig:
     @overload
     def get(self, key: str, default: str | None) -> str | None: ...
     def get(self, key: str, default: str | None = None) -> str | None:
-        """The value of `key`, in the spelling of ESC or in lower case; `default` where it is nowhere."""
-        state = self._fresh()
+        """Return the value of `key`, in the spelling of ESC or in lower case; `default` where it is nowhere."""
+        if key.lower() in self._set:
+            value = self._set[key.lower()]
+            return default if value is None else value
+        return self._known(key) or default
+
+    def _known(self, key: str) -> str | None:
+        """Return the value of `key` in ESC or among the environment variables."""
+        state = self._current()
         opened = state.opened.get(key) or state.by_name.get(key.lower())
         value = opened.text.get_secret_value() if opened else ""
-        return value or self._environ.get(key.upper()) or default
+        return value or self._environ.get(key.upper()) or None
 
     def refresh(self) -> bool:
-        """Read ESC now. Returns whether that went well; if not, the values stay as they were.
+        """Read ESC now, the environment that PULUMI_ENVIRONMENT names now.
 
-        Threads that ask at the same time share a read, but never one that began before they asked.
+        Return whether that went well; if not, the values stay as they were. Threads that ask at the same time share a
+        read, but never one that began before they asked. In a coroutine, use `await asyncio.to_thread(config.refresh)`.
         """
+        if self._is_disabled:
+            return True
         reads = self._reads
         with self._lock:
             own = self._reads == reads and not self._is_reading
-            state = self._read() if own else self._state
+            state = self._read(self.esc_path, self._timeout or DEFAULT_TIMEOUT) if own else self._state
         if own:
             _tell(state)
         return state.problem is None
@@ -158,18 +250,18 @@ class AutoEscConfig:
     def close(self) -> None:
         """Before the process ends: end a read that is under way, its CLI and private folder too, and begin no other.
 
-        To be called in any thread but one that reads. What is known stays.
+        Call it in any thread but one that reads. The values stay.
         """
         self._is_closed = True
-        if self._deadline is not None:
-            self._deadline.cut(0)
-        # What clears the folder away is the thread that reads.
+        if self._read_now is not None:
+            self._read_now.end()
+        # The thread that reads removes the folder.
         if self._lock.acquire(timeout=_LONGEST_END):
             self._lock.release()
 
     @property
     def esc_path(self) -> str:
-        """The path of the ESC environment, `organisation/project/environment`; unchecked."""
+        """The ESC environment that the variables name now, `organisation/project/environment`; unchecked."""
         parts = (self._environ.get("PULUMI_ENVIRONMENT") or DEFAULT_ENVIRONMENT).strip().split("/")
         defaults = (
             self._environ.get("PULUMI_ORG") or DEFAULT_ORGANIZATION,
@@ -179,100 +271,167 @@ class AutoEscConfig:
 
     @property
     def known_secrets(self) -> tuple[SecretStr, ...]:
-        """Every secret that was read so far, former values too, and those among the environment variables.
+        """Every secret that ESC holds, values that were replaced within the hour, and those of the variables.
 
         For whoever has to hide them. Reads nothing and waits for nobody.
         """
-        from pydantic import SecretStr  # noqa: PLC0415
+        with forks_wait():
+            from pydantic import SecretStr  # noqa: PLC0415
 
-        variables = (self._environ.get(name, "") for name in self._environ if _SECRET_NAME.search(name))
-        long_enough = (SecretStr(value) for value in variables if len(value) >= _SHORTEST_SECRET)
-        return tuple(dict.fromkeys([*self._state.secrets, *long_enough]))
+        state, now = self._state, self._clock()
+        if self._variables is None or self._variables[1] is not state or now >= self._variables[0]:
+            variables = (self._environ.get(name, "") for name in self._environ if _SECRET_NAME.search(name))
+            found = [SecretStr(value) for value in variables if len(value) >= _SHORTEST_SECRET]
+            current = [secret for secret, until in state.secrets.items() if now < until]
+            self._variables = (now + _VARIABLES_SECONDS, state, tuple(dict.fromkeys([*current, *found])))
+        set_here = [
+            SecretStr(value)
+            for name, value in self._set.items()
+            if value is not None and len(value) >= _SHORTEST_SECRET and _SECRET_NAME.search(name)
+        ]
+        return (*self._variables[2], *set_here)
 
-    def _fresh(self) -> _State:
-        """The values, read again if they are old: by one thread, while the others wait for it."""
+    @property
+    def _is_disabled(self) -> bool:
+        return self._environ.get("PULUMI_ESC_DISABLED", "").strip().lower() not in _OFF
+
+    def _current(self) -> _State:
+        """Return the values: after the first read, which all wait for, at once, however old they are."""
+        if self._is_disabled:
+            return _State()
         state = self._state
-        if self._clock() < state.next_read:
-            return state
-        # While ESC is known to be gone, one thread tries whether it is back, and nobody waits for that.
-        if not self._lock.acquire(blocking=state.problem is None):
-            return state
-        try:
-            own = self._clock() >= self._state.next_read and not self._is_reading
-            state = self._read() if own else self._state
-        finally:
-            self._lock.release()
+        if state.next_read is None:
+            return self._first()
+        if self._clock() >= state.next_read and not self._is_reading:
+            self._begin_refresh()
+        return state
+
+    def _first(self) -> _State:
+        with self._lock:
+            own = self._state.next_read is None and not self._is_reading
+            if own:
+                seconds = self._timeout or self._seconds("PULUMI_ESC_FIRST_READ_SECONDS", DEFAULT_FIRST_SECONDS)
+                self._read(self.esc_path, seconds)
+            state = self._state
         if own:
             _tell(state)
         return state
 
-    def _read(self) -> _State:
-        """Read ESC, with the lock held; if it can't be had, what was known stays."""
-        from sophia_sync.errors import SyncError  # noqa: PLC0415
+    def _begin_refresh(self) -> None:
+        """Read again in the background, unless a thread does already: nobody waits for it."""
+        if self._is_closed or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._refreshing is not None and self._refreshing.is_alive():
+                return
+            thread = threading.Thread(target=self._refresh_old, name="esc-refresh", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no more threads can be had, or the interpreter is about to end
+                self._state = replace(self._state, next_read=self._clock() + RETRY_AFTER)
+                logger.warning("Pulumi ESC can't be read again: %s.", error)
+                return
+            self._refreshing = thread
+        finally:
+            self._lock.release()
+
+    def _refresh_old(self) -> None:
+        with self._lock:
+            state = self._state
+            own = state.next_read is not None and self._clock() >= state.next_read
+            if own:
+                # The environment that the values are of: another one counts at `refresh`.
+                state = self._read(state.path or self.esc_path, self._timeout or DEFAULT_TIMEOUT)
+        if own:
+            _tell(state)
+
+    def _read(self, path: str, seconds: float) -> _State:
+        """Read ESC, with the lock held; if it can't be read, what was known stays."""
+        with forks_wait():
+            from backend.core.esc_reader import Read, ReadError  # noqa: PLC0415
 
         self._reads += 1
         self._is_reading = True
+        self._read_now = Read(self._environ, path, self.known_secrets)
+        if self._is_closed:
+            self._read_now.end()
+        keep = self._cache_seconds or self._seconds("PULUMI_ESC_CACHE_SECONDS", DEFAULT_CACHE_SECONDS)
         try:
-            opened = self._open()
-        except (SyncError, ValueError, OSError, RuntimeError) as error:  # the last: no more threads can be had
-            problem = error.what if isinstance(error, SyncError) else str(error)
-            next_read = self._clock() + min(RETRY_AFTER, self._keep())
-            self._state = replace(self._state, next_read=next_read, problem=problem)
+            opened = self._read_now.values(seconds)
+        except (ReadError, OSError) as error:
+            next_read = self._clock() + min(RETRY_AFTER, keep)
+            self._state = replace(self._state, next_read=next_read, problem=str(error))
         else:
             # Of keys that differ in case alone, the one that is spelled like an environment variable.
             by_name = {key.lower(): opened[key] for key in sorted(opened, key=str.isupper)}
             self._state = _State(
+                path,
                 MappingProxyType(opened),
                 MappingProxyType(by_name),
-                tuple(dict.fromkeys([*self._state.secrets, *_secrets(opened)])),
-                next_read=self._clock() + self._keep(),
+                MappingProxyType(self._with_former(_secrets(opened))),
+                next_read=self._clock() + keep,
             )
         finally:
             self._is_reading = False
+            self._read_now = None
         return self._state
 
-    def _open(self) -> dict[str, Opened]:
-        """Open the environment with the Pulumi CLI, in a private folder that is gone afterwards."""
-        from pydantic import SecretStr  # noqa: PLC0415
-        from sophia_sync.process import Deadline  # noqa: PLC0415
+    def _with_former(self, secrets: list[SecretStr]) -> dict[SecretStr, float]:
+        """Return the secrets of now, and those from before for as long as they count."""
+        now = self._clock()
+        former = {secret: min(until, now + FORMER_SECONDS) for secret, until in self._state.secrets.items()}
+        return {secret: until for secret, until in former.items() if until > now} | dict.fromkeys(secrets, math.inf)
 
-        from sophia_sync import checks  # noqa: PLC0415
-        from sophia_sync.esc.cli import Pulumi, private_folder  # noqa: PLC0415
-        from sophia_sync.inputs import child_environment, pulumi_login  # noqa: PLC0415
-        from sophia_sync.redact import Redactor  # noqa: PLC0415
-
-        environment = _checked("PULUMI_ENVIRONMENT", checks.environment, self.esc_path)
-        token = self._environ.get("PULUMI_ACCESS_TOKEN", "").strip()
-        cloud_url = self._environ.get("PULUMI_BACKEND_URL", "") or (DEFAULT_CLOUD if token else "")
-        login = None if token else pulumi_login(self._environ)
-        if not token and login is None:
-            raise ValueError("There is neither PULUMI_ACCESS_TOKEN nor a `pulumi login`.")
-        deadline = self._deadline = Deadline(self._timeout)
-        if self._is_closed:
-            deadline.cut(0)
-        with private_folder(deadline) as home:
-            pulumi = Pulumi(
-                home=home,
-                cloud_url=cloud_url and _checked("PULUMI_BACKEND_URL", checks.url, cloud_url),
-                access_token=SecretStr(token) if token else None,
-                environ=child_environment(self._environ),
-                deadline=deadline,
-                redact=Redactor(self.known_secrets),
-                login=login,
-                tries=1,
-            )
-            pulumi.prepare(environment.partition("/")[0])
-            return pulumi.open_values(environment)
-
-    def _keep(self) -> float:
-        """Seconds for which values are kept."""
-        if self._cache_seconds is not None:
-            return self._cache_seconds
+    def _seconds(self, name: str, default: float) -> float:
+        """Return the seconds that a variable sets; warn once of a value that isn't accepted."""
+        text = self._environ.get(name, "").strip()
+        if not text:
+            return default
         try:
-            seconds = float(self._environ.get("PULUMI_ESC_CACHE_SECONDS") or DEFAULT_CACHE_SECONDS)
+            seconds = float(text)
         except ValueError:
-            return DEFAULT_CACHE_SECONDS
-        return seconds if 0 < seconds < math.inf else DEFAULT_CACHE_SECONDS
+            seconds = math.nan
+        if LEAST_SECONDS <= seconds <= MOST_SECONDS:
+            return seconds
+        if f"{name}={text}" not in self._warned:
+            self._warned |= {f"{name}={text}"}
+            logger.warning(
+                "%s isn't a number of seconds from %.0f to %.0f, such as 300; %.0f is used.",
+                name,
+                LEAST_SECONDS,
+                MOST_SECONDS,
+                default,
+            )
+        return default
+
+
+def _refuse_own(name: str) -> None:
+    """Raise for what isn't a value.
+
+    Raises:
+        AttributeError: It is a method or a property.
+    """
+    if hasattr(AutoEscConfig, name):
+        raise AttributeError(f"{name} isn't a value; replace it in the class: AutoEscConfig.{name}")
+
+
+def _fresh(cache_seconds: float | None, timeout: float | None) -> AutoEscConfig:
+    return AutoEscConfig(cache_seconds=cache_seconds, timeout=timeout)
+
+
+def _renew_all() -> None:
+    for each in list(_ALL):
+        each._renew()
+
+
+def _close_all() -> None:
+    """End the background reads, each with its CLI and its private folder."""
+    for each in list(_ALL):
+        each.close()
+
+
+os.register_at_fork(after_in_child=_renew_all)
+atexit.register(_close_all)
 
 
 def _tell(state: _State) -> None:
@@ -280,13 +439,6 @@ def _tell(state: _State) -> None:
     if state.problem is not None:
         kept = "The values from before are kept." if state.opened else "Environment variables stand in for it."
         logger.warning("Pulumi ESC could not be read: %s %s", state.problem, kept)
-
-
-def _checked(name: str, check: Callable[[str], str], value: str) -> str:
-    try:
-        return check(value)
-    except ValueError as error:
-        raise ValueError(f"{name} {error}.") from None
 
 
 def _secrets(opened: Mapping[str, Opened]) -> list[SecretStr]:
@@ -306,5 +458,5 @@ def get_pulumi_esc_value(key: str, default: str) -> str: ...
 @overload
 def get_pulumi_esc_value(key: str, default: str | None) -> str | None: ...
 def get_pulumi_esc_value(key: str, default: str | None = None) -> str | None:
-    """One value, such as `SENTRY_API_TOKEN`, from the same cache as `config`; `default` where it is nowhere."""
+    """Return one value, such as `SENTRY_API_TOKEN`, as `config.get` does; `default` where it is nowhere."""
     return config.get(key, default)

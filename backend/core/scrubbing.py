@@ -1,107 +1,280 @@
-"""Takes secrets out of what goes to Sentry: the known ones in all their forms, and what is shaped like one."""
+"""Take secrets out of what goes to Sentry: the known ones in all their forms, and text that is shaped like one.
+
+The time to scrub a text grows with its length and not with its content: whoever can send the application a text can
+send any text. So each shape consumes the run of characters that it looks at, and no part of a text is read twice by it.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 from urllib.parse import quote, quote_plus
 
+from ahocorasick_rs import BytesAhoCorasick
 from pydantic import SecretStr
 
-from sophia_sync.redact import REPLACEMENT, Redactor
+from backend.core import shapes
+from backend.core.structure import EVENT, LOG, METRIC, Kept, Parts
+from sophia_sync.esc import definition as _definition  # noqa: F401 - `forms` imports it when it needs it
+from sophia_sync.redact import REPLACEMENT, SHORTEST, forms
 
 T = TypeVar("T")
 
-# What tells a token from other text. Sources: docs.sentry.io "Auth Tokens", docs.github.com "About authentication to
-# GitHub", pulumi.com "Access Tokens", RFC 7519 (JWT), RFC 7468 (PEM).
-# It may begin behind an escaped character, `%20` or `\n`, which to \b is a word's end.
-_START: Final = r"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt]))"
-_SHAPES: Final = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", REPLACEMENT),
-        (r"sntry[a-z]_[A-Za-z0-9+/=_-]{20,}", REPLACEMENT),
-        (r"pul-[0-9a-f]{40}", REPLACEMENT),
-        (r"(?:gh[oprsu]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})", REPLACEMENT),
-        (_START + r"(?:AKIA|ASIA)[0-9A-Z]{16}\b", REPLACEMENT),
-        (_START + r"(?:xox[a-z]-|sk-|[prs]k_(?:live|test)_)(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{16,}", REPLACEMENT),
-        (_START + r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*", REPLACEMENT),
-        # Sentry's tokens of old, and client secrets; not the digest of an image.
-        (r"(?<!sha256:)" + _START + r"[0-9a-f]{64}(?![0-9A-Za-z])", REPLACEMENT),
-        # Also a DSN: the key stands where a user's name and password do. In these `/` and `@` are URL-encoded, or the
-        # whole address is.
-        (r"(?i)((?::|%3A)//)[^\s/@\"']+(@)", rf"\1{REPLACEMENT}\2"),
-        (r"(?i)((?::|%3A)(?:/|%2F){2})(?:(?!%2F|%40)[^\s/@\"'])+(@|%40)", rf"\1{REPLACEMENT}\2"),
-        (r"(?i)\b(bearer|basic|token)(\s+|%20|\+)(?=[A-Za-z._~+/=-]*\d)[A-Za-z0-9._~+/=-]{16,}", rf"\1\2{REPLACEMENT}"),
-        (
-            r"(?i)((?:token|secret|passw(?:or)?d|api[_-]?key|credentials?|dsn)[\"']?\s*(?:[=:]|%3A|%3D)\s*[\"']?)"
-            r"(?=[^\s\"'&,;]*\d)[^\s\"'&,;]{8,}",
-            rf"\1{REPLACEMENT}",
-        ),
-    )
-)
-# A name whose value is hidden, whatever it is.
+SHORTEST_ANYWHERE: Final = 8
+"""Characters. A shorter secret is an everyday word or number, and is hidden only where it stands alone."""
+LONGEST_TEXT: Final = 100_000
+"""Characters of one text that are scrubbed and sent; the rest is left out."""
+LONGEST_TREE: Final = 1_000_000
+"""Characters of one event that are scrubbed and sent. Sentry takes no event above 1 MB."""
+DEEPEST: Final = 100
+"""Levels of one event that are scrubbed and sent."""
+
+# Characters: longer than any form of a secret that is one line.
+_MARGIN: Final = 10_000
+# Names whose scrubbed form is kept, and the characters of one that are sent.
+_MOST_NAMES: Final = 1000
+_LONGEST_NAME: Final = 1000
+# A name whose text is hidden, whatever it is.
 _NAME: Final = re.compile(
     r"token|secret|passw|pwd\b|credential|api[_-]?key|private[_-]?key|authorization|cookie|dsn\b", re.IGNORECASE
 )
 _PERCENT: Final = re.compile("%[0-9A-F]{2}")
-# The shortest number that is hidden where it is named like a secret; a smaller one counts something.
-_SHORTEST_NUMBER: Final = 1000
-# Parts of an event that Sentry reads and no secret can be in.
-_STRUCTURE: Final = frozenset(
-    {"event_id", "timestamp", "start_timestamp", "type", "level", "platform", "sdk", "modules"}
-)
+_ESCAPE_BEFORE: Final = re.compile(rb"(?:\\[nrt]|%[0-9A-Fa-f]{2})\Z")
+_WORD: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]")
+
+logger = logging.getLogger(__name__)
 
 
 class Scrubber:
-    """Scrubs texts, and trees of them such as an event.
+    """Scrub texts, and trees of them such as an event.
 
     Args:
-        secrets: Gives the secrets that are known now; it is asked each time, and must not wait for anything.
+        secrets: Return the secrets that are known now. It is called each time, and must not wait for anything.
     """
 
     def __init__(self, secrets: Callable[[], Iterable[SecretStr]]) -> None:
         self._secrets = secrets
-        self._known: tuple[tuple[SecretStr, ...], Redactor] = ((), Redactor())
+        # Replaced as a whole: other threads and forked children may be using it.
+        self._known: tuple[tuple[SecretStr, ...], _Known] = ((), _Known(()))
+        self._warned: set[SecretStr] = set()
 
     def text(self, text: str) -> str:
-        """`text` without secrets."""
-        return _scrub_text(text, self._redactor())
+        """Return `text` without secrets."""
+        return _Scrub(self._current()).text(text)
 
-    def tree(self, tree: T) -> T:
-        """A copy without secrets, in values and in names; what is neither text nor number nor container stays."""
-        return cast(T, _scrub(tree, self._redactor()))
+    def tree(self, tree: T, parts: Parts | None = None) -> T:
+        """Return a copy without secrets, in values and in names; only texts and numbers change.
+
+        Args:
+            tree: What JSON can hold.
+            parts: The parts that Sentry needs unchanged.
+        """
+        return cast(T, _Scrub(self._current()).tree(tree, parts or {}))
 
     def event(self, event: T) -> T:
-        """As `tree`, for an event of Sentry's: its identifiers stay as they are."""
-        redact = self._redactor()
-        parts = cast("dict[str, Any]", event)
-        return cast(T, {key: value if key in _STRUCTURE else _scrub(value, redact) for key, value in parts.items()})
+        """Return an event or a transaction without secrets; what Sentry groups by and reads stays."""
+        return self.tree(event, EVENT)
 
-    def _redactor(self) -> Redactor:
+    def log(self, log: T) -> T:
+        """Return a structured log line without secrets."""
+        return self.tree(log, LOG)
+
+    def metric(self, metric: T) -> T:
+        """Return a metric without secrets."""
+        return self.tree(metric, METRIC)
+
+    def _current(self) -> _Known:
         secrets = tuple(self._secrets())
-        known, redactor = self._known
+        known, found = self._known
         if secrets != known:
-            # A new one, not one added to: another thread may be using it.
-            redactor = Redactor(SecretStr(text) for secret in secrets for text in _spellings(secret))
-            self._known = (secrets, redactor)
-        return redactor
+            found = _Known(secrets)
+            self._known = (secrets, found)
+            self._warn(secrets)
+        return found
+
+    def _warn(self, secrets: Iterable[SecretStr]) -> None:
+        """Warn of each short secret once."""
+        short = {secret for secret in secrets if 0 < len(secret.get_secret_value()) < SHORTEST_ANYWHERE} - self._warned
+        self._warned |= short
+        for secret in short:
+            how = "only where it stands alone" if len(secret.get_secret_value()) >= SHORTEST else "nowhere"
+            logger.warning(
+                "A secret has fewer than %d characters, and is hidden from Sentry %s. Use a longer one.",
+                SHORTEST_ANYWHERE,
+                how,
+            )
 
 
-def _spellings(secret: SecretStr) -> set[str]:
-    """How a secret is spelled in Python's own texts and in addresses; a frame's variables are `repr`s, also of JSON."""
-    text = secret.get_secret_value()
+class _Known:
+    """The known secrets in all their forms, as one automaton: a text is read once, however many there are."""
+
+    def __init__(self, secrets: Iterable[SecretStr]) -> None:
+        anywhere: set[str] = set()
+        alone: set[str] = set()
+        for secret in secrets:
+            text = secret.get_secret_value()
+            if len(text) < SHORTEST_ANYWHERE:
+                alone |= _spellings(text) if len(text) >= SHORTEST else set()
+                continue
+            for form in {form for spelling in _spellings(text) for form in forms(spelling)}:
+                (anywhere if len(form) >= SHORTEST_ANYWHERE else alone).add(form)
+        patterns = [_encoded(form) for form in sorted(anywhere)]
+        self._first_alone = len(patterns)
+        patterns += [_encoded(form) for form in sorted(alone - anywhere)]
+        self._automaton = BytesAhoCorasick(patterns) if patterns else None
+        self._names: dict[str, str] = {}
+
+    def hide(self, text: str) -> str:
+        """Return `text` without any form of a secret; forms that overlap are hidden as one."""
+        if self._automaton is None:
+            return text
+        data = _encoded(text)
+        spans = [
+            (start, end)
+            for pattern, start, end in self._automaton.find_matches_as_indexes(data, overlapping=True)
+            if pattern < self._first_alone or _stands_alone(data, start, end)
+        ]
+        if not spans:
+            return text
+        parts = []
+        done = 0
+        for start, end in _united(spans):
+            parts += [data[done:start], REPLACEMENT.encode()]
+            done = end
+        return b"".join([*parts, data[done:]]).decode("utf-8", "surrogatepass")
+
+    def name(self, name: str) -> str:
+        """Return a name in a tree without secrets. The same few names come again and again."""
+        if len(name) > _LONGEST_NAME:
+            return REPLACEMENT
+        found = self._names.get(name)
+        if found is None:
+            found = shapes.hide(self.hide(name))
+            if len(self._names) < _MOST_NAMES:
+                self._names[name] = found
+        return found
+
+    def is_hidden(self, number: float) -> bool:
+        """Return whether a number is a secret itself, one that is long enough to be no everyday number."""
+        text = str(number)
+        return len(text) >= SHORTEST_ANYWHERE and self.hide(text) == REPLACEMENT
+
+
+class _Scrub:
+    """One pass over a text or a tree. A text that occurs often is scrubbed once."""
+
+    def __init__(self, known: _Known) -> None:
+        self._known = known
+        self._seen: dict[str, str] = {}
+        self._left = LONGEST_TREE
+
+    def text(self, text: str) -> str:
+        found = self._seen.get(text)
+        if found is None:
+            length = min(len(text), LONGEST_TEXT, self._left)
+            self._left -= length
+            # A secret is hidden only as a whole. What may be the beginning of one is scrubbed, but not sent.
+            looked_at = text[: length + _MARGIN] if length else ""
+            found = shapes.hide(self._known.hide(looked_at))
+            if length < len(text):
+                found = found[: max(0, len(found) + length - len(looked_at))] + REPLACEMENT
+            self._seen[text] = found
+        return found
+
+    def tree(self, tree: object, parts: Parts, *, hide: bool = False, depth: int = 0) -> object:
+        """Return a copy without secrets.
+
+        Args:
+            tree: The tree.
+            parts: Its parts that stay as they are, by name.
+            hide: Whether it belongs to what is named like a secret.
+            depth: How many levels it is below the top.
+        """
+        match tree:
+            case str():
+                return REPLACEMENT if tree and hide else self.text(tree)
+            case dict() | list() | tuple() if depth > DEEPEST:
+                return REPLACEMENT
+            case dict():
+                return {
+                    self._name(key): self._part(key, value, parts, hide=hide, depth=depth)
+                    for key, value in tree.items()
+                }
+            case list() | tuple():
+                return [self.tree(item, parts, hide=hide, depth=depth + 1) for item in tree]
+            case int() | float() if not isinstance(tree, bool) and self._known.is_hidden(tree):
+                return REPLACEMENT
+            case _:
+                return tree
+
+    def _part(self, name: object, value: object, parts: Parts, *, hide: bool, depth: int) -> object:
+        kept = parts.get(name) if isinstance(name, str) else None
+        if kept is Kept.WHOLE:
+            return value
+        if kept is Kept.VALUES:
+            return self._names(value, depth)
+        hide = kept is None and (hide or _called_secret(name))
+        return self.tree(value, kept or {}, hide=hide, depth=depth + 1)
+
+    def _names(self, tree: object, depth: int) -> object:
+        """Return a copy in which only names are scrubbed."""
+        match tree:
+            case dict() | list() | tuple() if depth > DEEPEST:
+                return REPLACEMENT
+            case dict():
+                return {self._name(key): self._names(value, depth + 1) for key, value in tree.items()}
+            case list() | tuple():
+                return [self._names(item, depth + 1) for item in tree]
+            case _:
+                return tree
+
+    def _name(self, name: object) -> object:
+        """Scrub a name; the SDK sends those that are no texts as their `str`."""
+        if isinstance(name, int | float) and self._known.is_hidden(name):
+            return REPLACEMENT
+        return name if isinstance(name, int | float | None) else self._known.name(str(name))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _stands_alone(data: bytes, start: int, end: int) -> bool:
+    """Return whether no letter, digit or underscore touches a place; an escape such as `\\n` before it is none."""
+    before = not _WORD.match(data, start - 1) if start else True
+    return (before or _ESCAPE_BEFORE.search(data, max(0, start - 3), start) is not None) and not _WORD.match(data, end)
+
+
+def _united(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the spans in their order, those that overlap as one."""
+    start = end = -1
+    for next_start, next_end in sorted(spans):
+        if next_start < end:
+            end = max(end, next_end)
+            continue
+        if end >= 0:
+            yield start, end
+        start, end = next_start, next_end
+    yield start, end
+
+
+def _spellings(text: str) -> set[str]:
+    """Return how a secret is spelled in Python's own texts and in addresses, each also spelled again.
+
+    A frame's variables are `repr`s, also of JSON.
+    """
     found = {text}
     for _ in range(2):
         found |= {spelled for each in found for spelled in _spelled(each)}
-    digits = text.encode("utf-8", "surrogatepass").hex()
+    digits = _encoded(text).hex()
     return found | {digits, digits.upper()}
 
 
 def _spelled(text: str) -> Iterator[str]:
-    data = text.encode("utf-8", "surrogatepass")
+    data = _encoded(text)
     yield json.dumps(text)[1:-1]
     # Among other text `repr` may have to escape a quote that it needn't escape in the secret alone.
     yield from (repr(text)[1:-1], repr('"' + text)[2:-1], ascii(text)[1:-1], ascii('"' + text)[2:-1])
@@ -111,35 +284,5 @@ def _spelled(text: str) -> Iterator[str]:
         yield _PERCENT.sub(lambda found: found[0].lower(), encoded)
 
 
-def _scrub_text(text: str, redact: Redactor) -> str:
-    text = redact(text)
-    for shape, replacement in _SHAPES:
-        text = shape.sub(replacement, text)
-    return text
-
-
-def _scrub(tree: object, redact: Redactor, *, hide: bool = False) -> object:
-    """`hide` if what the tree belongs to is called like a secret."""
-    match tree:
-        case str():
-            return REPLACEMENT if tree and hide else _scrub_text(tree, redact)
-        case dict():
-            return {
-                _scrub_name(key, redact): _scrub(value, redact, hide=hide or _called_secret(key))
-                for key, value in tree.items()
-            }
-        case list() | tuple():
-            return [_scrub(item, redact, hide=hide) for item in tree]
-        case int() | float() if redact(str(tree)) == REPLACEMENT or (hide and abs(tree) >= _SHORTEST_NUMBER):
-            return REPLACEMENT
-        case _:
-            return tree
-
-
-def _scrub_name(name: object, redact: Redactor) -> object:
-    """A name in a tree; the SDK sends those that are no texts as their `str`."""
-    return _scrub(name if isinstance(name, str | int | float | None) else str(name), redact)
-
-
 def _called_secret(name: object) -> bool:
-    return isinstance(name, str) and _NAME.search(name) is not None
+    return _NAME.search(str(name)) is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from backend.core.auto_esc_config import config as backend_config
 from backend.core.scrubbing import Scrubber
 
 if TYPE_CHECKING:
-    from sentry_sdk.types import Event, Hint
+    from sentry_sdk.types import Hint
 
 # Keys of the configuration and the options of the SDK that they set. The names are those of the SDK's own variables.
 _TEXTS: Final = {"SENTRY_ENVIRONMENT": "environment", "SENTRY_RELEASE": "release"}
@@ -43,8 +44,16 @@ logger = logging.getLogger(__name__)
 class _Started:
     """The SDK's client that we started, if any."""
 
-    lock: Final = threading.Lock()
+    lock = threading.Lock()
     client: sentry_sdk.client.BaseClient | None = None
+
+
+def _renew_lock() -> None:
+    """Replace the lock in a forked child: another thread of the parent may have held it."""
+    _Started.lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def init_sentry(config: AutoEscConfig = backend_config, **options: Any) -> bool:
@@ -73,7 +82,10 @@ def init_sentry(config: AutoEscConfig = backend_config, **options: Any) -> bool:
             logger.error("Sentry is off: SENTRY_DSN is no DSN. It looks like https://PUBLIC_KEY@HOST/PROJECT_ID.")
             return False
         chosen = {**_settings(config), **_allowed(options), "dsn": dsn, "send_default_pii": False}
-        chosen |= _hooks(Scrubber(lambda: (*config.known_secrets, SecretStr(str(dsn)))), options)
+        own = SecretStr(str(dsn))
+        scrubber = Scrubber(lambda: (*config.known_secrets, own))
+        scrubber.text("")  # the forms of the secrets are made here, and not while a request is answered
+        chosen |= _hooks(scrubber, options)
         with warnings.catch_warnings():
             # Newer versions call the option deprecated. It is what keeps personal data out in all of them.
             warnings.filterwarnings("ignore", "The send_default_pii option", DeprecationWarning)
@@ -115,33 +127,24 @@ def _allowed(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hooks(scrubber: Scrubber, options: dict[str, Any]) -> dict[str, Any]:
-    """Every hook that the SDK has, each with the scrubber behind the one that was given."""
+    """Return the hooks for all that is sent, each with the scrubber behind the one that was given.
 
-    def event(event: Event, hint: Hint) -> Event:
-        del hint
-        return scrubber.event(event)
-
-    def tree(tree: dict[str, Any], hint: Hint) -> dict[str, Any]:
-        del hint
-        return scrubber.tree(tree)
-
-    hooks: dict[str, Callable[..., Any]] = {
-        "before_send": event,
-        "before_send_transaction": event,
-        "before_breadcrumb": tree,
-        "before_send_log": tree,
-        "before_send_metric": tree,
+    Breadcrumbs have none: they are scrubbed with the event that carries them, and most are never sent.
+    """
+    hooks: dict[str, Callable[[Any], Any]] = {
+        "before_send": scrubber.event,
+        "before_send_transaction": scrubber.event,
+        "before_send_log": scrubber.log,
+        "before_send_metric": scrubber.metric,
     }
     known = sentry_sdk.consts.DEFAULT_OPTIONS
-    return {name: _behind(options.get(name), hook) for name, hook in hooks.items() if name in known}
+    return {name: _behind(options.get(name), scrub) for name, scrub in hooks.items() if name in known}
 
 
-def _behind(first: Callable[..., Any] | None, then: Callable[..., Any]) -> Callable[..., Any]:
-    if first is None:
-        return then
-
+def _behind(first: Callable[[Any, Hint], Any] | None, scrub: Callable[[Any], Any]) -> Callable[[Any, Hint], Any]:
     def both(item: Any, hint: Hint) -> Any:
-        item = first(item, hint)
-        return None if item is None else then(item, hint)
+        if first is not None:
+            item = first(item, hint)
+        return None if item is None else scrub(item)
 
     return both

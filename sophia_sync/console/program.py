@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -11,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from sophia_sync import __version__, checks
-from sophia_sync.console.screen import Screen, error_json
+from sophia_sync.console.screen import Lost, Screen, discard, error_json
 from sophia_sync.errors import InputError
 from sophia_sync.redact import Redactor
 
@@ -248,9 +250,31 @@ def history(as_json: bool, keys: tuple[str, ...], limit: int, everything: bool, 
     return command.history(screen, _given(**options), keys=keys, limit=limit, everything=everything)
 
 
+UNPRINTED = 74
+"""The exit code where the result can't be written to standard output; EX_IOERR of sysexits.h."""
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command; return the exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    Lost.why = None
+    if sys.stderr is None:  # closed; nothing that is said may end up in the result
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the process ends
+    if sys.stdout is None:
+        return _unprinted("It is closed. Nothing was done.")
+    code = _run(given)
+    if Lost.why is None:
+        return code
+    return code or _unprinted(f"{Lost.why}. What the command did stands.")
+
+
+def _unprinted(why: str) -> int:
+    with contextlib.suppress(OSError):
+        click.echo(f"error: The result can't be written to standard output: {why}", file=sys.stderr)
+    return UNPRINTED
+
+
+def _run(given: list[str]) -> int:
     try:
         code = commands.main(given, prog_name="sophia-sync", standalone_mode=False)
     except click.ClickException as error:
@@ -260,4 +284,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except click.Abort:
         return 130
+    except OSError as error:  # of Click's own output, the help or the version: a command tells its own failures
+        Lost.why = error.strerror or str(error)
+        discard(sys.stdout)
+        return 0
     return code if isinstance(code, int) else 0

@@ -33,6 +33,12 @@ _LABEL = "error: "
 _ABOUT_INPUTS = "On the command line an input is an environment variable, such as SENTRY_DSN, or an option; see --help."
 
 
+class Lost:
+    """Whether standard output took all of the result; one for the process, as there is one standard output."""
+
+    why: str | None = None
+
+
 class Mark(StrEnum):
     """What stands at the beginning of a row, and how: by a sign, an ASCII one where there is no other, and a colour."""
 
@@ -159,7 +165,11 @@ class Screen:
         try:
             click.echo(fit, file=stream, color=True)  # rich has left out the colours that the stream can't show
         except BrokenPipeError:  # whoever reads has seen enough; what was begun is still brought to its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            discard(stream)
+        except OSError as error:  # the disk is full, for instance: the same, and the exit code tells it
+            if stream is self.out:
+                Lost.why = error.strerror or str(error)
+            discard(stream)
 
     def _wrapped(self, stream: TextIO, text: Text, before: Text | None = None, later: str | None = None) -> str:
         """Return a text in lines that fit. A long word, such as a URL, stays whole: rich would break it.
@@ -203,6 +213,13 @@ class Screen:
 
     def _sign(self, mark: Mark) -> str:
         return _ASCII.get(mark, mark.value) if self._ascii_only else mark.value
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is still written to a stream go nowhere, also what Python flushes when the process ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _can_show(encoding: str) -> bool:

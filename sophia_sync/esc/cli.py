@@ -22,7 +22,7 @@ import anyio
 from pydantic import SecretStr
 
 from sophia_sync.errors import DefinitionError, EscError, TransientError
-from sophia_sync.esc import editor, messages
+from sophia_sync.esc import editor, messages, opening
 from sophia_sync.esc.editor import Stored
 from sophia_sync.redact import Redactor
 from sophia_sync.runtime import processes
@@ -44,8 +44,6 @@ _EDITOR = (
     r"sys.exit(os.read(0, 64) != b'{mark}\n')"
     '"'
 )
-# A call is short: Go's garbage collector, left alone, takes a tenth of its time.
-_GOGC = "400"
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
 _SAVED = re.compile(rb"\(revision (\d+)\)")
 
@@ -123,8 +121,7 @@ class Pulumi:
         """
         if self._pulumi_home != self.home:
             return
-        config = {"backends": {self.cloud_url: {"defaultOrg": organization}}}
-        _write(self.home / "config.json", json.dumps(config).encode())
+        _write(self.home / "config.json", opening.configuration(self.cloud_url, organization).encode())
 
     async def read(self, environment: str, version: str = "") -> str:
         """Return what the CLI shows of an environment, for `shown.parse`: its values and its definition. One call.
@@ -151,7 +148,7 @@ class Pulumi:
 
         # The format `json` doesn't tell what is secret.
         doing = f"open {environment}"
-        finished = await self._call(doing, "env", "open", environment, "--format", "detailed")
+        finished = await self._call(doing, *opening.arguments(environment))
         if finished.code != 0:
             raise self._failure(doing, finished)
         try:
@@ -328,18 +325,7 @@ class Pulumi:
 
     @contextlib.asynccontextmanager
     async def _start(self, *arguments: str) -> AsyncIterator[Child]:
-        environ = {
-            **self.environ,
-            "HOME": str(self.home),
-            "PULUMI_HOME": str(self._pulumi_home),
-            "TMPDIR": str(self.home),
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "GOGC": _GOGC,
-        }
-        if self.access_token is not None:
-            environ["PULUMI_ACCESS_TOKEN"] = self.access_token.get_secret_value()
-        if self.cloud_url:
-            environ["PULUMI_BACKEND_URL"] = self.cloud_url
+        environ = opening.variables(self.environ, self.home, self._pulumi_home, self.access_token, self.cloud_url)
         executable = shutil.which(self.executable, path=self.environ.get("PATH"))
         if executable is None:
             raise EscError(
@@ -347,7 +333,7 @@ class Pulumi:
                 "Use the action's container image, which has it, or install it from pulumi.com.",
                 title="The Pulumi CLI isn't installed",
             )
-        argv = [executable, *arguments, "--non-interactive", "--color", "never"]
+        argv = [executable, *arguments, *opening.GLOBAL_OPTIONS]
         async with contextlib.AsyncExitStack() as stack:
             try:
                 child = await stack.enter_async_context(processes.start(argv, environ))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import copy
 import json
 import logging
 import pickle
@@ -13,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
+from unittest import mock
 
 import pytest
 
@@ -28,6 +31,12 @@ MODULE = "backend.core.auto_esc_config"
 ROTATED = {**SECRETS, "SENTRY_API_TOKEN": "sntryu_rotated"}
 THREADS = 16
 T = TypeVar("T")
+
+
+def settle(config: AutoEscConfig) -> None:
+    """Wait for the read in the background."""
+    assert config._refreshing is not None
+    config._refreshing.join()
 
 
 def in_threads(work: Callable[[], T]) -> list[T]:
@@ -137,17 +146,46 @@ class TestKeeping:
         assert config.sentry_api_token == SECRETS["SENTRY_API_TOKEN"]
         assert reads(esc) == 1
         clock.now += 0.1
+        assert in_threads(lambda: config.sentry_api_token)
+        settle(config)
         assert in_threads(lambda: config.sentry_api_token) == ["sntryu_rotated"] * THREADS
         assert reads(esc) == 2
 
-    @pytest.mark.parametrize("setting", ["", "soon", "-1", "nan", "inf"])
-    def test_lasts_five_minutes_by_default(self, esc: Esc, configure: Configure, setting: str) -> None:
+    @pytest.mark.parametrize("setting", ["", "0", "-1", "5m", "nan", "inf", "0.5", "86401"])
+    def test_lasts_five_minutes_by_default(
+        self, esc: Esc, configure: Configure, setting: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         clock = Clock()
         config = configure({"PULUMI_ESC_CACHE_SECONDS": setting}, clock=clock)
-        for moment, expected in [(0, 1), (299, 1), (300, 2)]:
-            clock.now = 1000.0 + moment
-            assert config.sentry_dsn
-            assert reads(esc) == expected
+        assert config.sentry_dsn
+        clock.now += 299
+        assert config.sentry_dsn
+        assert config._refreshing is None
+        clock.now += 1
+        assert config.sentry_dsn
+        settle(config)
+        assert reads(esc) == 2
+        warning = "PULUMI_ESC_CACHE_SECONDS isn't a number of seconds from 1 to 86400, such as 300; 300 is used."
+        assert [record.getMessage() for record in caplog.records] == [warning] * bool(setting)
+
+    def test_holds_up_nobody_while_esc_hangs(self, esc: Esc, configure: Configure) -> None:
+        clock = Clock()
+        config = configure(clock=clock)
+        assert config.sentry_dsn
+        esc.save(PATH, definition(ROTATED))
+        clock.now += 300
+        others: list[str] = []
+        # While ESC has the request and hasn't answered, all threads have their values, and so has a coroutine.
+        esc.before("POST .*/open", lambda: others.extend(in_threads(lambda: config.sentry_api_token)))
+
+        async def coroutine() -> str:
+            return config.sentry_api_token
+
+        assert asyncio.run(coroutine()) == SECRETS["SENTRY_API_TOKEN"]
+        settle(config)
+        assert others == [SECRETS["SENTRY_API_TOKEN"]] * THREADS
+        assert config.sentry_api_token == "sntryu_rotated"
+        assert reads(esc) == 2
 
     def test_ends_with_a_refresh(self, esc: Esc, configure: Configure) -> None:
         config = configure(cache_seconds=3600)
@@ -197,6 +235,7 @@ class TestFailing:
         esc.down()
         clock.now += 300
         assert config.sentry_api_token == SECRETS["SENTRY_API_TOKEN"]
+        settle(config)
         assert not config.refresh()
         assert config.sentry_api_token == SECRETS["SENTRY_API_TOKEN"]
         assert [(record.levelno, record.name) for record in caplog.records] == [(logging.WARNING, MODULE)] * 2
@@ -211,6 +250,7 @@ class TestFailing:
         del esc.tokens[token]
         clock.now += 300
         assert config.sentry_api_token == SECRETS["SENTRY_API_TOKEN"]
+        settle(config)
         asked = len(esc.requests)
         clock.now += auto_esc_config.RETRY_AFTER - 1
         assert config.sentry_dsn
@@ -218,21 +258,9 @@ class TestFailing:
         esc.tokens[token] = login
         esc.save(PATH, definition(ROTATED))
         clock.now += 1
-        assert config.sentry_api_token == "sntryu_rotated"
-
-    def test_holds_up_one_thread_alone_while_esc_is_known_to_be_gone(self, esc: Esc, configure: Configure) -> None:
-        clock = Clock()
-        config = configure(clock=clock)
         assert config.sentry_dsn
-        esc.fail("POST .*/open", status=400)
-        clock.now += 300
-        assert config.sentry_dsn
-        esc.save(PATH, definition(ROTATED))
-        others: list[str] = []
-        esc.before("POST .*/open", lambda: others.extend(in_threads(lambda: config.sentry_api_token)))
-        clock.now += auto_esc_config.RETRY_AFTER
+        settle(config)
         assert config.sentry_api_token == "sntryu_rotated"
-        assert others == [SECRETS["SENTRY_API_TOKEN"]] * THREADS
 
     def test_from_the_start_leaves_the_environment_variables(
         self, esc: Esc, configure: Configure, caplog: pytest.LogCaptureFixture
@@ -245,19 +273,29 @@ class TestFailing:
         assert "Environment variables stand in for it." in caplog.text
         assert "fallback@h" not in caplog.text
 
-    def test_for_want_of_threads_is_a_failure_like_others(
-        self, configure: Configure, monkeypatch: pytest.MonkeyPatch
+    def test_for_want_of_threads_is_told(
+        self, configure: Configure, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         def start(_: threading.Thread) -> None:
             raise RuntimeError("can't start new thread")
 
-        config = configure({"SENTRY_DSN": "of-the-machine"})
-        with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", start)
-            assert config.sentry_dsn == "of-the-machine"
-            assert not hasattr(config, "sentry_api_token")
-        assert config.refresh()
-        assert config.sentry_api_token == SECRETS["SENTRY_API_TOKEN"]
+        clock = Clock()
+        config = configure(clock=clock)
+        assert config.sentry_dsn
+        monkeypatch.setattr(threading.Thread, "start", start)
+        clock.now += 300
+        assert [config.sentry_dsn, config.sentry_dsn] == [SECRETS["SENTRY_DSN"]] * 2
+        assert [record.getMessage() for record in caplog.records] == [
+            "Pulumi ESC can't be read again: can't start new thread."
+        ]
+
+    def test_the_first_read_has_a_limit_of_its_own(
+        self, esc: Esc, configure: Configure, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        esc.down()
+        config = configure({"PULUMI_ESC_FIRST_READ_SECONDS": "1", "SENTRY_DSN": "of-the-machine"})
+        assert config.sentry_dsn == "of-the-machine"
+        assert "not done within the 1 seconds" in caplog.text
 
     def test_of_one_key_leaves_its_environment_variable(self, esc: Esc, configure: Configure) -> None:
         esc.save(PATH, definition({"SENTRY_DSN": "", "SENTRY_API_TOKEN": "in-esc"}, {"NOTHING": None}))
@@ -361,6 +399,126 @@ class TestSigningIn:
         assert list(tmp_path.iterdir()) == []
 
 
+class TestWhichEnvironment:
+    @pytest.mark.parametrize("version", ["stable", "2", "latest"])
+    def test_a_tag_or_a_revision_is_read(self, esc: Esc, configure: Configure, version: str) -> None:
+        esc.environments.create_revision_tag(PATH, "stable", 2, "somebody")
+        esc.save(PATH, definition(ROTATED))
+        config = configure({"PULUMI_ENVIRONMENT": f"sophia-ai-production@{version}"})
+        expected = ROTATED if version == "latest" else SECRETS
+        assert config.sentry_api_token == expected["SENTRY_API_TOKEN"]
+        assert repr(config).endswith(f" keys of {PATH}@{version}>")
+
+    @pytest.mark.parametrize("version", ["", "@", "a/b", "-x"])
+    def test_what_is_neither_is_refused(
+        self, esc: Esc, configure: Configure, version: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert not hasattr(configure({"PULUMI_ENVIRONMENT": f"{PATH}@{version}"}), "sentry_dsn")
+        assert "PULUMI_ENVIRONMENT " in caplog.text
+        assert esc.requests == []
+
+    def test_another_one_counts_at_a_refresh(self, esc: Esc, environ: dict[str, str]) -> None:
+        esc.create("scoobyjava-org/default/blue", "values: {colour: blue}")
+        clock = Clock()
+        config = AutoEscConfig(environ, clock=clock)
+        assert config.sentry_dsn
+        environ["PULUMI_ENVIRONMENT"] = "blue"
+        clock.now += 300
+        assert config.sentry_dsn
+        settle(config)
+        assert not hasattr(config, "colour")
+        assert repr(config) == f"<AutoEscConfig: 5 keys of {PATH}>"
+        assert config.refresh()
+        assert config.colour == "blue"
+        assert repr(config) == "<AutoEscConfig: 1 keys of scoobyjava-org/default/blue>"
+
+    def test_one_that_cant_be_read_isnt_shown(self, environ: dict[str, str]) -> None:
+        config = AutoEscConfig(environ)
+        assert config.sentry_dsn
+        environ["PULUMI_ENVIRONMENT"] = "absent"
+        assert not config.refresh()
+        assert config.sentry_dsn == SECRETS["SENTRY_DSN"]
+        assert repr(config) == f"<AutoEscConfig: 5 keys of {PATH}>"
+
+
+class TestInTestsOfAnApplication:
+    @pytest.mark.parametrize("switch", ["1", "true", "yes"])
+    def test_a_switch_keeps_esc_out(self, esc: Esc, configure: Configure, switch: str) -> None:
+        config = configure({"PULUMI_ESC_DISABLED": switch, "SENTRY_DSN": "of-the-machine"})
+        assert config.sentry_dsn == "of-the-machine"
+        assert not hasattr(config, "sentry_api_token")
+        assert config.refresh()
+        assert esc.requests == []
+
+    @pytest.mark.parametrize("switch", ["", "0", "false"])
+    def test_it_can_be_off(self, configure: Configure, switch: str) -> None:
+        assert configure({"PULUMI_ESC_DISABLED": switch}).sentry_dsn == SECRETS["SENTRY_DSN"]
+
+    def test_it_counts_at_once(self, environ: dict[str, str]) -> None:
+        config = AutoEscConfig(environ)
+        assert config.sentry_dsn
+        environ["PULUMI_ESC_DISABLED"] = "1"
+        assert not hasattr(config, "sentry_dsn")
+
+    def test_a_value_can_be_set_for_a_while(self, esc: Esc, configure: Configure) -> None:
+        config = configure()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(config, "sentry_dsn", "https://public@test/1")
+            assert config.sentry_dsn == config.get("SENTRY_DSN") == "https://public@test/1"
+            assert "https://public@test/1" in [secret.get_secret_value() for secret in config.known_secrets]
+        assert config.sentry_dsn == SECRETS["SENTRY_DSN"]
+        esc.save(PATH, definition({"SENTRY_DSN": "rotated"}))
+        assert config.refresh()
+        assert config.sentry_dsn == "rotated"
+
+    def test_a_value_can_be_deleted_for_a_while(self, configure: Configure) -> None:
+        config = configure()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delattr(config, "sentry_dsn")
+            assert not hasattr(config, "sentry_dsn")
+            assert config.get("SENTRY_DSN", "default") == "default"
+        assert config.sentry_dsn == SECRETS["SENTRY_DSN"]
+
+    def test_a_value_can_be_mocked(self, configure: Configure) -> None:
+        config = configure({"PULUMI_ESC_DISABLED": "1", "SENTRY_DSN": "of-the-machine"})
+        with mock.patch.object(config, "sentry_dsn", "mocked"):
+            assert config.sentry_dsn == "mocked"
+        with mock.patch.object(config, "absent", "mocked", create=True):
+            assert config.absent == "mocked"
+        assert config.sentry_dsn == "of-the-machine"
+        assert not hasattr(config, "absent")
+
+    def test_what_isnt_a_value_cant_be_set(self, configure: Configure) -> None:
+        with pytest.raises(AttributeError, match=r"AutoEscConfig\.refresh"):
+            configure().refresh = None  # type: ignore[method-assign,assignment]
+        with pytest.raises(TypeError, match="must be a string"):
+            configure().sentry_dsn = None  # type: ignore[assignment]
+        with pytest.raises(AttributeError):
+            del configure().absent
+
+
+class TestCopies:
+    def test_are_fresh(self, esc: Esc, configure: Configure) -> None:
+        config = configure()
+        assert config.sentry_dsn
+        for fresh in (copy.copy(config), copy.deepcopy({"config": config})["config"]):
+            assert repr(fresh) == f"<AutoEscConfig: 0 keys of {PATH}>"
+            assert fresh.sentry_dsn == SECRETS["SENTRY_DSN"]
+        assert reads(esc) == 3
+
+    def test_of_the_modules_own_can_be_stored_without_a_value(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SENTRY_DSN", "s3cret-of-the-machine")
+        monkeypatch.setenv("PULUMI_ESC_DISABLED", "1")
+        stored = pickle.dumps(AutoEscConfig(cache_seconds=60))
+        assert b"s3cret" not in stored
+        assert pickle.loads(stored).sentry_dsn == "s3cret-of-the-machine"  # noqa: S301
+        assert pickle.loads(stored)._cache_seconds == 60  # noqa: S301
+
+    def test_with_variables_of_their_own_are_not_stored(self, configure: Configure) -> None:
+        with pytest.raises(TypeError, match="would be stored"):
+            pickle.dumps(configure())
+
+
 class TestSecrecy:
     def test_no_repr_shows_a_value(self, configure: Configure) -> None:
         config = configure()
@@ -368,15 +526,6 @@ class TestSecrecy:
         shown = "\n".join([repr(config), str(config), repr(config.known_secrets), *map(repr, _slots(config))])
         assert repr(config) == f"<AutoEscConfig: 5 keys of {PATH}>"
         assert not [value for value in [*SECRETS.values(), *SLUGS.values()] if value in shown.replace(PATH, "")]
-
-    def test_it_can_not_be_stored(self, configure: Configure) -> None:
-        with pytest.raises(TypeError, match="pickle"):
-            pickle.dumps(configure())
-
-    @pytest.mark.parametrize("name", ["sentry_dsn", "another"])
-    def test_no_value_can_be_set(self, configure: Configure, name: str) -> None:
-        with pytest.raises(AttributeError):
-            setattr(configure(), name, "x")
 
     def test_the_token_lies_in_a_private_folder_while_it_is_needed(
         self, esc: Esc, configure: Configure, tmp_path: Path
@@ -389,18 +538,22 @@ class TestSecrecy:
         assert _files_with(esc.token) == []
         assert list(tmp_path.iterdir()) == []
 
-    def test_former_values_are_known_as_secrets(self, esc: Esc, configure: Configure) -> None:
-        config = configure({"MY_PASSWORD": "of-the-machine", "MY_TOKEN_LIFE": "3600"})
+    def test_former_values_are_secrets_for_an_hour(self, esc: Esc, configure: Configure) -> None:
+        clock = Clock()
+        config = configure({"MY_PASSWORD": "of-the-machine", "MY_TOKEN_LIFE": "3600"}, clock=clock)
         assert config.sentry_dsn
         esc.save(PATH, definition(ROTATED, {"plain_password": "not-encrypted", "token_limit": 1234}))
         config.refresh()
-        known = {secret.get_secret_value() for secret in config.known_secrets}
-        assert known == {*SECRETS.values(), *ROTATED.values(), "of-the-machine", "not-encrypted", esc.token}
+        now = {*ROTATED.values(), "of-the-machine", "not-encrypted", esc.token}
+        assert {secret.get_secret_value() for secret in config.known_secrets} == now | {*SECRETS.values()}
+        config.refresh()
+        clock.now += auto_esc_config.FORMER_SECONDS
+        assert {secret.get_secret_value() for secret in config.known_secrets} == now
 
 
 def _slots(config: AutoEscConfig) -> list[object]:
     # The environment variables aren't ours to hide; whoever gave them can print them.
-    return [getattr(config, name) for name in AutoEscConfig.__slots__ if name != "_environ"]
+    return [getattr(config, name) for name in AutoEscConfig.__slots__ if name not in ("_environ", "__weakref__")]
 
 
 def _files_with(token: str) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.pulumi
 
 PAGE = (ROOT / "docs" / "backend.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```(python|bash)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-PYTHON = [code for language, code in SNIPPETS if language == "python"]
+FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
+PYTHON = [code for language, code in SNIPPETS if language == "python" and not re.match(r"# \w+\.py\n", code)]
 ON_YOUR_MACHINE, WITHOUT_PULUMI, OPEN = [code for language, code in SNIPPETS if language == "bash"]
 
 
@@ -83,3 +85,19 @@ def test_the_defaults_are_those_of_the_page() -> None:
     assert f"| `PULUMI_ESC_CACHE_SECONDS` | `{auto_esc_config.DEFAULT_CACHE_SECONDS:.0f}` |" in PAGE
     assert f"{auto_esc_config.RETRY_AFTER:.0f} seconds later" in PAGE
     assert f"{auto_esc_config.DEFAULT_TIMEOUT:.0f} seconds at most" in PAGE
+    assert f"| `PULUMI_ESC_FIRST_READ_SECONDS` | `{auto_esc_config.DEFAULT_FIRST_SECONDS:.0f}` |" in PAGE
+
+
+def test_the_recipe_for_tests(environ: dict[str, str], tmp_path: Path, esc: Esc) -> None:
+    for name, code in FILES.items():
+        (tmp_path / name).write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path,
+        env=environ | {"PYTHONPATH": str(ROOT), "SENTRY_DSN": "https://of-the-shell@h/1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+    assert esc.requests == []

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
-from sophia_sync.process import Deadline
 
 from sandbox import Sandbox
+from sophia_sync import web
 from sophia_sync.console import doctor
 from sophia_sync.console.diagnosis import Check, Diagnosis, Section, State
 from sophia_sync.console.doctor import mcp
@@ -47,7 +48,8 @@ def mcp_server(variables: dict[str, str]) -> Iterator[str]:
 
 
 def readiness(url: str | None) -> Check:
-    (check,) = mcp.section(url, Deadline(20)).checks
+    (section,) = anyio.run(mcp.sections, url)
+    (check,) = section.checks
     return check
 
 
@@ -109,9 +111,10 @@ class TestTheMcpServer:
             assert target.requests == []
         assert (found.state, "redirects (HTTP 302)" in found.what) == (State.BAD, True)
 
-    def test_one_that_never_comes_to_an_end_is_not_waited_for(self) -> None:
+    def test_one_that_never_comes_to_an_end_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(web, "LONGEST_REQUEST", 0.5)
         with RawServer(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", drip=b" ") as server:
-            (found,) = mcp.section(server.url, Deadline(0.5)).checks
+            found = readiness(server.url)
         assert (found.state, "no answer in time" in found.what) == (State.BAD, True)
 
     def test_no_token_is_sent_there(self) -> None:

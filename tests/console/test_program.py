@@ -13,14 +13,13 @@ from pathlib import Path
 
 import click
 import pytest
-from sophia_sync.interrupts import Interrupted
-from sophia_sync.process import Deadline
 
 from sophia_sync import __version__, app, console
 from sophia_sync.console import program, question, session, syncing
 from sophia_sync.console.screen import Screen
 from sophia_sync.errors import EscError
 from sophia_sync.redact import Redactor
+from sophia_sync.runtime.program import conduct
 from tests.support.inputs import environment
 from tests.support.laptop import PROGRAM, Laptop
 
@@ -92,6 +91,46 @@ class TestHelp:
         assert "Try 'sophia-sync" in shown.err
 
 
+class TestStandardOutput:
+    """One that takes nothing ends a command with one line and a code of its own."""
+
+    @pytest.mark.parametrize("arguments", ["--version", "--help", "plan --help"])
+    def test_that_is_full(self, arguments: str) -> None:
+        done = self.run(f"{arguments} > /dev/full")
+        assert done == (74, FULL)
+
+    @pytest.mark.parametrize("arguments", ["--version", "plan", "sync --yes"])
+    def test_that_is_closed(self, arguments: str) -> None:
+        done = self.run(f"{arguments} >&-")
+        assert done == (74, "error: The result can't be written to standard output: It is closed. Nothing was done.\n")
+
+    def test_a_failure_keeps_its_own_code(self) -> None:
+        assert self.run("plan --json --nonsense > /dev/full")[0] == 2
+
+    def test_a_closed_standard_error_puts_nothing_into_the_result(self) -> None:
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{PROGRAM} plan --json --nonsense 2>&-"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, json.loads(done.stdout)["error"]["exit_code"]) == (2, 2)
+
+    @pytest.mark.pulumi
+    @pytest.mark.parametrize("as_json", ["", "--json"])
+    def test_that_is_full_after_a_write(self, laptop: Laptop, as_json: str) -> None:
+        laptop.create()
+        with environment(laptop.variables):
+            code, said = self.run(f"sync --yes {as_json} > /dev/full")
+        assert (code, said.splitlines()[-1:]) == (74, FULL.splitlines())
+        assert "defect" not in said
+        assert laptop.box.esc.revision(laptop.environment) == 2
+
+    def run(self, command: str) -> tuple[int, str]:
+        done = subprocess.run(["/bin/sh", "-c", f"{PROGRAM} {command}"], stderr=subprocess.PIPE, text=True, check=False)
+        return done.returncode, done.stderr
+
+
+FULL = "error: The result can't be written to standard output: No space left on device. What the command did stands.\n"
+
+
 class TestWhatTheActionPays:
     def test_it_imports_nothing_of_the_command_line(self) -> None:
         code = (
@@ -130,31 +169,35 @@ class TestHowACommandEnds:
         return Screen(Redactor(), as_json=as_json, out=io.StringIO(), err=io.StringIO())
 
     def test_with_its_own_code(self) -> None:
-        assert session.conduct(self.screen(), lambda _: 5, lambda seen: 2 * seen) == 10
+        async def look() -> int:
+            return 5
+
+        assert session.look_and_show(self.screen(), look, lambda seen: 2 * seen) == 10
 
     @pytest.mark.parametrize(
         ("error", "code", "told"),
         [
             (EscError("It broke.", "Mend it."), 4, "It broke. Mend it."),
-            (Interrupted(signal.SIGTERM), 143, "SIGTERM ended it. Run again."),
-            (Interrupted(signal.SIGINT), 130, "SIGINT ended it. Run again."),
             (RuntimeError("a defect"), 70, "Please report it"),
         ],
     )
     def test_with_a_failure(self, error: BaseException, code: int, told: str) -> None:
-        def fail(_: Deadline) -> int:
+        async def fail() -> int:
             raise error
 
         screen = self.screen(as_json=True)
-        assert session.conduct(screen, fail, int) == code
+        assert session.look_and_show(screen, fail, int) == code
         assert isinstance(screen.err, io.StringIO)
         assert told in " ".join(screen.err.getvalue().split())
         assert isinstance(screen.out, io.StringIO)
         assert f'"exit_code": {code}' in screen.out.getvalue()
 
     def test_of_a_defect_the_trace_is_told(self) -> None:
+        async def look() -> int:
+            return int("x")
+
         screen = self.screen()
-        assert session.conduct(screen, lambda _: int("x"), int) == 70
+        assert session.look_and_show(screen, look, int) == 70
         assert isinstance(screen.err, io.StringIO)
         assert "Traceback" in screen.err.getvalue()
 
@@ -167,12 +210,12 @@ class TestTheQuestion:
         asked = []
         out = io.StringIO()
 
-        def agree(_: Deadline) -> bool:
+        def agree() -> bool:
             asked.append(out.getvalue())
             return answer
 
         with environment(laptop.with_variables({"INPUT_DEPLOY": "never"})):
-            code = app.conduct(syncing.ConsoleRun(Screen(Redactor(), out=out, err=io.StringIO()), agree))
+            code = conduct(syncing.ConsoleRun(Screen(Redactor(), out=out, err=io.StringIO()), agree))
         return code, "".join(asked), len(asked)
 
     def test_yes(self, laptop: Laptop) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
-from sophia_sync.process import Deadline
+import anyio
 
 from sophia_sync.bundle import SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, Section
@@ -14,21 +14,27 @@ from sophia_sync.console.doctor import esc, github
 from sophia_sync.console.screen import Screen
 from sophia_sync.console.session import Session, session
 from sophia_sync.redact import Redactor
+from sophia_sync.runtime.tasks import in_thread
 from tests.support.inputs import environment
 from tests.support.laptop import SYNC_WORKFLOW, Laptop
 
+T = TypeVar("T")
 
-@contextlib.contextmanager
-def looking(laptop: Laptop, **changes: str | None) -> Iterator[Session]:
-    """A session with the laptop's variables."""
-    with environment(laptop.with_variables(changes)):
+
+def looked(laptop: Laptop, look: Callable[[Session], Awaitable[T]], **changes: str | None) -> T:
+    """Return what is found in a session with the laptop's variables."""
+
+    async def run() -> T:
         screen = Screen(Redactor(), out=io.StringIO(), err=io.StringIO())
-        with session(screen, {}, Deadline(60)) as looking:
-            yield looking
+        async with session(screen, {}) as looking:
+            return await look(looking)
+
+    with environment(laptop.with_variables(changes)):
+        return anyio.run(run)
 
 
 def by_name(sections: Iterable[Section]) -> dict[str, Check]:
-    """The checks by their names; the sections that are looked at together have each name once."""
+    """Return the checks by their names; sections that are looked at together have each name once."""
     checks = [check for section in sections for check in section.checks]
     found = {check.name: check for check in checks}
     assert len(found) == len(checks)
@@ -38,13 +44,13 @@ def by_name(sections: Iterable[Section]) -> dict[str, Check]:
 
 
 def esc_checks(laptop: Laptop, limit: int = 20, **changes: str | None) -> dict[str, Check]:
-    """What is found about Pulumi, the environment and the values in it."""
-    with looking(laptop, **changes) as session:
-        return by_name(esc.sections(session, list(SENTRY_KEYS), limit))
+    """Return what is found about Pulumi, the environment and the values in it."""
+    return by_name(looked(laptop, lambda session: esc.sections(session, list(SENTRY_KEYS), limit), **changes))
 
 
 def github_checks(laptop: Laptop, **changes: str | None) -> tuple[dict[str, Check], dict[str, Check]]:
-    """What is found about the workflows, and about the secrets."""
-    with looking(laptop, **changes) as session:
-        workflows, secrets = github.sections(session, SYNC_WORKFLOW)
+    """Return what is found about the workflows, and about the secrets."""
+    workflows, secrets = looked(
+        laptop, lambda session: in_thread(lambda: github.sections(session, SYNC_WORKFLOW)), **changes
+    )
     return by_name([workflows]), by_name([secrets])

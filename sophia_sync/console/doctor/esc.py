@@ -57,7 +57,7 @@ async def pulumi(session: Session) -> tuple[list[Check], bool]:
     except EscError as error:
         return [*none_of([CLI], "Not started without an access token."), bad(TOKEN, error.what, error.todo)], False
     try:
-        checks = [good(CLI, await client.version())]
+        checks = [good(CLI, await client.version() or "version unknown")]
     except EscError as error:
         missing = "Install it: https://www.pulumi.com/docs/install/, and put it on PATH."
         return [bad(CLI, error.what, missing), *none_of([TOKEN], "It takes the CLI to ask.")], False

@@ -121,7 +121,12 @@ def test_a_second_signal_does_not_tear_the_report_apart() -> None:
     program = Small(work)
     program.on_report = strike
     left: list[int] = []
-    assert conduct(program, lambda code: (strike(), left.append(code))) == 143
+
+    def leave(code: int) -> None:
+        strike()
+        left.append(code)
+
+    assert conduct(program, leave) == 143
     assert left == [143]
 
 

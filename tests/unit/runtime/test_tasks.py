@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
@@ -42,11 +43,14 @@ class TestTask:
             finally:
                 ended = True
 
-        with pytest.raises(KeyError):
+        async def fail() -> None:
             async with task_group() as tasks:
                 tasks.start(work)
                 await anyio.lowlevel.checkpoint()
                 raise KeyError
+
+        with pytest.raises(KeyError):
+            await fail()
         assert ended
 
     async def test_leaving_waits_for_the_tasks_unless_they_are_cancelled(self) -> None:

@@ -1,0 +1,161 @@
+"""Open an ESC environment with the Pulumi CLI: one process with a time limit, which ends with the read.
+
+Importing this brings what a read needs, and no import of the backend does: it is imported by the first read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from pydantic import SecretStr
+
+from backend.core.forks import forks_wait
+from sophia_sync import checks
+from sophia_sync.esc import definition as _definition  # noqa: F401 - the redactor imports it when it needs it
+from sophia_sync.esc import opening
+from sophia_sync.esc.opened import Opened
+from sophia_sync.inputs import child_environment, pulumi_login
+from sophia_sync.redact import Redactor
+
+DEFAULT_CLOUD: Final = "https://api.pulumi.com"
+# ESC: a revision number, or a revision tag.
+_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class ReadError(Exception):
+    """ESC can't be read; the text says why, without a secret."""
+
+
+class Read:
+    """One read, which another thread may end.
+
+    Args:
+        environ: The environment variables, which say where ESC is and who we are.
+        path: `organisation/project/environment`, or that with `@version`.
+        secrets: What is hidden in the CLI's words.
+    """
+
+    def __init__(self, environ: Mapping[str, str], path: str, secrets: Iterable[SecretStr]) -> None:
+        self._environ = environ
+        self._path = path
+        self._redact = Redactor(secrets)
+        self._pid = os.getpid()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_ended = False
+
+    def values(self, seconds: float) -> dict[str, Opened]:
+        """Return the values by key, within `seconds`.
+
+        Raises:
+            ReadError: They can't be read.
+        """
+        environ = self._environ
+        environment = _environment(self._path)
+        token = environ.get("PULUMI_ACCESS_TOKEN", "").strip()
+        cloud_url = environ.get("PULUMI_BACKEND_URL", "") or (DEFAULT_CLOUD if token else "")
+        if cloud_url:
+            cloud_url = _checked("PULUMI_BACKEND_URL", lambda: checks.url(cloud_url))
+        login = None if token else pulumi_login(environ)
+        if not token and login is None:
+            raise ReadError("There is neither PULUMI_ACCESS_TOKEN nor a `pulumi login`.")
+        executable = shutil.which("pulumi", path=environ.get("PATH"))
+        if executable is None:
+            raise ReadError("The Pulumi CLI isn't installed: there is no `pulumi` on PATH.")
+        with _private_folder() as home:
+            if login is None:
+                config = opening.configuration(cloud_url, environment.partition("/")[0])
+                (home / "config.json").write_text(config, encoding="utf-8")
+            variables = opening.variables(
+                child_environment(environ), home, login or home, SecretStr(token) if token else None, cloud_url
+            )
+            code, printed, said = self._run([executable, *opening.arguments(environment), *opening.GLOBAL_OPTIONS], variables, seconds)
+        reason = messages.reason(self._redact(said))
+        if code != 0:
+            raise ReadError(f"Could not open {environment}: {reason.rstrip('.')}.")
+        try:
+            return opening.values(printed)
+        except ValueError:
+            raise ReadError(f"Could not open {environment}: {reason.rstrip('.')}.") from None
+
+    def end(self) -> None:
+        """End the CLI now, and begin no other. A process that was forked during the read ends nothing."""
+        self._is_ended = True
+        process = self._process
+        if process is not None and process.returncode is None and self._pid == os.getpid():
+            self._kill(process)
+
+    @staticmethod
+    def _kill(process: subprocess.Popen[bytes]) -> None:
+        """Kill a process that nobody has waited for, and what it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def _run(self, argv: list[str], variables: dict[str, str], seconds: float) -> tuple[int, bytes, str]:
+        began = time.monotonic()
+        with forks_wait():  # a child would inherit its pipes half made
+            if self._is_ended:
+                raise ReadError("The read was ended: the process is about to end.")
+            self._process = process = subprocess.Popen(  # noqa: S603 - argv is ours, no shell
+                argv,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        with process:
+            try:
+                if self._is_ended:  # before another thread could see the process
+                    self.end()
+                printed, said = process.communicate(timeout=max(0.0, seconds - (time.monotonic() - began)))
+            except subprocess.TimeoutExpired:
+                raise ReadError(
+                    f"Could not open {self._path}: not done within the {seconds:g} seconds that it may take."
+                ) from None
+            finally:
+                if process.returncode is None:
+                    self._kill(process)
+                self._process = None
+        if self._is_ended:
+            raise ReadError("The read was ended: the process is about to end.")
+        return process.returncode, printed, said.decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
+def _private_folder() -> Iterator[Path]:
+    """Make a folder that only we can read, in memory where the machine offers that. It is gone afterwards."""
+    memory = "/dev/shm"  # noqa: S108 - the folder itself is made by mkdtemp, mode 0700
+    try:
+        path = tempfile.mkdtemp(prefix="sentry-esc-sync-", dir=memory)
+    except OSError:  # there is none, or not for us
+        path = tempfile.mkdtemp(prefix="sentry-esc-sync-")
+    pid = os.getpid()
+    try:
+        yield Path(path)
+    finally:
+        if os.getpid() == pid:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _environment(path: str) -> str:
+    environment, at, version = path.partition("@")
+    if at and not _VERSION.fullmatch(version):
+        raise ReadError("PULUMI_ENVIRONMENT has a version that is neither a revision number nor a tag.")
+    return _checked("PULUMI_ENVIRONMENT", lambda: checks.environment(environment)) + at + version
+
+
+def _checked(name: str, check: Callable[[], str]) -> str:
+    try:
+        return check()
+    except ValueError as error:
+        raise ReadError(f"{name} {error}.") from None

@@ -1,0 +1,72 @@
+"""How to open an environment with the Pulumi CLI, and what it answers. Pure: who runs the CLI is the caller.
+
+Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli/env_open.go`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from sophia_sync.esc import opened
+from sophia_sync.esc.opened import Opened
+
+# A call is short: Go's garbage collector, left alone, takes a tenth of its time.
+_GOGC = "400"
+
+GLOBAL_OPTIONS = ("--non-interactive", "--color", "never")
+"""The options of every call."""
+
+
+def arguments(environment: str) -> list[str]:
+    """Return the CLI's arguments; `environment` is `organisation/project/environment`, or that with `@version`."""
+    # The format `json` doesn't tell what is secret.
+    return ["env", "open", environment, "--format", "detailed"]
+
+
+def variables(
+    environ: Mapping[str, str], home: Path, pulumi_home: Path, access_token: SecretStr | None, cloud_url: str
+) -> dict[str, str]:
+    """Return the CLI's environment variables.
+
+    Args:
+        environ: What else the CLI may see.
+        home: A private folder; becomes HOME and TMPDIR.
+        pulumi_home: The same folder, or that of an existing `pulumi login`.
+        access_token: Reaches the CLI by its environment, the only way that it has.
+        cloud_url: The address of Pulumi Cloud; empty for where the login is.
+    """
+    found = {
+        **environ,
+        "HOME": str(home),
+        "PULUMI_HOME": str(pulumi_home),
+        "TMPDIR": str(home),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "GOGC": _GOGC,
+    }
+    if access_token is not None:
+        found["PULUMI_ACCESS_TOKEN"] = access_token.get_secret_value()
+    if cloud_url:
+        found["PULUMI_BACKEND_URL"] = cloud_url
+    return found
+
+
+def configuration(cloud_url: str, organization: str) -> str:
+    """Return the CLI's `config.json` with a default organisation, which saves a request."""
+    return json.dumps({"backends": {cloud_url: {"defaultOrg": organization}}})
+
+
+def values(printed: bytes) -> dict[str, Opened]:
+    """Return the values by key.
+
+    Raises:
+        ValueError: The environment has errors: the CLI prints them, no values, and exits 0. No value is in the text.
+    """
+    try:
+        return opened.parse(printed.decode())
+    except ValueError:
+        raise ValueError("the environment can't be evaluated") from None
+
