@@ -91,8 +91,7 @@ def outcome(esc: Esc, text: str) -> str:
         parse(stored)
     except DefinitionError as error:
         # ESC only warns of a second `values:`, and drops one of the two.
-        assert "A key stands twice in the definition" in error.what, f"refused by us alone: {error}"
-        return TWICE
+        return TWICE if "A key stands twice in the definition" in error.what else f"refused by us alone: {error.what}"
     check(esc, Case(stored, CHANGES))
     return "right"
 
@@ -109,4 +108,5 @@ def test_every_one_is_right_or_refused_by_esc_too() -> None:
     say(f"  definitions of github.com/pulumi/esc: {dict(counts)}")
     assert wrong == []
     assert counts[TWICE] == 1
+    assert not [result for result in counts if "alone" in result]
     assert counts["right"] > 150
