@@ -151,7 +151,7 @@ class TestMerge:
             ("{values: , imports: [a]}", f"{{values: {{{FLOW}}} , imports: [a]}}"),
             ("values: {A: 1,}\n", f"values: {{{FLOW}, A: 1,}}\n"),
             ('{"values":{"A":1}}', f'{{"values":{{{FLOW}, "A":1}}}}'),
-            ("values:\n  A: 1 # x\n  # y\n\n# end\n", "values:\n  A: 1 # x\n" + BLOCK + "  # y\n\n# end\n"),
+            ("values:\n  A: 1 # x\n  # y\n\n# end\n", "values:\n  A: 1 # x\n  # y\n" + BLOCK + "\n# end\n"),
             ("values:\n  A: 1", "values:\n  A: 1\n" + BLOCK.rstrip("\n")),
             ("values:\n  A: |+\n    x\n\n\n# end\n", "values:\n  A: |+\n    x\n\n\n" + BLOCK + "# end\n"),
             ("values:\n  A: |\n    x", "values:\n" + BLOCK + "  A: |\n    x"),
