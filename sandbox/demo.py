@@ -141,7 +141,7 @@ def main() -> int:
         codes.append(demo.sync("The Sentry token was rotated in GitHub: one key changes, in one revision"))
         demo.show_summary()
 
-        _title("ESC holds now: our entries are new, every other byte is as it was")
+        _title("ESC holds now: our entries are new, and the rest is as it was")
         print(_definition(box.esc.definition(ENVIRONMENT)))
         _title("Deploys that GitHub received")
         for dispatch in box.github.dispatches:

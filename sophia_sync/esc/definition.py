@@ -33,6 +33,7 @@ VALUES = "values"
 ENVIRONMENT_VARIABLES = "environmentVariables"  # under `values:`
 _BOM = "\ufeff"
 _STRING_TAG = "tag:yaml.org,2002:str"
+_MERGE_TAG = "tag:yaml.org,2002:merge"
 _TOP_NAMES = ("description", "imports", VALUES)
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _OTHER_CONSTANTS = re.compile(r"true|True|TRUE|false|False|FALSE|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -211,7 +212,8 @@ def _string(event: Event) -> str | None:
     if not isinstance(event, ScalarEvent):
         return None
     if event.tag is not None:
-        return event.value if event.tag == _STRING_TAG else None
+        # The CLI prints a plain `<<`, which is a string for ESC, as `!!merge <<`.
+        return event.value if event.tag in (_STRING_TAG, _MERGE_TAG) else None
     return event.value if event.style or is_string(event.value) else None
 
 

@@ -370,7 +370,13 @@ def _put_back(now: Document, pair: Pair, before: Document, was: Pair) -> _Edit:
     if _LINE_BREAK.search(value + now.text[start:new_end]):
         value += _rest_of_line(before.text, old_end)
         new_end += len(_rest_of_line(now.text, new_end))
+    if old_end > _leaf_end(before, was.after):  # it keeps blank lines: those that follow now would be its own too
+        blank = _BLANK_LINES.match(now.text, new_end)
+        new_end = blank.end() if blank else new_end
     return _Edit(start, new_end, value)
+
+
+_BLANK_LINES = re.compile(r"(?:\r?\n[ \t]*(?=\r?\n))*")
 
 
 def _rest_of_line(text: str, at: int) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from sandbox.esc.engine import Engine, EngineError, Evaluated
+from sandbox.esc.engine import Engine, EngineError, Evaluated, Load
 from sophia_sync.bundle import Bundle, Entry
 from sophia_sync.checks import extra_secret, extra_variable
 from sophia_sync.esc import shown
@@ -46,14 +46,15 @@ class Case:
 class Esc:
     """ESC, as far as a definition passes through it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, load: Load = imported) -> None:
         self.engine = engine
+        self.load = load
         encrypted = engine.encrypt("n", "values: {a: {fn::secret: theirs}}\n")
         self.ciphertext = re.findall(r"ciphertext: ([^}\s]+)", encrypted)[0]
 
     def save(self, text: str) -> str | None:
         """Return a definition as it is stored; None where ESC refuses it."""
-        if self.engine.check("n", text, imported).failed:
+        if self.engine.check("n", text, self.load).failed:
             return None
         try:
             return self.engine.encrypt("n", text)
@@ -61,12 +62,12 @@ class Esc:
             return None
 
     def open(self, stored: str) -> Evaluated:
-        return self.engine.open("n", stored, imported)
+        return self.engine.open("n", stored, self.load)
 
     def show(self, stored: str) -> Shown | None:
         """Return what `env get --show-secrets` shows; None where ESC can't evaluate the definition."""
         definition = self.engine.decrypt("n", stored)
-        checked = self.engine.check("<yaml>", definition, imported, show_secrets=True)
+        checked = self.engine.check("<yaml>", definition, self.load, show_secrets=True)
         return None if checked.failed else Shown(definition, checked.plain())
 
     def random_case(self, rng: random.Random) -> Case | None:

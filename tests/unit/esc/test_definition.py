@@ -62,6 +62,9 @@ class TestHeld:
             ("{fn::secret: s}", HeldKind.SECRET, "s"),
             ("\n    fn::secret: |\n      key\n", HeldKind.SECRET, "key\n"),
             ("{fn::secret: {ciphertext: ZXNjeA==}}", HeldKind.CIPHERTEXT, None),
+            ("!!merge <<", HeldKind.PLAIN, "<<"),
+            *((text, HeldKind.PLAIN, text) for text in ("yes", "No", "on", "=", "1:30", "2001-01-01", "1e400", "0xg")),
+            *((text, HeldKind.OTHER, None) for text in ("1e5", "08", "0o17", "1234e5", "1_000", ".5", "-.inf", "~")),
             ("12", HeldKind.OTHER, None),
             ("true", HeldKind.OTHER, None),
             ("", HeldKind.OTHER, None),
@@ -82,6 +85,12 @@ class TestHeld:
         assert found.kind is kind
         assert (found.value.get_secret_value() if found.value else None) == held
         assert found.encrypted == (kind in (HeldKind.SECRET, HeldKind.CIPHERTEXT))
+
+    def test_names_at_the_top_match_without_regard_to_case(self) -> None:
+        assert parse("Imports: [a]\nVALUES: {A: 1}\n").keys == ("A",)
+        assert merged("Values:\n  A: 1\n", SLUG).startswith("Values:\n  A: 1\n  ")
+        with pytest.raises(DefinitionError, match="`Values:` and `values:` are the same for ESC"):
+            parse("Values: {A: 1}\nvalues: {B: 1}\n")
 
     @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "imports: [a]\n", "values:\n", "values: {}\n"])
     def test_nothing(self, text: str) -> None:
@@ -142,7 +151,7 @@ class TestMerge:
             ("{values: , imports: [a]}", f"{{values: {{{FLOW}}} , imports: [a]}}"),
             ("values: {A: 1,}\n", f"values: {{{FLOW}, A: 1,}}\n"),
             ('{"values":{"A":1}}', f'{{"values":{{{FLOW}, "A":1}}}}'),
-            ("values:\n  A: 1 # x\n  # y\n\n# end\n", "values:\n  A: 1 # x\n" + BLOCK + "  # y\n\n# end\n"),
+            ("values:\n  A: 1 # x\n  # y\n\n# end\n", "values:\n  A: 1 # x\n  # y\n" + BLOCK + "\n# end\n"),
             ("values:\n  A: 1", "values:\n  A: 1\n" + BLOCK.rstrip("\n")),
             ("values:\n  A: |+\n    x\n\n\n# end\n", "values:\n  A: |+\n    x\n\n\n" + BLOCK + "# end\n"),
             ("values:\n  A: |\n    x", "values:\n" + BLOCK + "  A: |\n    x"),
