@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from backend.core.forks import forks_wait
 from sophia_sync import checks
 from sophia_sync.esc import definition as _definition  # noqa: F401 - the redactor imports it when it needs it
-from sophia_sync.esc import opening
+from sophia_sync.esc import messages, opening
 from sophia_sync.esc.opened import Opened
 from sophia_sync.inputs import child_environment, pulumi_login
 from sophia_sync.redact import Redactor
@@ -78,7 +78,9 @@ class Read:
             variables = opening.variables(
                 child_environment(environ), home, login or home, SecretStr(token) if token else None, cloud_url
             )
-            code, printed, said = self._run([executable, *opening.arguments(environment), *opening.GLOBAL_OPTIONS], variables, seconds)
+            code, printed, said = self._run(
+                [executable, *opening.arguments(environment), *opening.GLOBAL_OPTIONS], variables, seconds
+            )
         reason = messages.reason(self._redact(said))
         if code != 0:
             raise ReadError(f"Could not open {environment}: {reason.rstrip('.')}.")

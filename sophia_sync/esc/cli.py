@@ -7,7 +7,6 @@ Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli` (`env_get.go`, `env_edit.go
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil

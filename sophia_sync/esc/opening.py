@@ -69,4 +69,3 @@ def values(printed: bytes) -> dict[str, Opened]:
         return opened.parse(printed.decode())
     except ValueError:
         raise ValueError("the environment can't be evaluated") from None
-

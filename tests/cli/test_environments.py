@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox import Sandbox
-from sophia_sync import app
 from sophia_sync.app import AT_ONCE
 from sophia_sync.errors import SignInError
 from sophia_sync.esc.cli import Pulumi
+from sophia_sync.esc.sign_in import sign_in
 from sophia_sync.inputs import Access
 from tests.support.action import Action
 from tests.support.inputs import VALID
@@ -102,14 +101,13 @@ class TestSeveral:
         self, action: Action, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made = create(action, 2)
-        sign_in = app.sign_in
 
         async def refusing(access: Access, organization: str, *rest: Any, **options: Any) -> Pulumi:
             if organization == "others":
                 raise SignInError("The organisation others refuses the identity token.", "Let it in there.")
             return await sign_in(access, organization, *rest, **options)
 
-        monkeypatch.setattr(app, "sign_in", refusing)
+        monkeypatch.setattr("sophia_sync.app.sign_in", refusing)
         ran = action.run(esc_environment="\n".join(["others/default/one", *made]), deploy="always")
         assert ran.code == 4
         told = results(ran.outputs)

@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
-from sophia_sync.bundle import SENTRY_KEYS
 from sophia_sync.console.diagnosis import State
-from sophia_sync.console.doctor import esc
 from tests.support.laptop import DAY, Laptop, before
-from tests.support.looking import by_name, esc_checks, looking
+from tests.support.looking import esc_checks
 
 pytestmark = pytest.mark.pulumi
 

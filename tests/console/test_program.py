@@ -8,13 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import click
 import pytest
 
-from sophia_sync import __version__, app, console
+from sophia_sync import __version__, console
 from sophia_sync.console import program, question, session, syncing
 from sophia_sync.console.screen import Screen
 from sophia_sync.errors import EscError
@@ -247,19 +246,4 @@ class TestWhatIsTyped:
             monkeypatch.setattr("sys.stdin", stdin)
             os.write(writer, typed.encode())
             os.close(writer)
-            assert question.agreed("Write this?", Deadline(60)) is answer
-
-    @pytest.mark.parametrize("seconds", [0, 0.05])
-    def test_the_end_of_the_run_ends_it(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-        deadline = Deadline(60)
-        reader, writer = os.pipe()
-        with open(reader, encoding="utf-8") as stdin:  # noqa: PTH123 - of a file descriptor
-            monkeypatch.setattr("sys.stdin", stdin)
-            timer = threading.Timer(seconds, deadline.cut, [0])
-            timer.start()
-            if not seconds:
-                timer.join()
-            with pytest.raises(EscError, match="ended before you answered"):
-                question.agreed("Write this?", deadline)
-            timer.join()
-            os.close(writer)
+            assert question.agreed("Write this?") is answer

@@ -73,7 +73,7 @@ class TestSideBySide:
     async def test_returns_the_results_in_order_and_keeps_to_the_limit(self) -> None:
         running = most = 0
 
-        def work(number: int):
+        def work(number: int) -> Callable[[], Awaitable[int]]:
             async def one() -> int:
                 nonlocal running, most
                 running += 1
