@@ -263,7 +263,7 @@ class TestTheValues:
         box.esc.delete(f"acme/{base}")
         found = esc_checks(laptop)
         assert found["consumers' view"].state is State.BAD
-        assert "`pulumi env open` shows what is wrong" in found["consumers' view"].todo
+        assert "Repair that in the environment" in found["consumers' view"].todo
         assert found["values"].state is found["Sentry"].state is State.NOT_CHECKED
 
 
