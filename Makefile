@@ -46,7 +46,7 @@ run: setup ## the main job against a local Pulumi ESC, GitHub and Sentry: nothin
 test: setup ## the whole suite (REQUIRE_ALL=1: nothing may be skipped; COV=1: with coverage; ARGS=… for pytest)
 	@$(PY) -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --no-loadscope-reorder $(COVERAGE) $(ARGS)
 
-bench: setup ## what a sync costs beside a script and beside the least possible: prints and writes docs/performance.md
+bench: setup ## what a person waits for, beside the script: prints every figure and writes docs/performance.md
 	@$(PY) -m benchmarks
 
 faults: setup ## every request of a sync with every fault: shows what each leads to, and writes build/faults.md
