@@ -96,6 +96,8 @@ class Run:
         self.synchronise(settings, bundle, signed_in, heed_preflight, begun)
         if deploy.is_due(settings, self.outcome.synced, self.environments, bundle, self.runner.line):
             self.deploy(settings, deadline)
+        elif settings.dry_run:
+            self.check_deploy(settings, deadline)
 
     def preflight(self, settings: Settings, deadline: Deadline) -> Callable[[], list[str]]:
         """Ask Sentry about the new credentials while ESC is read; what is returned waits for the answer, heeds it."""
@@ -244,17 +246,14 @@ class Run:
             self.runner.line(f"{ended.environment}: {ended.error}")
 
     def deploy(self, settings: Settings, deadline: Deadline) -> None:
-        """Dispatch the deploy, mark in ESC what it deploys (for `deploy: changed`), and wait for it if asked to."""
+        """Dispatch the deploy, wait for it if asked to, and mark in ESC what it deployed."""
         from sophia_sync import deploy
         from sophia_sync.dispatch import Dispatcher
 
         target = deploy.target_of(settings)
-        first = self.outcome.synced[0]
-        revision = first.revision
-        if revision is None and deploy.needs_revision(settings.deploy_inputs):
-            revision = self.environments[0].pulumi.latest_revision(first.environment)
+        revisions = deploy.numbers(self.outcome.synced, self.environments)
         names = ",".join(settings.esc_environment)
-        inputs = deploy.fill(settings.deploy_inputs, revision, names, self.context.run_url)
+        inputs = deploy.fill(settings.deploy_inputs, revisions[0], names, self.context.run_url)
         dispatcher = Dispatcher(settings, target, self.context.api_url, deadline)
         self.deploy_state = "Whether the deploy was dispatched isn't known."
         try:
@@ -263,15 +262,31 @@ class Run:
             self.outcome = replace(self.outcome, deployed=deployed)
             where = deployed.run_url or f"{target.repository} on {deployed.ref}"
             self.runner.line(f"Deploy dispatched: {target.workflow}, {where}")
-            if settings.deploy is DeployWhen.CHANGED:
-                for failed in deploy.mark(self.outcome.synced, self.environments, target):
-                    self.runner.warning(f"{failed} The next sync will deploy once more, to be sure.")
             if settings.deploy_wait:
                 interrupts.limit(0)
                 with self.runner.group("Wait for the deploy"):
                     deployed = dispatcher.wait(deployed, self.deadline.part(settings.deploy_timeout), self.runner.line)
                 self.outcome = replace(self.outcome, deployed=deployed)
                 deploy.check_conclusion(deployed.conclusion, deployed.run_url)
+            for failed in deploy.mark(revisions, self.environments, target):
+                self.runner.warning(f"{failed} With `deploy: changed`, the next sync deploys once more, to be sure.")
+        finally:
+            dispatcher.close()
+
+    def check_deploy(self, settings: Settings, deadline: Deadline) -> None:
+        """Warn of what would keep the deploy from starting, in a run that dispatches nothing."""
+        if settings.deploy is DeployWhen.NEVER:
+            return
+        if settings.deploy_repository is None or not settings.has_github_access:
+            self.runner.line("The deploy's workflow was not checked: it takes `deploy-repository` and `github-token`.")
+            return
+        from sophia_sync import deploy
+        from sophia_sync.dispatch import Dispatcher
+
+        dispatcher = Dispatcher(settings, deploy.target_of(settings), self.context.api_url, deadline)
+        try:
+            for found in dispatcher.check(settings.deploy_inputs):
+                self.runner.warning(f"A sync would succeed, but its deploy would not start: {found.what}. {found.todo}")
         finally:
             dispatcher.close()
 

@@ -47,7 +47,7 @@ class TokenKind(StrEnum):
 
 @dataclass(frozen=True)
 class TokenScope:
-    """The access token that is asked of Pulumi; `name` is that of the team or user, empty for the organisation's.
+    """The access token to ask of Pulumi; `name` is that of the team or user, for the organisation empty or `admin`.
 
     Source: pulumi.com/docs, "OAuth Token Exchange".
     """
@@ -57,17 +57,17 @@ class TokenScope:
 
     @classmethod
     def parse(cls, text: str) -> TokenScope:
-        """Read `team:NAME` or `user:NAME`; nothing is the organisation.
+        """Read `team:NAME` or `user:NAME`; `admin`, Pulumi's own word, or nothing is the organisation.
 
         Raises:
             ValueError: It is none of them; the text doesn't show it.
         """
-        if not text.strip():
-            return cls()
+        if text.strip() in ("", "admin"):
+            return cls(name=text.strip())
         # No comma: Pulumi takes a list of scopes.
         match = re.fullmatch(r"(team|user):([^\s,:]{1,100})", text.strip())
         if match is None or not match[2].isprintable():
-            raise ValueError("is neither empty nor team:NAME nor user:NAME")
+            raise ValueError("is neither empty nor admin nor team:NAME nor user:NAME")
         return cls(TokenKind.TEAM if match[1] == "team" else TokenKind.PERSONAL, match[2])
 
     def __str__(self) -> str:
@@ -109,7 +109,7 @@ _REMEDIES = {
     "esc-environment": "Give it as `organisation/project/environment`, several one a line.",
     "pulumi-access-token": "Create one in Pulumi Cloud → Access Tokens, keep it as the organisation secret "
     "PULUMI_ACCESS_TOKEN, and pass `pulumi-access-token: ${{ secrets.PULUMI_ACCESS_TOKEN }}`.",
-    "pulumi-token-scope": "Give team:NAME or user:NAME, or leave it out for a token of the organisation.",
+    "pulumi-token-scope": "Give admin, team:NAME or user:NAME, or leave it out for a token of the organisation.",
     "pulumi-cloud-url": "Give an address such as https://api.pulumi.com.",
     "sentry-url": "Give the address of your Sentry, such as https://sentry.io.",
     "preflight": "Choose enforce, warn or off.",
@@ -192,6 +192,10 @@ class Access(BaseModel):
     deploy_repository: Annotated[str | None, BeforeValidator(checks.repository)] = Field(
         None, validation_alias=_from("deploy_repository")
     )
+    deploy_ref: Annotated[str | None, BeforeValidator(checks.ref)] = Field(None, validation_alias=_from("deploy_ref"))
+    deploy_inputs: Annotated[dict[str, Any], BeforeValidator(checks.deploy_inputs)] = Field(
+        {}, validation_alias=_from("deploy_inputs")
+    )
     github_token: Annotated[SecretStr | None, BeforeValidator(checks.pasted(checks.github_token, required=False))] = (
         Field(None, validation_alias=_from("github_token"))
     )
@@ -202,6 +206,11 @@ class Access(BaseModel):
         None, validation_alias=_from("github_app_private_key")
     )
     timeout: Annotated[int, BeforeValidator(_run_seconds)] = Field(300, validation_alias=_from("timeout"))
+
+    @property
+    def has_github_access(self) -> bool:
+        """Whether there is a token or a GitHub App to ask GitHub with."""
+        return self.github_token is not None or None not in (self.github_app_id, self.github_app_private_key)
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
@@ -246,10 +255,6 @@ class Settings(Access):
     tag_revision: Annotated[bool, BeforeValidator(checks.boolean)] = Field(True, validation_alias=_from("tag_revision"))
     deploy: Annotated[DeployWhen, BeforeValidator(_deploy_when)] = Field(
         DeployWhen.ALWAYS, validation_alias=_from("deploy")
-    )
-    deploy_ref: Annotated[str | None, BeforeValidator(checks.ref)] = Field(None, validation_alias=_from("deploy_ref"))
-    deploy_inputs: Annotated[dict[str, Any], BeforeValidator(checks.json_object)] = Field(
-        {}, validation_alias=_from("deploy_inputs")
     )
     deploy_wait: Annotated[bool, BeforeValidator(checks.boolean)] = Field(False, validation_alias=_from("deploy_wait"))
     deploy_timeout: Annotated[int, BeforeValidator(_wait_seconds)] = Field(
@@ -453,13 +458,16 @@ def colours_are_refused() -> bool:
 
 
 def pulumi_login(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The folder where an existing `pulumi login` keeps its credentials; None if there are none."""
+    """Return the folder where an existing `pulumi login` keeps its credentials; None if there are none.
+
+    Source: github.com/pulumi/pulumi, `workspace.getCredsFilePath`: PULUMI_CREDENTIALS_PATH, then PULUMI_HOME.
+    """
     try:
         # As the CLI finds it: HOME counts only for a user whom the machine doesn't know.
         home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
         home = Path(environ.get("HOME", os.curdir))
-    folder = Path(environ.get("PULUMI_HOME") or home / ".pulumi")
+    folder = Path(environ.get("PULUMI_CREDENTIALS_PATH") or environ.get("PULUMI_HOME") or home / ".pulumi")
     return folder if (folder / "credentials.json").is_file() else None
 
 

@@ -35,6 +35,16 @@ class Workflow:
     def name(self) -> str:
         return self.file.rsplit(".", 1)[0]
 
+    @property
+    def text(self) -> str:
+        """Its file."""
+        if not self.dispatchable:
+            return "on: push\n"
+        if not self.inputs:
+            return "on: workflow_dispatch\n"
+        rows = "".join(f"      {name}: {{type: string}}\n" for name in self.inputs)
+        return f"on:\n  workflow_dispatch:\n    inputs:\n{rows}"
+
     def unexpected(self, inputs: dict[str, object]) -> list[str]:
         return [] if self.inputs is None else sorted(set(inputs) - set(self.inputs))
 
@@ -141,6 +151,8 @@ class Permissions:
     """Full names; None: all."""
     checks: str = "read"
     """`read` or `none`."""
+    contents: str = "read"
+    """`read` or `none`: whether it may read the repository's files."""
     names: bool = False
     """Whether it may list the names of a repository's secrets and variables, which no job's own token may."""
     organization_names: bool = False

@@ -1,5 +1,6 @@
 """The JSON in which GitHub's REST API shows what it keeps, cut down to what clients of Actions look at."""
 
+from base64 import b64encode
 from datetime import datetime
 from hashlib import sha1
 
@@ -43,6 +44,28 @@ class Representations:
             "state": workflow.state,
             "url": f"{self._url(repository)}/actions/workflows/{workflow.id}",
             "html_url": f"{WEB}/{repository.full_name}/blob/{repository.default_branch}/{path}",
+        }
+
+    def file(self, repository: Repository, workflow: Workflow, ref: str) -> Json:
+        """The file of a workflow, as `contents` shows it."""
+        path, text = f".github/workflows/{workflow.file}", workflow.text.encode()
+        url = f"{self._url(repository)}/contents/{path}?ref={ref}"
+        blob = sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest()
+        git = f"{self._url(repository)}/git/blobs/{blob}"
+        page = f"{WEB}/{repository.full_name}/blob/{ref}/{path}"
+        return {
+            "type": "file",
+            "encoding": "base64",
+            "size": len(text),
+            "name": workflow.file,
+            "path": path,
+            "content": b64encode(text).decode(),
+            "sha": blob,
+            "url": url,
+            "git_url": git,
+            "html_url": page,
+            "download_url": None,
+            "_links": {"self": url, "git": git, "html": page},
         }
 
     def run(self, run: Run) -> Json:

@@ -28,6 +28,8 @@ ID_TOKENS = "/actions/id-token"
 _REPOSITORY = "/repos/<owner>/<name>"
 _WORKFLOW = f"{_REPOSITORY}/actions/workflows/<workflow>"
 _RUN = f"{_REPOSITORY}/actions/runs/<int:run_id>"
+LEVELS = ("none", "read", "write")
+MOST_INPUTS = 25
 _PERMITTED_KEYS = frozenset({"ref", "inputs"})
 
 
@@ -58,6 +60,7 @@ class GitHubRoutes(Server):
     def routes(self) -> Iterable[Route]:
         yield f"GET {_REPOSITORY}", self.get_repository
         yield f"GET {_REPOSITORY}/actions/workflows", self.list_workflows
+        yield f"GET {_REPOSITORY}/contents/<path:path>", self.get_contents
         yield f"GET {_WORKFLOW}", self.get_workflow
         yield f"POST {_WORKFLOW}/dispatches", self.create_dispatch
         yield f"GET {_WORKFLOW}/runs", self.list_runs
@@ -97,7 +100,7 @@ class GitHubRoutes(Server):
     # Repositories and workflows.
 
     def get_repository(self, owner: str, name: str) -> ResponseReturnValue:
-        return self._shown.repository(self._repository(owner, name))
+        return self._shown.repository(self._repository(owner, name, "none"))
 
     def list_workflows(self, owner: str, name: str) -> ResponseReturnValue:
         repository = self._repository(owner, name)
@@ -108,15 +111,25 @@ class GitHubRoutes(Server):
         repository = self._repository(owner, name)
         return self._shown.workflow(repository, _workflow(repository, workflow))
 
+    def get_contents(self, owner: str, name: str, path: str) -> ResponseReturnValue:
+        """A workflow's file: the only ones that are there."""
+        repository = self._repository(owner, name, "none")
+        if g.permissions.contents == "none":
+            raise RefusedError(HTTPStatus.FORBIDDEN, "Resource not accessible by integration")
+        ref = request.args.get("ref", repository.default_branch)
+        if short(ref) not in repository.refs:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"No commit found for the ref {ref}")
+        return self._shown.file(repository, _workflow(repository, path.removeprefix(".github/workflows/")), ref)
+
     def create_dispatch(self, owner: str, name: str, workflow: str) -> ResponseReturnValue:
         """204, or 200 with the run's id and links if `return_run_details` was asked for."""
-        repository = self._repository(owner, name, write=True)
+        repository = self._repository(owner, name, "write")
         found = _workflow(repository, workflow)
         body = request.get_json(force=True, silent=True)
         if not isinstance(body, dict):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "Problems parsing JSON")
         self._check_keys(body)
-        inputs = dict(body.get("inputs") or {})
+        inputs = body.get("inputs") or {}
         _check_dispatch(repository, found, body["ref"], inputs)
         run = self.begin_run(repository, found, body["ref"], "workflow_dispatch")
         self.dispatches.append(Dispatch(repository.full_name, found.file, body["ref"], inputs, run.id))
@@ -137,6 +150,13 @@ class GitHubRoutes(Server):
             problems.append(f"{', '.join(map(json.dumps, unknown))} {verb}.")
         if not body.get("ref"):
             problems.append('"ref" wasn\'t supplied.')
+        elif not isinstance(body["ref"], str):
+            problems.append(f"For 'properties/ref', {json.dumps(body['ref'])} is not a string.")
+        inputs = body.get("inputs")
+        if inputs is not None and not isinstance(inputs, dict):
+            problems.append(f"For 'properties/inputs', {json.dumps(inputs)} is not an object.")
+        elif inputs and len(inputs) > MOST_INPUTS:
+            problems.append("No more than 25 properties are allowed.")
         if problems:
             raise _unprocessable("Invalid request.\n\n" + "\n".join(problems))
 
@@ -144,7 +164,7 @@ class GitHubRoutes(Server):
 
     def begin_run(self, repository: Repository, workflow: Workflow, ref: str, event: str) -> Run:
         number = 1 + sum(run.workflow is workflow for run in self.runs.values())
-        run = Run(next(self.ids), repository, workflow, ref, number, event, list(self.run_script))
+        run = Run(next(self.ids), repository, workflow, short(ref), number, event, list(self.run_script))
         self.runs[run.id] = run
         return run
 
@@ -171,7 +191,7 @@ class GitHubRoutes(Server):
 
     def list_annotations(self, owner: str, name: str, job_id: int) -> ResponseReturnValue:
         """Those of the check run that each job is."""
-        repository = self._repository(owner, name)
+        repository = self._repository(owner, name, "none")
         if g.permissions.checks == "none":
             raise RefusedError(HTTPStatus.FORBIDDEN, "Resource not accessible by integration")
         jobs = (job for run in self.runs.values() if run.repository is repository for job in run.jobs)
@@ -204,7 +224,7 @@ class GitHubRoutes(Server):
         return self._page_of("variables", self.organizations[owner].variables)
 
     def _with_names(self, owner: str, name: str) -> Repository:
-        repository = self._repository(owner, name)
+        repository = self._repository(owner, name, "none")
         _may_list(organization=False)
         return repository
 
@@ -237,10 +257,10 @@ class GitHubRoutes(Server):
         wanted = [f"{app.owner}/{name}" for name in body.get("repositories") or ()] or app.repositories
         if not set(wanted) <= set(app.repositories):
             raise _unprocessable("There is at least one repository that does not exist or is not accessible")
+        permissions = {"metadata": "read", **_asked_of(app, body.get("permissions"))}
         token = f"ghs_{secrets.token_hex(18)}"
-        self.tokens[token] = Permissions(app.actions, tuple(wanted))
+        self.tokens[token] = Permissions(permissions.get("actions", "none"), tuple(wanted))
         expires = time(datetime.now(UTC) + timedelta(hours=1))
-        permissions = {"actions": app.actions, "metadata": "read"}
         return {"token": token, "expires_at": expires, "permissions": permissions}, HTTPStatus.CREATED
 
     @property
@@ -264,12 +284,12 @@ class GitHubRoutes(Server):
     def _shown(self) -> Representations:
         return Representations(self.url)
 
-    def _repository(self, owner: str, name: str, *, write: bool = False) -> Repository:
+    def _repository(self, owner: str, name: str, actions: str = "read") -> Repository:
         repository = self.repositories.get(f"{owner}/{name}".lower())
         permissions: Permissions = g.get("permissions") or Permissions(repositories=())
         if repository is None or not permissions.sees(repository):
             raise RefusedError(HTTPStatus.NOT_FOUND, "Not Found")
-        if permissions.actions == "none" or (write and permissions.actions != "write"):
+        if LEVELS.index(permissions.actions) < LEVELS.index(actions):
             raise RefusedError(HTTPStatus.FORBIDDEN, "Resource not accessible by integration")
         return repository
 
@@ -288,8 +308,13 @@ def _workflow(repository: Repository, reference: str) -> Workflow:
     return workflow
 
 
+def short(ref: str) -> str:
+    """The name of a branch or tag, as `head_branch` of its runs has it."""
+    return re.sub(r"^refs/(heads|tags)/", "", ref)
+
+
 def _check_dispatch(repository: Repository, workflow: Workflow, ref: str, inputs: dict[str, object]) -> None:
-    if re.sub(r"^refs/(heads|tags)/", "", ref) not in repository.refs:
+    if short(ref) not in repository.refs:
         raise _unprocessable(f"No ref found for: {ref}")
     if workflow.state != ACTIVE:
         raise _unprocessable("Cannot trigger a 'workflow_dispatch' on a disabled workflow")
@@ -316,6 +341,20 @@ def _signed_app() -> App:
     if app is None:
         raise RefusedError(HTTPStatus.UNAUTHORIZED, "A JSON web token could not be decoded")
     return app
+
+
+def _asked_of(app: App, asked: object) -> dict[str, str]:
+    """The permissions of a token: those that were asked for, else all that the app has."""
+    has = {} if app.actions == "none" else {"actions": app.actions}
+    if not asked:
+        return has
+    levels = ("read", "write")
+    if not isinstance(asked, dict) or not set(asked.values()) <= set(levels):
+        raise _unprocessable("Invalid request.")
+    for name, level in asked.items():
+        if name not in has or levels.index(level) > levels.index(has[name]):
+            raise _unprocessable("The permissions requested are not granted to this installation.")
+    return dict(asked)
 
 
 def _run_filter() -> Callable[[Run], bool]:

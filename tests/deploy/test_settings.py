@@ -54,7 +54,7 @@ def test_reads_what_a_deploy_needs() -> None:
 
 
 def test_of_the_environments_of_a_sync_the_server_reads_the_first() -> None:
-    inputs = deploy.fill({"environment": "{environment}"}, None, "acme/default/a,acme/default/b", None)
+    inputs = deploy.fill({"environment": "{environment}"}, 1, "acme/default/a,acme/default/b", None)
     loaded = settings.load(("deploy", "--image", DIGEST, "--environment", inputs["environment"]), ENVIRON)
     assert loaded.server["PULUMI_ENVIRONMENT"] == "acme/default/a"
 
