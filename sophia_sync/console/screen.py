@@ -73,6 +73,21 @@ class Row:
     note: str = ""
 
 
+class OutputError(SyncError):
+    """The result can't be written, as on a full disk."""
+
+    exit_code = 1
+    title = "Output"
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"The output could not be written: {error.strerror}.", "Write it elsewhere, and run it again.")
+
+
+def _drop(stream: TextIO) -> None:
+    """Let a stream that can't be written take all that is still to come, and what it holds back already."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 class Screen:
     """Where one command prints.
 
@@ -155,7 +170,10 @@ class Screen:
         try:
             click.echo(fit, file=stream, color=False if self._plain else None)
         except BrokenPipeError:  # whoever reads has seen enough; what was begun is still brought to its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            _drop(stream)
+        except OSError as error:
+            _drop(stream)
+            raise OutputError(error) from None
 
     def _wrapped(self, text: str, first: str, later: str) -> str:
         lines = [

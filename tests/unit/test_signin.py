@@ -134,7 +134,7 @@ class TestARefusal:
         error = job.refusal()
         assert "HTTP 401: Unauthorized: the identity token is not trusted" in error.what
         for hint in (
-            "https://token.actions.githubusercontent.com",
+            f"issuer {github.id_token_issuer} in Pulumi Cloud",  # the token's own: GitHub Enterprise Server has another
             "urn:pulumi:org:acme",
             "repo:OWNER/REPOSITORY:*",
             "repo:OWNER@OWNER_ID/REPOSITORY@REPOSITORY_ID:*",
@@ -142,6 +142,11 @@ class TestARefusal:
             "`pulumi-token-scope`",
         ):
             assert hint in error.todo
+
+    @pytest.mark.parametrize("token", ["opaque", "a.b.c", "e30.e30.x", "e30.W10.x", "e30.eyJpc3MiOiAzfQ.x"])
+    def test_of_a_token_that_names_no_issuer_names_that_of_github_com(self, job: Job, token: str) -> None:
+        job.box.github.fail(ID_TOKEN, status=200, body={"value": token})
+        assert "issuer https://token.actions.githubusercontent.com in Pulumi Cloud" in job.refusal().todo
 
     @pytest.mark.parametrize(
         ("scope", "hint"), [("team:strangers", "for the team strangers"), ("user:stranger", "for the user stranger")]
