@@ -81,6 +81,7 @@ class Repository:
     unshared: set[str] = field(default_factory=set)
     """Of its organisation's secrets and variables those that it can't use."""
     private: bool = True
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
     pushed: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property

@@ -100,7 +100,7 @@ class GitHubRoutes(Server):
     # Repositories and workflows.
 
     def get_repository(self, owner: str, name: str) -> ResponseReturnValue:
-        return self._shown.repository(self._repository(owner, name, "none"))
+        return self._shown.full_repository(self._repository(owner, name, "none"))
 
     def list_workflows(self, owner: str, name: str) -> ResponseReturnValue:
         repository = self._repository(owner, name)
@@ -217,19 +217,21 @@ class GitHubRoutes(Server):
 
     def list_organization_secrets(self, owner: str) -> ResponseReturnValue:
         _may_list(organization=True)
-        return self._page_of("secrets", self.organizations[owner].secrets)
+        return self._page_of("secrets", self.organizations[owner].secrets, shared=True)
 
     def list_organization_variables(self, owner: str) -> ResponseReturnValue:
         _may_list(organization=True)
-        return self._page_of("variables", self.organizations[owner].variables)
+        return self._page_of("variables", self.organizations[owner].variables, shared=True)
 
     def _with_names(self, owner: str, name: str) -> Repository:
         repository = self._repository(owner, name, "none")
         _may_list(organization=False)
         return repository
 
-    def _page_of(self, kind: str, names: Mapping[str, Named], without: Collection[str] = ()) -> Response:
-        return _page(kind, [self._shown.named(one) for one in names.values() if one.name not in without])
+    def _page_of(
+        self, kind: str, names: Mapping[str, Named], without: Collection[str] = (), *, shared: bool = False
+    ) -> Response:
+        return _page(kind, [self._shown.named(one, shared=shared) for one in names.values() if one.name not in without])
 
     # Sign-in.
 
@@ -238,15 +240,7 @@ class GitHubRoutes(Server):
         app = _signed_app()
         if f"{owner}/{name}" not in app.repositories:
             raise RefusedError(HTTPStatus.NOT_FOUND, "Not Found")
-        return {
-            "id": app.installation_id,
-            "app_id": app.id,
-            "account": {"login": app.owner, "type": "Organization"},
-            "target_type": "Organization",
-            "repository_selection": "selected",
-            "permissions": {"actions": app.actions, "metadata": "read"},
-            "access_tokens_url": f"{self.url}/app/installations/{app.installation_id}/access_tokens",
-        }
+        return self._shown.installation(app)
 
     def create_installation_token(self, installation_id: int) -> ResponseReturnValue:
         """A token for all the installation's repositories, or for those of `repositories` in the body."""
@@ -345,7 +339,7 @@ def _signed_app() -> App:
 
 def _asked_of(app: App, asked: object) -> dict[str, str]:
     """The permissions of a token: those that were asked for, else all that the app has."""
-    has = {} if app.actions == "none" else {"actions": app.actions}
+    has = app.permissions
     if not asked:
         return has
     levels = ("read", "write")

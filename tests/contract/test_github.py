@@ -254,7 +254,7 @@ class TestSecretsAndVariables:
             f"{box.github.url}/orgs/ai-cherry/actions/secrets", headers={"Authorization": "Bearer lister"}, timeout=60
         ).json()
         assert answer["total_count"] == 2
-        assert [set(row) for row in answer["secrets"]] == [{"name", "created_at", "updated_at"}] * 2
+        assert [set(row) for row in answer["secrets"]] == [{"name", "created_at", "updated_at", "visibility"}] * 2
 
     @pytest.mark.parametrize(("kind", "names"), [("secrets", ["SHARED"]), ("variables", ["SHARED_VARIABLE"])])
     def test_of_an_organisation_that_a_repository_can_use(self, box: Sandbox, kind: str, names: list[str]) -> None:
