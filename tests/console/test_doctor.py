@@ -136,7 +136,7 @@ class TestTheCommand:
             "GitHub",
             "GitHub's secrets",
             "MCP server",
-            "12 good, 12 not checked.",
+            "12 good, 2 not checked.",
         ]
         assert "  ✓ access token              works, and belongs to sandbox" in lines
         assert max(map(len, lines)) <= 80
