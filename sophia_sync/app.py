@@ -31,6 +31,7 @@ from sophia_sync.runtime.tasks import Task, in_thread, side_by_side, task_group,
 
 if TYPE_CHECKING:
     from sophia_sync.dispatch import Deployed, Dispatcher
+    from sophia_sync.github_api import GitHubError
     from sophia_sync.preflight import Verdict
 
 AT_ONCE = 8
@@ -61,6 +62,7 @@ class Run(Program):
         self.context = context
         self.outcome = Outcome()
         self.environments: list[Environment] = []
+        self.revisions: list[int | EscError] = []
         self.deploy_state = ""
 
     async def work(self) -> None:
@@ -130,6 +132,8 @@ class Run(Program):
                 is_due = await deploy.is_due(settings, self.outcome.synced, self.environments, bundle, self.runner.line)
                 if is_due:
                     dispatcher = await self.dispatch(settings)
+                elif settings.dry_run:
+                    await self.check_deploy(settings)
         if is_due:
             await self.follow(dispatcher, settings)
 
@@ -176,12 +180,9 @@ class Run(Program):
         from sophia_sync.dispatch import Dispatcher
 
         target = deploy.target_of(settings)
-        first = self.environments[0]
-        revision = first.revision
-        if revision is None and deploy.needs_revision(settings.deploy_inputs):
-            revision = await first.pulumi.latest_revision(first.name)
+        self.revisions = await deploy.numbers(self.outcome.synced, self.environments)
         names = ",".join(settings.esc_environment)
-        given = deploy.fill(settings.deploy_inputs, revision, names, self.context.run_url)
+        given = deploy.fill(settings.deploy_inputs, self.revisions[0], names, self.context.run_url)
         dispatcher = Dispatcher(settings, target, self.context.api_url, time_left())
         self.deploy_state = "Whether the deploy was dispatched isn't known."
         deployed = await in_thread(partial(dispatcher.dispatch, given))
@@ -190,6 +191,27 @@ class Run(Program):
         where = deployed.run_url or f"{target.repository} on {deployed.ref}"
         self.runner.line(f"Deploy dispatched: {target.workflow}, {where}")
         return dispatcher
+
+    async def check_deploy(self, settings: Settings) -> None:
+        """Warn of what would keep the deploy from starting, in a run that dispatches nothing."""
+        if settings.deploy is DeployWhen.NEVER:
+            return
+        if settings.deploy_repository is None or not settings.has_github_access:
+            self.runner.line("The deploy's workflow was not checked: it takes `deploy-repository` and `github-token`.")
+            return
+        limit = time_left()
+
+        def check() -> list[GitHubError]:
+            from sophia_sync.dispatch import Dispatcher
+
+            dispatcher = Dispatcher(settings, deploy.target_of(settings), self.context.api_url, limit)
+            try:
+                return dispatcher.check(settings.deploy_inputs)
+            finally:
+                dispatcher.close()
+
+        for found in await in_thread(check):
+            self.warn([f"A sync would succeed, but its deploy would not start: {found.what}. {found.todo}"])
 
     async def follow(self, dispatcher: Dispatcher, settings: Settings) -> None:
         """Wait for the deploy if that is asked for, and mark in ESC what it deployed.
@@ -204,8 +226,8 @@ class Run(Program):
             self.outcome = replace(self.outcome, deployed=deployed)
             deploy.check_conclusion(deployed.conclusion, deployed.run_url)
         with self.within(settings.timeout):
-            for failed in await deploy.mark(self.outcome.synced, self.environments, deployed.target):
-                self.warn([f"{failed} The next sync dispatches the deploy again, to be sure."])
+            for failed in await deploy.mark(self.revisions, self.environments, deployed.target):
+                self.warn([f"{failed} With `deploy: changed`, the next sync dispatches the deploy again, to be sure."])
         await in_thread(dispatcher.close)
 
     async def wait(self, dispatcher: Dispatcher, deployed: Deployed, seconds: int) -> Deployed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 
 # The largest value, in bytes: Linux takes no longer string in an environment (MAX_ARG_STRLEN).
 LARGEST = 131_072
+# The largest number of inputs that GitHub takes with a dispatch.
+MOST_INPUTS = 25
 
 _SLUG = re.compile(r"[a-z0-9_][a-z0-9_-]{0,99}")
 # Pulumi: "alphanumeric characters, hyphens, underscores, and periods"; a part of dots alone would be a path upwards.
@@ -237,20 +240,25 @@ def url(value: str) -> str:
 
 
 def repository(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+", value.strip()):
+    """`owner/name`; GitHub refuses a name of one or two dots."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+/(?!\.\.?$)[A-Za-z0-9_.-]+", value.strip()):
         raise ValueError("isn't a repository like owner/name")
     return value.strip()
 
 
 def workflow(value: str) -> str:
-    if not re.fullmatch(r"[0-9]+|[^/\\\s]+\.ya?ml", value.strip()):
+    """A file name below .github/workflows, or a number."""
+    name = text(value.strip())
+    if not re.fullmatch(r"[0-9]{1,19}|[^/\\\s?#%]+\.ya?ml", name) or not name.isprintable():
         raise ValueError("isn't a workflow's file name or number")
     return value.strip()
 
 
 def ref(value: str) -> str:
     """A branch or tag; git-check-ref-format(1)."""
-    if not re.fullmatch(r"[^\s~^:?*\[\\]+", text(value.strip())):
+    name = text(value.strip())
+    forbidden = re.search(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|/\.|\.lock(/|$)|\.$|/$|^[/.-]|^@$", name)
+    if not name or forbidden:
         raise ValueError("isn't the name of a branch or tag")
     return value.strip()
 
@@ -267,13 +275,27 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def json_object(value: str) -> dict[str, Any]:
+def _number(value: str) -> float:
+    """Python's parser takes `1e400` for infinity."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def deploy_inputs(value: str) -> dict[str, Any]:
+    """A JSON object; at most 25 inputs (docs.github.com, "Create a workflow dispatch event")."""
     try:
-        parsed = json.loads(text(value), parse_constant=_no_constant)
+        parsed = json.loads(text(value), parse_constant=_no_constant, parse_float=_number)
+        json.dumps(parsed, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which is no text") from None
     except (ValueError, RecursionError):
         raise ValueError("isn't JSON") from None
     if not isinstance(parsed, dict) or not all(isinstance(item, str | bool | int | float) for item in parsed.values()):
         raise ValueError("isn't a JSON object of strings, numbers and booleans")
+    if len(parsed) > MOST_INPUTS:
+        raise ValueError(f"has {len(parsed)} inputs; GitHub takes {MOST_INPUTS} at most")
     return parsed
 
 

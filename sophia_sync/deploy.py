@@ -1,8 +1,8 @@
 """Whether a deploy is due, with which inputs, and the mark in ESC that tells what was last deployed.
 
-`deploy: changed` must not lose a deploy whose dispatch failed after its write. So each dispatch is followed by a
-revision tag in ESC; a later run compares what ESC held at that tag with what it should hold now. Where the mark can't
-be read or set, the deploy runs once too often rather than once too few.
+`deploy: changed` must not lose a deploy whose dispatch failed after its write. So a revision tag in ESC marks what
+was deployed: after the run's success where it is waited for, else after its dispatch. A later run compares what ESC
+held at that tag with what it should hold now. Without a mark that can be read, the deploy runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from sophia_sync.bundle import Bundle
 from sophia_sync.environment import Environment, read, set_tag
 from sophia_sync.errors import DeployError, EscError
-from sophia_sync.inputs import DeployWhen, Settings
+from sophia_sync.inputs import Access, DeployWhen, Settings
 from sophia_sync.outcome import Result, Synced
 from sophia_sync.plan import make_plan
 from sophia_sync.runtime.tasks import side_by_side
@@ -35,13 +35,13 @@ class Target:
 
     @property
     def mark(self) -> str:
-        """The name of the revision tag that says what this workflow last deployed."""
+        """Return the name of the revision tag that says what this workflow last deployed."""
         digest = hashlib.sha256(f"{self.repository}/{self.workflow}@{self.ref or ''}".encode()).hexdigest()
         return f"sentry-esc-sync-deployed-{digest[:12]}"
 
 
-def target_of(settings: Settings) -> Target:
-    """The workflow that the settings name; only for settings that ask for a deploy."""
+def target_of(settings: Access) -> Target:
+    """Return the workflow that the settings name; only for settings that name a repository."""
     assert settings.deploy_repository is not None  # noqa: S101 - `inputs.load` has seen to it
     return Target(settings.deploy_repository, settings.deploy_workflow, settings.deploy_ref)
 
@@ -53,14 +53,14 @@ async def is_due(
     bundle: Bundle,
     tell: Callable[[str], None],
 ) -> bool:
-    """Whether verified syncs of all environments are to be followed by a deploy.
+    """Return whether verified syncs of all environments are to be followed by a deploy.
 
     Args:
         settings: The inputs.
         synced: What was done to the environments.
         environments: The same environments.
         bundle: What they hold now.
-        tell: Told why a deploy runs of which it isn't known whether it must.
+        tell: Called with the reason for a deploy that may not be needed.
     """
     if not settings.may_deploy:
         return False
@@ -80,30 +80,58 @@ async def is_due(
     return any(await side_by_side(work, AT_ONCE))
 
 
-async def mark(synced: Sequence[Synced], environments: Sequence[Environment], target: Target) -> list[EscError]:
-    """Mark in each environment what the workflow deploys; returns what failed."""
+async def numbers(synced: Sequence[Synced], environments: Sequence[Environment]) -> list[int | EscError]:
+    """Return the number of the revision to deploy of each environment, or why it can't be read.
 
-    async def set_mark(one: Synced, environment: Environment) -> EscError | None:
+    Read them before the dispatch, and mark the same numbers: a revision that somebody saves in between isn't deployed.
+    """
+
+    async def number(one: Synced, environment: Environment) -> int | EscError:
+        if one.revision is not None:
+            return one.revision
         try:
-            await set_tag(environment.pulumi, one.environment, target.mark, one.revision)
+            return await environment.pulumi.latest_revision(one.environment)
+        except EscError as error:
+            return error
+
+    work = [partial(number, *pair) for pair in zip(synced, environments, strict=True)]
+    return await side_by_side(work, AT_ONCE)
+
+
+async def mark(
+    revisions: Sequence[int | EscError], environments: Sequence[Environment], target: Target
+) -> list[EscError]:
+    """Mark in each environment the revision that the workflow deploys; return what failed."""
+
+    async def set_mark(revision: int | EscError, environment: Environment) -> EscError | None:
+        if isinstance(revision, EscError):
+            return revision
+        try:
+            await set_tag(environment.pulumi, environment.name, target.mark, revision)
         except EscError as error:
             return error
         return None
 
-    work = [partial(set_mark, *pair) for pair in zip(synced, environments, strict=True)]
-    ends = await side_by_side(work, AT_ONCE)
-    return [error for error in ends if error is not None]
+    work = [partial(set_mark, *pair) for pair in zip(revisions, environments, strict=True)]
+    return [error for error in await side_by_side(work, AT_ONCE) if error is not None]
 
 
-def needs_revision(inputs: dict[str, Any]) -> bool:
-    """Whether an input asks for the revision's number, which an unchanged sync has to look up."""
-    return any("{revision}" in value for value in inputs.values() if isinstance(value, str))
+def fill(inputs: dict[str, Any], revision: int | EscError, environment: str, run_url: str | None) -> dict[str, Any]:
+    """Return the workflow's inputs with `{revision}`, `{environment}` and `{run_url}` filled in.
 
-
-def fill(inputs: dict[str, Any], revision: int | None, environment: str, run_url: str | None) -> dict[str, Any]:
-    """The workflow's inputs with `{revision}`, `{environment}` and `{run_url}` filled in, empty where unknown."""
+    Raises:
+        DeployError: An input needs the revision's number, and it can't be read.
+    """
+    if isinstance(revision, EscError):
+        if any("{revision}" in value for value in inputs.values() if isinstance(value, str)):
+            raise DeployError(
+                "The sync succeeded, but its deploy did not start: `deploy-inputs` has {revision}, and the revision's "
+                f"number can't be read: {revision.what}",
+                "Run again.",
+            )
+        revision = 0  # no input shows it
     values = {
-        "{revision}": "" if revision is None else str(revision),
+        "{revision}": str(revision),
         "{environment}": environment,
         "{run_url}": run_url or "",
     }
@@ -124,6 +152,6 @@ def check_conclusion(conclusion: str | None, run_url: str | None) -> None:
     """
     if conclusion != "success":
         raise DeployError(
-            f"The deploy run ended with {conclusion or 'no conclusion'}: {run_url}.",
-            "The sync stands. Look at the run's log.",
+            f"The sync succeeded, but its deploy run ended with {conclusion or 'no conclusion'}: {run_url}.",
+            "Look at the run's log. With `deploy: changed`, the next sync dispatches the deploy again.",
         )

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from sophia_sync import github_api
 from sophia_sync.inputs import Access
 from sophia_sync.runtime.limits import TimeLimit
-from sophia_sync.web import one_line
 
 if TYPE_CHECKING:
     from github import Github
@@ -24,11 +23,18 @@ T = TypeVar("T")
 
 
 class ReadingError(Exception):
-    """GitHub doesn't tell; the text goes on from what was asked. `status` is that of the answer, if there was one."""
+    """GitHub doesn't tell; the text is the cause, as a part of a sentence.
 
-    def __init__(self, why: str, status: int | None = None) -> None:
+    Args:
+        why: The cause.
+        status: The status of the response, if there was one.
+        todo: What to do about it; empty where the caller knows better.
+    """
+
+    def __init__(self, why: str, status: int | None = None, todo: str = "") -> None:
         super().__init__(why)
         self.status = status
+        self.todo = todo
 
 
 @dataclass(frozen=True)
@@ -180,26 +186,23 @@ class Reader:
 
     def _told(self, call: Callable[[], T]) -> T:
         """Ask, and tell a failure in words."""
-        from github import GithubException  # noqa: PLC0415
-        from requests import RequestException  # noqa: PLC0415
-
         try:
-            return github_api.repeated(call, self._deadline)
-        except GithubException as error:
-            said = one_line(github_api.message(error.data))
-            raise ReadingError(f"HTTP {error.status}{f': {said}' if said else ''}", error.status) from None
-        except RequestException as error:
-            raise ReadingError(f"GitHub at {self._api_url} can't be reached ({type(error).__name__})") from None
-        except github_api.UnusableKeyError as error:
-            raise ReadingError(str(error)) from None
-        except github_api.unexpected():
-            raise ReadingError(f"{self._api_url} gives an answer that isn't GitHub's") from None
+            return github_api.ask(call, self._deadline, self._api_url)
+        except github_api.GitHubError as error:
+            raise ReadingError(error.what, error.status, error.todo) from None
 
 
 def _newest(runs: Iterable[WorkflowRun]) -> Run | None:
     # Not `runs[0]`: PyGithub's slice of a list that is empty raises IndexError.
     for run in runs:
-        return Run(run.id, _text(run.html_url), _text(run.event), _text(run.status), run.conclusion, run.created_at)
+        return Run(
+            run.id,
+            _text(run.html_url),
+            _text(run.event),
+            _text(run.status or "unknown"),
+            run.conclusion,
+            run.created_at,
+        )
     return None
 
 

@@ -59,7 +59,7 @@ class TokenKind(StrEnum):
 
 @dataclass(frozen=True)
 class TokenScope:
-    """Access token to ask Pulumi for; `name` is the team or the user, empty for the organisation's.
+    """Access token to ask Pulumi for; `name` is the team or the user, for the organisation empty or `admin`.
 
     Source: pulumi.com/docs, "OAuth Token Exchange".
     """
@@ -69,17 +69,17 @@ class TokenScope:
 
     @classmethod
     def parse(cls, text: str) -> TokenScope:
-        """Read `team:NAME` or `user:NAME`; an empty text means the organisation.
+        """Read `team:NAME` or `user:NAME`; an empty text or `admin`, Pulumi's own word, means the organisation.
 
         Raises:
             ValueError: The text is none of them. The message doesn't show it.
         """
-        if not text.strip():
-            return cls()
+        if text.strip() in ("", "admin"):
+            return cls(name=text.strip())
         # No comma: Pulumi takes a list of scopes.
         match = re.fullmatch(r"(team|user):([^\s,:]{1,100})", text.strip())
         if match is None or not match[2].isprintable():
-            raise ValueError("is neither empty nor team:NAME nor user:NAME")
+            raise ValueError("is neither empty nor admin nor team:NAME nor user:NAME")
         return cls(TokenKind.TEAM if match[1] == "team" else TokenKind.PERSONAL, match[2])
 
     def __str__(self) -> str:
@@ -194,7 +194,7 @@ class Access(BaseSettings):
     ] = None
     pulumi_token_scope: Annotated[
         TokenScope,
-        Input(TokenScope.parse, "Give team:NAME or user:NAME, or leave it out for a token of the organisation."),
+        Input(TokenScope.parse, "Give admin, team:NAME or user:NAME, or leave it out for a token of the organisation."),
     ] = TokenScope()
     pulumi_cloud_url: Annotated[
         str,
@@ -226,6 +226,14 @@ class Access(BaseSettings):
         str | None,
         Input(checks.repository, "Give it as `owner/name`.", variable="GITHUB_REPOSITORY", option="--repository"),
     ] = None
+    deploy_ref: Annotated[str | None, Input(checks.ref, "Give the name of a branch or tag.")] = None
+    deploy_inputs: Annotated[
+        dict[str, Any],
+        Input(
+            checks.deploy_inputs,
+            'Give a JSON object of the workflow\'s inputs, such as {"revision": "{revision}"}.',
+        ),
+    ] = {}
     github_token: Annotated[
         SecretStr | None,
         Input(
@@ -246,6 +254,11 @@ class Access(BaseSettings):
         int,
         Input(partial(checks.seconds, largest=3600), "Give a number of seconds from 1 to 3600.", option="--timeout"),
     ] = 300
+
+    @property
+    def has_github_access(self) -> bool:
+        """Whether there is a token or a GitHub App to ask GitHub with."""
+        return self.github_token is not None or None not in (self.github_app_id, self.github_app_private_key)
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
@@ -329,14 +342,6 @@ class Settings(Access):
     deploy: Annotated[DeployWhen, Input(one_of(DeployWhen), "Choose always, changed or never.", option="--deploy")] = (
         DeployWhen.ALWAYS
     )
-    deploy_ref: Annotated[str | None, Input(checks.ref, "Give the name of a branch or tag.")] = None
-    deploy_inputs: Annotated[
-        dict[str, Any],
-        Input(
-            checks.json_object,
-            'Give a JSON object of the workflow\'s inputs, such as {"revision": "{revision}"}.',
-        ),
-    ] = {}
     deploy_wait: Annotated[bool, Input(checks.boolean, "Choose true or false.")] = False
     deploy_timeout: Annotated[
         int, Input(partial(checks.seconds, largest=21600), "Give a number of seconds from 1 to 21600.")
@@ -552,13 +557,16 @@ def colours_are_refused() -> bool:
 
 
 def pulumi_login(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The folder where an existing `pulumi login` keeps its credentials; None if there are none."""
+    """Return the folder where an existing `pulumi login` keeps its credentials; None if there are none.
+
+    Source: github.com/pulumi/pulumi, `workspace.getCredsFilePath`: PULUMI_CREDENTIALS_PATH, then PULUMI_HOME.
+    """
     try:
         # As the CLI finds it: HOME counts only for a user whom the machine doesn't know.
         home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
         home = Path(environ.get("HOME", os.curdir))
-    folder = Path(environ.get("PULUMI_HOME") or home / ".pulumi")
+    folder = Path(environ.get("PULUMI_CREDENTIALS_PATH") or environ.get("PULUMI_HOME") or home / ".pulumi")
     return folder if (folder / "credentials.json").is_file() else None
 
 

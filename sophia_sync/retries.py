@@ -1,6 +1,6 @@
-"""How often and how long apart a failed request is repeated: exponential with jitter, within the run's deadline.
+"""Retries of what failed: exponential waits with jitter, up to a share of the deadline.
 
-What may be repeated is for the caller to say: an answer of 400, 401, 403 or 404 never is.
+The caller says what may be repeated: an answer of 400, 401, 403 or 404 isn't, unless it is a rate limit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception,
-    stop_after_attempt,
     wait_exponential,
     wait_random,
 )
@@ -24,15 +23,16 @@ from tenacity import (
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.runtime.tasks import time_left
 
-ATTEMPTS = 5
+SHARE = 0.5
+"""Part of the remaining time that retries may take; the rest is for the steps that follow."""
 _NUMBER = re.compile(r"[0-9]{1,12}")
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def asked_wait(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
-    """The seconds for which a server asks us to wait, or None if it doesn't.
+    """Return the seconds that a server asks us to wait, or None if it doesn't ask.
 
-    Reads `Retry-After` (RFC 9110, 10.2.3: seconds or a date), then the rate limits of GitHub
+    Read `Retry-After` (RFC 9110, 10.2.3: seconds or a date), then the rate limits of GitHub
     (`x-ratelimit-remaining: 0`, `x-ratelimit-reset`) and Sentry (`x-sentry-rate-limit-…`), in seconds since the epoch.
     """
     found = {name.lower(): value for name, value in headers.items()}
@@ -54,42 +54,53 @@ def asked_wait(headers: Mapping[str, str], now: Callable[[], float] = time.time)
 
 
 def retrying(
-    limit: TimeLimit,
+    deadline: TimeLimit,
     is_transient: Callable[[BaseException], bool],
     headers_of: Callable[[BaseException], Mapping[str, str]] = lambda _: {},
-    attempts: int = ATTEMPTS,
+    attempts: int | None = None,
 ) -> Retrying:
-    """Return a tenacity controller for blocking work: call it with a function, or loop over it.
+    """Return a tenacity controller; call it with a function, or loop over it. Make a new one for each call.
 
     Args:
-        limit: No wait goes past it: then the last error is raised at once.
+        deadline: Retries end after `SHARE` of what remains of it now. A wait that a server asks for may take longer,
+            but never goes past the deadline. Then the last error is raised at once.
         is_transient: Whether an error may go away by itself.
-        headers_of: The headers of the answer that an error stands for; a wait asked for there is honoured.
-        attempts: Tries in all.
+        headers_of: The headers of the response that an error stands for, to honour a wait that is asked for there.
+        attempts: Maximum number of attempts; None sets no maximum.
     """
-    return Retrying(sleep=time.sleep, **_rules(limit, is_transient, headers_of, attempts))
+    return Retrying(sleep=deadline.sleep, **_rules(deadline, is_transient, headers_of, attempts))
 
 
-def retrying_async(is_transient: Callable[[BaseException], bool], attempts: int = ATTEMPTS) -> AsyncRetrying:
-    """Return a tenacity controller for the calling task, within the time that it has left. See `retrying`."""
-    return AsyncRetrying(sleep=anyio.sleep, **_rules(time_left(), is_transient, lambda _: {}, attempts))
+def retrying_async(is_transient: Callable[[BaseException], bool]) -> AsyncRetrying:
+    """Return a tenacity controller for the calling task, within a share of its time. See `retrying`."""
+    return AsyncRetrying(sleep=anyio.sleep, **_rules(time_left(), is_transient, lambda _: {}, None))
 
 
 def _rules(
-    limit: TimeLimit,
+    deadline: TimeLimit,
     is_transient: Callable[[BaseException], bool],
     headers_of: Callable[[BaseException], Mapping[str, str]],
-    attempts: int,
+    attempts: int | None,
 ) -> dict[str, Any]:
-    # Never less than 3.75 seconds in all: where chance alone decides, five tries may be over in a moment.
+    # Never less than 3.75 seconds for five attempts: where chance alone decides, they may be over in a moment.
     backoff = wait_exponential(multiplier=0.25, max=8) + wait_random(0, 0.25)
+    spare = deadline.remaining() * (1 - SHARE)
+
+    def asked(state: RetryCallState) -> float | None:
+        error = state.outcome.exception() if state.outcome else None
+        return asked_wait(headers_of(error)) if error else None
 
     def wait(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = asked_wait(headers_of(error)) if error else None
-        return backoff(state) if asked is None else asked
+        # A server that always answers "at once" gets our own waits from the second on.
+        seconds = asked(state)
+        if seconds is None:
+            return backoff(state)
+        return seconds if state.attempt_number == 1 else max(seconds, backoff(state))
 
     def stop(state: RetryCallState) -> bool:
-        return stop_after_attempt(attempts)(state) or state.upcoming_sleep >= limit.remaining()
+        if attempts is not None and state.attempt_number >= attempts:
+            return True
+        kept = spare if asked(state) is None else 0.0
+        return bool(deadline.remaining() - state.upcoming_sleep <= kept)
 
     return {"retry": retry_if_exception(is_transient), "wait": wait, "stop": stop, "reraise": True}

@@ -6,6 +6,9 @@ Connect for GitHub"; github.com/pulumi/pulumi, `ExchangeOidcToken`.
 
 from __future__ import annotations
 
+import json
+import re
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +27,7 @@ SHORTEST_LIFE = 900
 
 _GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 - a type, not a token
+_GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 _ACCESS_TOKEN = "urn:pulumi:token-type:access_token"  # noqa: S105
 
 _PERMISSION = """\
@@ -88,7 +92,7 @@ def exchange(
         "expiration": str(max(SHORTEST_LIFE, int(2 * deadline.seconds))),
     }
     asked = f"Pulumi Cloud at {cloud_url}"
-    todo = _trust(audience, scope)
+    todo = _trust(audience, scope, _issuer(id_token))
     try:
         with Client(None, deadline) as client:
             response = client.post(f"{cloud_url}/api/oauth/token", form)
@@ -148,11 +152,22 @@ def _said(response: Response, redact: Redactor) -> str:
     return f": {one_line(redact(words))}" if words else ""
 
 
-def _trust(audience: str, scope: TokenScope) -> str:
-    """How a Pulumi organisation is made to trust GitHub."""
+def _issuer(id_token: SecretStr) -> str:
+    """Return the issuer that an identity token names: GitHub Enterprise Server and ghe.com have their own."""
+    try:
+        payload = id_token.get_secret_value().split(".")[1]
+        issuer = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iss"]
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
+        return _GITHUB_ISSUER
+    is_address = isinstance(issuer, str) and issuer.isprintable() and re.fullmatch(r"https?://\S{1,300}", issuer)
+    return issuer if is_address else _GITHUB_ISSUER
+
+
+def _trust(audience: str, scope: TokenScope, issuer: str) -> str:
+    """Return how a Pulumi organisation is made to trust GitHub."""
     whom = {"organization": "", "team": f" for the team {scope.name}", "personal": f" for the user {scope.name}"}
     return (
-        "Register GitHub's issuer https://token.actions.githubusercontent.com in Pulumi Cloud → Settings → Access "
+        f"Register GitHub's issuer {issuer} in Pulumi Cloud → Settings → Access "
         f"Management → OIDC Issuers, with an Allow policy for the token type {scope.kind}{whom[scope.kind]}, the "
         f"audience {audience} and a subject that matches this job, such as repo:OWNER/REPOSITORY:* or, for a "
         "repository that was created or renamed since July 2026, repo:OWNER@OWNER_ID/REPOSITORY@REPOSITORY_ID:*. "

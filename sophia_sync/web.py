@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError as Urllib3Error
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from sophia_sync.retries import ATTEMPTS, TRANSIENT_STATUS, retrying
+from sophia_sync.retries import TRANSIENT_STATUS, retrying
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.runtime.tasks import in_thread
 
@@ -107,7 +107,7 @@ class Client:
                 raise
 
         try:
-            return retrying(self._deadline, _is_transient, _headers_of, ATTEMPTS)(ask)
+            return retrying(self._deadline, _is_transient, _headers_of)(ask)
         except (RequestException, ValueError):
             # A last try that the deadline cut short tells less than those before it. None is chained: its text and
             # its cause hold the address, and may hold more.

@@ -35,6 +35,16 @@ class Workflow:
     def name(self) -> str:
         return self.file.rsplit(".", 1)[0]
 
+    @property
+    def text(self) -> str:
+        """Its file."""
+        if not self.dispatchable:
+            return "on: push\n"
+        if not self.inputs:
+            return "on: workflow_dispatch\n"
+        rows = "".join(f"      {name}: {{type: string}}\n" for name in self.inputs)
+        return f"on:\n  workflow_dispatch:\n    inputs:\n{rows}"
+
     def unexpected(self, inputs: dict[str, object]) -> list[str]:
         return [] if self.inputs is None else sorted(set(inputs) - set(self.inputs))
 
@@ -71,6 +81,7 @@ class Repository:
     unshared: set[str] = field(default_factory=set)
     """Of its organisation's secrets and variables those that it can't use."""
     private: bool = True
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
     pushed: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -117,6 +128,8 @@ class Permissions:
     """`write`, `read` or `none`."""
     repositories: Sequence[str] | None = None
     """Full names; None: all."""
+    contents: str = "read"
+    """`read` or `none`: whether it may read the repository's files."""
     names: bool = False
     """Whether it may list the names of a repository's secrets and variables, which no job's own token may."""
     organization_names: bool = False

@@ -28,6 +28,8 @@ ID_TOKENS = "/actions/id-token"
 _REPOSITORY = "/repos/<owner>/<name>"
 _WORKFLOW = f"{_REPOSITORY}/actions/workflows/<workflow>"
 _RUN = f"{_REPOSITORY}/actions/runs/<int:run_id>"
+LEVELS = ("none", "read", "write")
+MOST_INPUTS = 25
 _PERMITTED_KEYS = frozenset({"ref", "inputs"})
 
 
@@ -58,6 +60,7 @@ class GitHubRoutes(Server):
     def routes(self) -> Iterable[Route]:
         yield f"GET {_REPOSITORY}", self.get_repository
         yield f"GET {_REPOSITORY}/actions/workflows", self.list_workflows
+        yield f"GET {_REPOSITORY}/contents/<path:path>", self.get_contents
         yield f"GET {_WORKFLOW}", self.get_workflow
         yield f"POST {_WORKFLOW}/dispatches", self.create_dispatch
         yield f"GET {_WORKFLOW}/runs", self.list_runs
@@ -96,7 +99,7 @@ class GitHubRoutes(Server):
     # Repositories and workflows.
 
     def get_repository(self, owner: str, name: str) -> ResponseReturnValue:
-        return self._shown.repository(self._repository(owner, name))
+        return self._shown.full_repository(self._repository(owner, name, "none"))
 
     def list_workflows(self, owner: str, name: str) -> ResponseReturnValue:
         repository = self._repository(owner, name)
@@ -107,15 +110,25 @@ class GitHubRoutes(Server):
         repository = self._repository(owner, name)
         return self._shown.workflow(repository, _workflow(repository, workflow))
 
+    def get_contents(self, owner: str, name: str, path: str) -> ResponseReturnValue:
+        """A workflow's file: the only ones that are there."""
+        repository = self._repository(owner, name, "none")
+        if g.permissions.contents == "none":
+            raise RefusedError(HTTPStatus.FORBIDDEN, "Resource not accessible by integration")
+        ref = request.args.get("ref", repository.default_branch)
+        if short(ref) not in repository.refs:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"No commit found for the ref {ref}")
+        return self._shown.file(repository, _workflow(repository, path.removeprefix(".github/workflows/")), ref)
+
     def create_dispatch(self, owner: str, name: str, workflow: str) -> ResponseReturnValue:
         """204, or 200 with the run's id and links if `return_run_details` was asked for."""
-        repository = self._repository(owner, name, write=True)
+        repository = self._repository(owner, name, "write")
         found = _workflow(repository, workflow)
         body = request.get_json(force=True, silent=True)
         if not isinstance(body, dict):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "Problems parsing JSON")
         self._check_keys(body)
-        inputs = dict(body.get("inputs") or {})
+        inputs = body.get("inputs") or {}
         _check_dispatch(repository, found, body["ref"], inputs)
         run = self.begin_run(repository, found, body["ref"], "workflow_dispatch")
         self.dispatches.append(Dispatch(repository.full_name, found.file, body["ref"], inputs, run.id))
@@ -136,6 +149,13 @@ class GitHubRoutes(Server):
             problems.append(f"{', '.join(map(json.dumps, unknown))} {verb}.")
         if not body.get("ref"):
             problems.append('"ref" wasn\'t supplied.')
+        elif not isinstance(body["ref"], str):
+            problems.append(f"For 'properties/ref', {json.dumps(body['ref'])} is not a string.")
+        inputs = body.get("inputs")
+        if inputs is not None and not isinstance(inputs, dict):
+            problems.append(f"For 'properties/inputs', {json.dumps(inputs)} is not an object.")
+        elif inputs and len(inputs) > MOST_INPUTS:
+            problems.append("No more than 25 properties are allowed.")
         if problems:
             raise _unprocessable("Invalid request.\n\n" + "\n".join(problems))
 
@@ -143,7 +163,7 @@ class GitHubRoutes(Server):
 
     def begin_run(self, repository: Repository, workflow: Workflow, ref: str, event: str) -> Run:
         number = 1 + sum(run.workflow is workflow for run in self.runs.values())
-        run = Run(next(self.ids), repository, workflow, ref, number, event, list(self.run_script))
+        run = Run(next(self.ids), repository, workflow, short(ref), number, event, list(self.run_script))
         self.runs[run.id] = run
         return run
 
@@ -184,19 +204,21 @@ class GitHubRoutes(Server):
 
     def list_organization_secrets(self, owner: str) -> ResponseReturnValue:
         _may_list(organization=True)
-        return self._page_of("secrets", self.organizations[owner].secrets)
+        return self._page_of("secrets", self.organizations[owner].secrets, shared=True)
 
     def list_organization_variables(self, owner: str) -> ResponseReturnValue:
         _may_list(organization=True)
-        return self._page_of("variables", self.organizations[owner].variables)
+        return self._page_of("variables", self.organizations[owner].variables, shared=True)
 
     def _with_names(self, owner: str, name: str) -> Repository:
-        repository = self._repository(owner, name)
+        repository = self._repository(owner, name, "none")
         _may_list(organization=False)
         return repository
 
-    def _page_of(self, kind: str, names: Mapping[str, Named], without: Collection[str] = ()) -> Response:
-        return _page(kind, [self._shown.named(one) for one in names.values() if one.name not in without])
+    def _page_of(
+        self, kind: str, names: Mapping[str, Named], without: Collection[str] = (), *, shared: bool = False
+    ) -> Response:
+        return _page(kind, [self._shown.named(one, shared=shared) for one in names.values() if one.name not in without])
 
     # Sign-in.
 
@@ -205,15 +227,7 @@ class GitHubRoutes(Server):
         app = _signed_app()
         if f"{owner}/{name}" not in app.repositories:
             raise RefusedError(HTTPStatus.NOT_FOUND, "Not Found")
-        return {
-            "id": app.installation_id,
-            "app_id": app.id,
-            "account": {"login": app.owner, "type": "Organization"},
-            "target_type": "Organization",
-            "repository_selection": "selected",
-            "permissions": {"actions": app.actions, "metadata": "read"},
-            "access_tokens_url": f"{self.url}/app/installations/{app.installation_id}/access_tokens",
-        }
+        return self._shown.installation(app)
 
     def create_installation_token(self, installation_id: int) -> ResponseReturnValue:
         """A token for all the installation's repositories, or for those of `repositories` in the body."""
@@ -224,10 +238,10 @@ class GitHubRoutes(Server):
         wanted = [f"{app.owner}/{name}" for name in body.get("repositories") or ()] or app.repositories
         if not set(wanted) <= set(app.repositories):
             raise _unprocessable("There is at least one repository that does not exist or is not accessible")
+        permissions = {"metadata": "read", **_asked_of(app, body.get("permissions"))}
         token = f"ghs_{secrets.token_hex(18)}"
-        self.tokens[token] = Permissions(app.actions, tuple(wanted))
+        self.tokens[token] = Permissions(permissions.get("actions", "none"), tuple(wanted))
         expires = time(datetime.now(UTC) + timedelta(hours=1))
-        permissions = {"actions": app.actions, "metadata": "read"}
         return {"token": token, "expires_at": expires, "permissions": permissions}, HTTPStatus.CREATED
 
     @property
@@ -251,12 +265,12 @@ class GitHubRoutes(Server):
     def _shown(self) -> Representations:
         return Representations(self.url)
 
-    def _repository(self, owner: str, name: str, *, write: bool = False) -> Repository:
+    def _repository(self, owner: str, name: str, actions: str = "read") -> Repository:
         repository = self.repositories.get(f"{owner}/{name}".lower())
         permissions: Permissions = g.get("permissions") or Permissions(repositories=())
         if repository is None or not permissions.sees(repository):
             raise RefusedError(HTTPStatus.NOT_FOUND, "Not Found")
-        if permissions.actions == "none" or (write and permissions.actions != "write"):
+        if LEVELS.index(permissions.actions) < LEVELS.index(actions):
             raise RefusedError(HTTPStatus.FORBIDDEN, "Resource not accessible by integration")
         return repository
 
@@ -275,8 +289,13 @@ def _workflow(repository: Repository, reference: str) -> Workflow:
     return workflow
 
 
+def short(ref: str) -> str:
+    """The name of a branch or tag, as `head_branch` of its runs has it."""
+    return re.sub(r"^refs/(heads|tags)/", "", ref)
+
+
 def _check_dispatch(repository: Repository, workflow: Workflow, ref: str, inputs: dict[str, object]) -> None:
-    if re.sub(r"^refs/(heads|tags)/", "", ref) not in repository.refs:
+    if short(ref) not in repository.refs:
         raise _unprocessable(f"No ref found for: {ref}")
     if workflow.state != ACTIVE:
         raise _unprocessable("Cannot trigger a 'workflow_dispatch' on a disabled workflow")
@@ -303,6 +322,20 @@ def _signed_app() -> App:
     if app is None:
         raise RefusedError(HTTPStatus.UNAUTHORIZED, "A JSON web token could not be decoded")
     return app
+
+
+def _asked_of(app: App, asked: object) -> dict[str, str]:
+    """The permissions of a token: those that were asked for, else all that the app has."""
+    has = app.permissions
+    if not asked:
+        return has
+    levels = ("read", "write")
+    if not isinstance(asked, dict) or not set(asked.values()) <= set(levels):
+        raise _unprocessable("Invalid request.")
+    for name, level in asked.items():
+        if name not in has or levels.index(level) > levels.index(has[name]):
+            raise _unprocessable("The permissions requested are not granted to this installation.")
+    return dict(asked)
 
 
 def _run_filter() -> Callable[[Run], bool]:

@@ -6,6 +6,7 @@ After docs.github.com: "Generating a JSON Web Token (JWT) for a GitHub App", "RE
 
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -53,6 +54,13 @@ class App:
     """Full names."""
     actions: str = "write"
     key: SigningKey = field(default_factory=SigningKey)
+
+    installed: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def permissions(self) -> dict[str, str]:
+        """What it was given, besides `metadata: read`, which every app has."""
+        return {} if self.actions == "none" else {"actions": self.actions}
 
     @property
     def private_key(self) -> str:

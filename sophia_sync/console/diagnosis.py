@@ -55,10 +55,6 @@ class Diagnosis:
         """Whether nothing is bad."""
         return not self.count(State.BAD)
 
-    @property
-    def summary(self) -> str:
-        return ", ".join(f"{self.count(state)} {state}" for state in State if self.count(state)) + "."
-
     def json(self) -> dict[str, object]:
         """What `doctor --json` prints."""
         return {
@@ -77,6 +73,15 @@ class Diagnosis:
             ],
             "error": None,
         }
+
+
+def summary(states: Sequence[State]) -> str:
+    """Return how many lines have each state, in one sentence."""
+    counts = {state: states.count(state) for state in State}
+    words = {state: state.value for state in State}
+    if counts[State.WARNING] != 1:
+        words[State.WARNING] = "warnings"
+    return ", ".join(f"{count} {words[state]}" for state, count in counts.items() if count) + "."
 
 
 def good(name: str, what: str, todo: str = "") -> Check:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)
 class TimeLimit:
     """A moment by which blocking work must be done.
 
@@ -16,17 +14,19 @@ class TimeLimit:
         clock: A monotonic clock, in seconds.
     """
 
-    seconds: float
-    clock: Callable[[], float] = time.monotonic
-    _end: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_end", self.clock() + self.seconds)
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
 
     def remaining(self) -> float:
         """Return the seconds left, never below zero."""
-        return max(0.0, self._end - self.clock())
+        return max(0.0, self._end - self._clock())
 
     def part(self, seconds: float) -> TimeLimit:
         """Return an earlier limit for a part of the work."""
-        return TimeLimit(min(seconds, self.remaining()), self.clock)
+        return TimeLimit(min(seconds, self.remaining()), self._clock)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait in the calling thread."""
+        time.sleep(seconds)

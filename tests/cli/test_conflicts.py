@@ -150,7 +150,7 @@ class TestAWriteWhoseAnswersAreLost:
         action.create("values:\n  A: 1\n")
         box.esc.fail(f"PATCH {definition_request}", status=503, times=4)
         box.esc.fail(f"PATCH {definition_request}", status=503, times=None, after=True)
-        ran = action.run()
+        ran = action.run(timeout="20")
         assert (ran.code, ran.annotations) == (0, [])
         assert action.values == {"A": 1, **RIGHT}
 
@@ -158,7 +158,7 @@ class TestAWriteWhoseAnswersAreLost:
         action.create("values:\n  A: 1\n")
         before = action.stored
         box.esc.fail(f"PATCH {definition_request}", status=503, times=None)
-        ran = action.run()
+        ran = action.run(timeout="20")
         assert ran.code == 4
         assert len(ran.annotations) == 1
         assert "[503]" in ran.annotations[0]

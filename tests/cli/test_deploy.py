@@ -9,7 +9,7 @@ from tests.support.action import WORKFLOW, Action
 
 pytestmark = pytest.mark.pulumi
 
-READ, WRITE, TAG = "env get", "env edit", "env version tag"
+READ, WRITE, NUMBER, TAG = "env get", "env edit", "env version", "env version tag"
 DISPATCH = r"POST .*/dispatches"
 MARK = "sentry-esc-sync-deployed-"
 ROTATED = "sntrys_rotated"
@@ -27,7 +27,7 @@ class TestAlways:
         second = action.run(deploy="always")
         assert (first.outputs["result"], second.outputs["result"]) == ("synced", "unchanged")
         assert [dispatch.workflow for dispatch in box.github.dispatches] == [WORKFLOW] * 2
-        assert second.commands == [READ]
+        assert second.commands == [READ, NUMBER, TAG]
         for ran, dispatch in zip((first, second), box.github.dispatches, strict=True):
             assert ran.outputs["deploy-run-id"] == str(dispatch.run_id)
             assert ran.outputs["deploy-run-url"].endswith(f"/runs/{dispatch.run_id}")
@@ -85,7 +85,7 @@ class TestChanged:
         assert failed.outputs["result"] == "synced"
         assert action.values["SENTRY_API_TOKEN"] == ROTATED
         assert len(failed.annotations) == 1
-        assert "The sync stands." in failed.annotations[0]
+        assert "The sync succeeded, but its deploy did not start" in failed.annotations[0]
         assert "## ❌ Deploy" in failed.summary
         box.github.reset_faults()
 
@@ -95,6 +95,39 @@ class TestChanged:
 
         assert action.run(deploy="changed", sentry_api_token=ROTATED).outputs["result"] == "unchanged"
         assert len(box.github.dispatches) == 2
+
+    def test_a_deploy_whose_run_failed_is_made_up_for(self, action: Action, box: Sandbox) -> None:
+        action.create()
+        for conclusion, code in (("failure", 6), ("success", 0)):
+            box.github.run_script = [f"completed/{conclusion}"]
+            try:
+                assert action.run(deploy="changed", deploy_wait="true").code == code
+            finally:
+                box.github.run_script = []
+        assert len(box.github.dispatches) == 2
+        assert action.run(deploy="changed", deploy_wait="true").code == 0
+        assert len(box.github.dispatches) == 2
+
+    def test_what_was_deployed_by_always_is_marked_too(self, action: Action, box: Sandbox) -> None:
+        action.create()
+        action.run(deploy="changed")
+        box.github.fail(DISPATCH, status=422)
+        action.run(deploy="always", sentry_api_token=ROTATED)
+        action.run(deploy="always", sentry_api_token=ROTATED)
+        box.github.fail(DISPATCH, status=422)
+        assert action.run(deploy="changed").code == 6  # back to the first token, and not deployed
+        assert action.run(deploy="changed").code == 0
+        assert len(box.github.dispatches) == 3
+
+    def test_a_revision_that_is_saved_meanwhile_is_deployed(self, action: Action, box: Sandbox) -> None:
+        action.create()
+        action.run(deploy="never")
+        deployed = action.revision
+        changed = action.stored.replace("SENTRY_PROJECT_SLUG: ", "SENTRY_PROJECT_SLUG: other-")
+        box.github.after(DISPATCH, lambda: box.esc.save(action.environment, changed))
+        action.run(deploy="always", deploy_inputs='{"revision": "{revision}"}')
+        assert box.github.dispatches[0].inputs == {"revision": str(deployed)}
+        assert list(marks(action).values()) == [deployed]
 
     def test_another_change_of_the_environment_is_none_of_ours(self, action: Action, box: Sandbox) -> None:
         action.create("values:\n  A: 1\n")
@@ -118,7 +151,7 @@ class TestChanged:
         ran = action.run(deploy="changed")
         assert ran.code == 0
         assert len(ran.warnings) == 1
-        assert "The next sync will deploy once more" in ran.warnings[0]
+        assert "the next sync deploys once more" in ran.warnings[0]
         box.esc.reset_faults()
         action.run(deploy="changed")
         assert len(box.github.dispatches) == 2

@@ -20,7 +20,7 @@ import pytest
 from sandbox import Sandbox
 from sophia_sync import web
 from sophia_sync.console import doctor
-from sophia_sync.console.diagnosis import Check, Diagnosis, Section, State
+from sophia_sync.console.diagnosis import Check, Diagnosis, Section, State, summary
 from sophia_sync.console.doctor import mcp
 from tests.support.docker_leaks import held_by
 from tests.support.laptop import PROGRAM, Laptop
@@ -139,7 +139,7 @@ class TestTheCommand:
             "GitHub",
             "GitHub's secrets",
             "MCP server",
-            "12 good, 12 not checked.",
+            "12 good, 2 not checked.",
         ]
         assert "  ✓ access token              works, and belongs to sandbox" in lines
         assert max(map(len, lines)) <= 80
@@ -244,10 +244,31 @@ class TestTheCommand:
         assert done.returncode == 1
         assert '"ok": false' in done.stdout
 
+    @pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"]])
+    def test_on_a_full_disk(self, laptop: Laptop, arguments: list[str]) -> None:
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            done = subprocess.run(
+                [PROGRAM, *arguments], env=laptop.variables, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 1
+        assert "The output could not be written: No space left on device." in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+
+    def test_with_a_login_elsewhere(self, laptop: Laptop) -> None:
+        folder = laptop.home / "credentials"
+        folder.mkdir()
+        account = {"accessToken": laptop.box.esc.token}
+        url = laptop.box.esc.url
+        credentials = {"current": url, "accessTokens": {url: laptop.box.esc.token}, "accounts": {url: account}}
+        (folder / "credentials.json").write_text(json.dumps(credentials))
+        where = {"PULUMI_CREDENTIALS_PATH": str(folder), "PULUMI_ACCESS_TOKEN": None, "PULUMI_BACKEND_URL": None}
+        assert "(from `pulumi login`)" in laptop.run("doctor", **where).words
+
 
 def test_the_summary_counts_what_there_is() -> None:
-    checks = tuple(Check(state, state, "") for state in (State.GOOD, State.GOOD, State.NOT_CHECKED))
-    assert Diagnosis((Section("a", checks),)).summary == "2 good, 1 not checked."
+    assert summary([State.GOOD, State.GOOD, State.NOT_CHECKED]) == "2 good, 1 not checked."
+    assert summary([State.WARNING]) == "1 warning."
+    assert summary([State.WARNING, State.WARNING, State.BAD]) == "2 warnings, 1 bad."
     assert not Diagnosis((Section("a", (Check("b", State.BAD, ""),)),)).ok
 
 

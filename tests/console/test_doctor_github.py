@@ -74,14 +74,14 @@ class TestPartsThatAreMissing:
     def test_no_network(self, laptop: Laptop) -> None:
         found, names = github_checks(laptop, GITHUB_API_URL="http://127.0.0.1:9", INPUT_TIMEOUT="1")
         assert {check.state for check in (*found.values(), *names.values())} == {State.NOT_CHECKED}
-        assert "can't be reached" in found["repository"].what
+        assert "could not be reached" in found["repository"].what
         assert "GITHUB_API_URL" in found["repository"].todo
 
     def test_not_github(self, laptop: Laptop, box: Sandbox) -> None:
         box.github.fail("GET .*", kind="garbage", times=None)
         found, _ = github_checks(laptop, INPUT_TIMEOUT="1")
         assert found["repository"].state is State.NOT_CHECKED
-        assert "isn't GitHub's" in found["repository"].what
+        assert "makes no sense" in found["repository"].what
 
     def test_a_token_that_is_refused(self, laptop: Laptop) -> None:
         found, names = github_checks(laptop, GITHUB_TOKEN="ghp_unknown")
@@ -92,7 +92,7 @@ class TestPartsThatAreMissing:
     def test_a_repository_that_the_token_does_not_see(self, laptop: Laptop) -> None:
         found, _ = github_checks(laptop, GITHUB_REPOSITORY="acme/nowhere")
         assert found["repository"].state is State.BAD
-        assert "doesn't see acme/nowhere (HTTP 404" in found["repository"].what
+        assert "doesn't see acme/nowhere: GitHub refused it (HTTP 404" in found["repository"].what
 
 
 class TestTheWorkflows:
@@ -133,7 +133,7 @@ class TestTheWorkflows:
     def test_may_not_be_told_for_another_reason(self, laptop: Laptop, box: Sandbox) -> None:
         box.github.fail("GET .*/actions/.*", status=418, times=None)
         found, names = github_checks(laptop)
-        assert found["sync workflow"].what == "GitHub doesn't tell (HTTP 418: I'm a Teapot)."
+        assert found["sync workflow"].what == "GitHub doesn't tell: GitHub refused it (HTTP 418: I'm a Teapot)."
         assert names["SENTRY_DSN"].todo == found["sync workflow"].todo == "Run it again later."
 
     def test_can_not_be_asked_for_with_a_broken_key_of_an_app(self, laptop: Laptop, box: Sandbox) -> None:
@@ -142,13 +142,24 @@ class TestTheWorkflows:
         app = {"INPUT_GITHUB-APP-ID": "12", "INPUT_GITHUB-APP-PRIVATE-KEY": key, "GITHUB_TOKEN": None}
         found, _ = github_checks(laptop, **app)
         assert found["repository"].state is State.NOT_CHECKED
-        assert "the GitHub App's private key can't be used" in found["repository"].what
+        assert "The GitHub App's private key can't be used" in found["repository"].what
         assert len(box.github.requests) == asked
 
     def test_are_found_by_other_names_too(self, laptop: Laptop, box: Sandbox) -> None:
         box.github.add_workflow(laptop.repository, "other.yml")
         found, _ = github_checks(laptop, **{"INPUT_DEPLOY-WORKFLOW": "other.yml"})
         assert found["deploy workflow"].what == "other.yml is active"
+
+    def test_of_the_deploy_can_not_be_dispatched(self, well: Laptop, box: Sandbox) -> None:
+        box.github.add_workflow(well.repository, DEPLOY_WORKFLOW, inputs=["revision"])
+        found, _ = github_checks(well, **{"INPUT_DEPLOY-INPUTS": '{"other": "x"}'})
+        assert found["deploy workflow"].state is State.BAD
+        assert "doesn't define the input other" in found["deploy workflow"].what
+        assert "`deploy-inputs`" in found["deploy workflow"].todo
+
+    def test_of_the_deploy_is_not_on_its_branch(self, well: Laptop) -> None:
+        found, _ = github_checks(well, **{"INPUT_DEPLOY-REF": "nowhere"})
+        assert "there is no branch or tag nowhere" in found["deploy workflow"].what
 
 
 class TestTheLastRun:
@@ -176,7 +187,13 @@ class TestTheLastRun:
     def test_is_under_way(self, well: Laptop) -> None:
         run(well, timedelta(0), "")
         found = workflows(well)["last sync"]
-        assert (found.state, found.what[:13]) == (State.GOOD, "queued, begun")
+        assert (found.state, found.what[:13]) == (State.WARNING, "queued, begun")
+        assert found.todo.startswith("It waits")
+
+    def test_is_running(self, well: Laptop, box: Sandbox) -> None:
+        box.github.runs[run(well, timedelta(0), "")].take("in_progress")
+        found = workflows(well)["last sync"]
+        assert (found.state, found.what[:18]) == (State.GOOD, "in progress, begun")
 
 
 class TestTheSchedule:

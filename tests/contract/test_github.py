@@ -98,6 +98,62 @@ def test_a_workflow_that_takes_no_dispatch_says_so(
     assert (refused.value.status, refused.value.data["message"]) == (422, message)
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"ref": 7}, "For 'properties/ref', 7 is not a string."),
+        ({"ref": "trunk", "inputs": [1]}, "For 'properties/inputs', [1] is not an object."),
+        ({"ref": "trunk", "inputs": dict.fromkeys("abcdefghijklmnopqrstuvwxyz", "x")}, "No more than 25 properties"),
+    ],
+)
+def test_a_dispatch_of_wrong_types_is_422(
+    body: dict[str, Any], message: str, box: Sandbox, repository: Repository
+) -> None:
+    url = f"{repository.url}/actions/workflows/{WORKFLOW}/dispatches"
+    with pytest.raises(GithubException) as refused:
+        repository.requester.requestJsonAndCheck("POST", url, input=body)
+    assert refused.value.status == 422
+    assert message in refused.value.data["message"]
+
+
+def test_a_token_without_actions_still_sees_the_repository(box: Sandbox, repository: Repository) -> None:
+    box.github.add_token("outsider", Permissions(actions="none"))
+    found = github(box, "outsider").get_repo(REPOSITORY)
+    assert found.default_branch == "trunk"
+    with pytest.raises(GithubException) as refused:
+        found.get_workflow(WORKFLOW)
+    assert (refused.value.status, refused.value.data["message"]) == (403, "Resource not accessible by integration")
+
+
+def test_a_token_of_an_app_has_the_permissions_that_were_asked_for(box: Sandbox, repository: Repository) -> None:
+    app = box.github.add_app([REPOSITORY])
+    client = integration(box, app.id, app.private_key)
+    installation = client.get_repo_installation(*REPOSITORY.split("/"))
+    reader = client.get_github_for_installation(installation.id, {"actions": "read"})
+    with pytest.raises(GithubException) as refused:
+        reader.get_repo(REPOSITORY).get_workflow(WORKFLOW).create_dispatch("trunk", throw=True)
+    assert refused.value.status == 403
+    with pytest.raises(GithubException) as refused:
+        client.get_access_token(installation.id, {"contents": "read"})
+    assert refused.value.status == 422
+    assert "permissions requested are not granted" in refused.value.data["message"]
+
+
+def test_a_run_names_its_branch_without_a_prefix(box: Sandbox, repository: Repository) -> None:
+    workflow = repository.get_workflow(WORKFLOW)
+    run = workflow.create_dispatch("refs/heads/trunk", throw=True, return_run_details=True)
+    assert repository.get_workflow_run(run.id).head_branch == "trunk"
+
+
+def test_a_workflow_s_file_can_be_read_on_its_branches(repository: Repository) -> None:
+    found = repository.get_contents(f".github/workflows/{WORKFLOW}", ref="refs/tags/v1")
+    assert not isinstance(found, list)
+    assert found.decoded_content == b"on:\n  workflow_dispatch:\n    inputs:\n      revision: {type: string}\n"
+    with pytest.raises(GithubException) as refused:
+        repository.get_contents(f".github/workflows/{WORKFLOW}", ref="nowhere")
+    assert (refused.value.status, refused.value.data["message"]) == (404, "No commit found for the ref nowhere")
+
+
 def test_a_workflow_that_isnt_there_is_404(repository: Repository) -> None:
     with pytest.raises(GithubException) as refused:
         repository.get_workflow("nothing.yml")
@@ -198,7 +254,7 @@ class TestSecretsAndVariables:
             f"{box.github.url}/orgs/ai-cherry/actions/secrets", headers={"Authorization": "Bearer lister"}, timeout=60
         ).json()
         assert answer["total_count"] == 2
-        assert [set(row) for row in answer["secrets"]] == [{"name", "created_at", "updated_at"}] * 2
+        assert [set(row) for row in answer["secrets"]] == [{"name", "created_at", "updated_at", "visibility"}] * 2
 
     @pytest.mark.parametrize(("kind", "names"), [("secrets", ["SHARED"]), ("variables", ["SHARED_VARIABLE"])])
     def test_of_an_organisation_that_a_repository_can_use(self, box: Sandbox, kind: str, names: list[str]) -> None:

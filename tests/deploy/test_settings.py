@@ -37,7 +37,7 @@ def test_the_variable_pins_the_image() -> None:
 
 
 def test_the_inputs_of_the_dispatch_are_read_from_the_event(tmp_path: Path) -> None:
-    inputs = deploy.fill({"environment": "{environment}", "revision": "7"}, None, "acme/default/a,acme/default/b", None)
+    inputs = deploy.fill({"environment": "{environment}", "revision": "7"}, 7, "acme/default/a,acme/default/b", None)
     (tmp_path / "event").write_text(json.dumps({"inputs": {**inputs, "image": "theirs"}}), encoding="utf-8")
     environ = {**ENVIRON, "PULUMI_ORG": "acme", "SENTRY_DSN": "", "GITHUB_EVENT_PATH": str(tmp_path / "event")}
     loaded = sentry_mcp.load(["deploy"], environ)

@@ -330,7 +330,7 @@ def untruths(errors: Iterable[str], state: str, revisions: int) -> Iterable[str]
         says_saved = re.search(r"[Rr]evision (\d+ )?was saved(?! isn't known)", error)
         if (says_nothing and state != "old") or (says_saved and state != "new"):
             yield f"ESC holds {state}, and the annotation says: {error}"
-        if revisions and not re.search(r"was saved|isn't known|The sync stands", error):
+        if revisions and not re.search(r"was saved|isn't known|The sync succeeded", error):
             yield f"there is a new revision, and the annotation doesn't say so: {error}"
 
 

@@ -9,9 +9,9 @@ from pydantic import SecretStr
 
 from sophia_sync import deploy, inputs
 from sophia_sync.bundle import Bundle, Entry
-from sophia_sync.deploy import Target, fill, is_due, needs_revision
+from sophia_sync.deploy import Target, fill, is_due
 from sophia_sync.environment import Environment
-from sophia_sync.errors import DeployError
+from sophia_sync.errors import DeployError, EscError
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.inputs import Settings
 from sophia_sync.outcome import Result, Synced
@@ -77,10 +77,18 @@ class TestWhetherADeployIsDue:
 
     @pytest.mark.anyio
     async def test_a_mark_that_can_not_be_set_is_told(self, no_cli: list[Environment]) -> None:
-        failed = await deploy.mark(
-            [Synced("a/b/c", Result.SYNCED, Plan(()))], no_cli, Target("a/b", "deploy.yml", None)
-        )
+        failed = await deploy.mark([8], no_cli, Target("a/b", "deploy.yml", None))
         assert ["no `pulumi` on PATH" in str(error) for error in failed] == [True]
+
+    @pytest.mark.anyio
+    async def test_a_number_that_can_not_be_read_is_not_marked(self, no_cli: list[Environment]) -> None:
+        (number,) = await deploy.numbers([Synced("a/b/c", Result.UNCHANGED, Plan(()))], no_cli)
+        assert isinstance(number, EscError)
+        assert await deploy.mark([number], no_cli, Target("a/b", "deploy.yml", None)) == [number]
+
+    @pytest.mark.anyio
+    async def test_the_number_of_a_revision_that_was_saved_is_known(self, no_cli: list[Environment]) -> None:
+        assert await deploy.numbers([Synced("a/b/c", Result.SYNCED, Plan(()), revision=7)], no_cli) == [7]
 
 
 class TestMark:
@@ -120,15 +128,14 @@ class TestInputsOfTheWorkflow:
             "e": 3,
         }
 
-    def test_are_empty_where_something_is_not_known(self) -> None:
-        assert fill({"a": "[{revision}]", "b": "[{run_url}]"}, None, "x/y/z", None) == {"a": "[]", "b": "[]"}
+    def test_are_empty_where_no_run_is_known(self) -> None:
+        assert fill({"b": "[{run_url}]"}, 1, "x/y/z", None) == {"b": "[]"}
 
-    @pytest.mark.parametrize(
-        ("given", "needs"),
-        [({"a": "at {revision}"}, True), ({"a": "{environment}", "b": 3}, False), ({}, False)],
-    )
-    def test_need_the_revision_only_where_they_name_it(self, given: dict[str, object], needs: bool) -> None:
-        assert needs_revision(given) == needs
+    def test_need_the_number_of_the_revision_only_where_they_name_it(self) -> None:
+        unknown = EscError("ESC is away.", "")
+        assert fill({"a": "{environment}", "b": 3}, unknown, "x/y/z", None) == {"a": "x/y/z", "b": 3}
+        with pytest.raises(DeployError, match="can't be read: ESC is away"):
+            fill({"a": "at {revision}"}, unknown, "x/y/z", None)
 
 
 class TestConclusion:

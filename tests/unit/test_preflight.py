@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from sandbox import GitHub, Sentry
 from sandbox.sentry import DEFAULT_SCOPES
 from sandbox.server import Route
-from sophia_sync import preflight, web
+from sophia_sync import preflight, retries
 from sophia_sync.errors import PreflightError
 from sophia_sync.inputs import PreflightMode
 from sophia_sync.preflight import PAGES_OF_KEYS, Refusal, Verdict, check, heed
@@ -325,7 +325,7 @@ class TestASentryThatFails:
     def test_for_ever(
         self, sentry: Sentry, question: str, fault: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(web, "ATTEMPTS", 2)
+        monkeypatch.setattr(retries, "SHARE", 0.05)
         sentry.fail(question, **fault, times=None)
         verdict = look(sentry, seconds=0.25 if fault.get("kind") == "hang" else 10)
         assert not verdict.refused
@@ -380,7 +380,7 @@ class TestASentryThatFails:
         assert len(sentry.requests) == 1
 
     def test_where_nobody_listens(self, sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(web, "ATTEMPTS", 2)
+        monkeypatch.setattr(retries, "SHARE", 0.05)
         sentry.down()
         verdict = look(sentry)
         assert not verdict.refused

@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from sophia_sync.retries import ATTEMPTS, asked_wait, retrying
+from sophia_sync.retries import SHARE, asked_wait, retrying
 from sophia_sync.runtime.limits import TimeLimit
 
 NOW = 1_800_000_000.0
@@ -39,6 +39,19 @@ class TestWaitThatAServerAsksFor:
     )
     def test_is_read_from_its_headers(self, headers: dict[str, str], seconds: float | None) -> None:
         assert asked_wait(headers, lambda: NOW) == seconds
+
+
+class Paced(TimeLimit):
+    """A deadline whose clock is moved by its own waits alone."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+        super().__init__(seconds, lambda: self.now)
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
 
 
 class Failing:
@@ -80,11 +93,29 @@ class TestRetrying:
             retrying(TimeLimit(60), is_timeout)(call)
         assert call.calls == 1
 
-    def test_what_never_passes_is_raised_in_the_end(self) -> None:
+    def test_what_never_passes_is_raised_after_a_share_of_the_time(self) -> None:
+        deadline = Paced(300)
+        call = Failing(*[TimeoutError(str(number)) for number in range(1000)])
+        with pytest.raises(TimeoutError, match=r"[0-9]+"):
+            retrying(deadline, is_timeout)(call)
+        assert 300 * SHARE <= deadline.remaining() < 300 * SHARE + 9
+        assert call.calls > 15
+
+    def test_what_never_passes_is_raised_after_a_number_of_attempts(self) -> None:
         call = Failing(*[TimeoutError(str(number)) for number in range(100)])
-        with pytest.raises(TimeoutError, match=str(ATTEMPTS - 1)):
-            retrying(TimeLimit(60), is_timeout, at_once)(call)
-        assert call.calls == ATTEMPTS
+        with pytest.raises(TimeoutError, match="4"):
+            retrying(Paced(300), is_timeout, attempts=5)(call)
+        assert call.calls == 5
+
+    def test_a_server_that_always_asks_for_no_wait_is_not_flooded(self) -> None:
+        call = Failing(*[TimeoutError()] * 1000)
+        with pytest.raises(TimeoutError):
+            retrying(Paced(300), is_timeout, at_once)(call)
+        assert 15 < call.calls < 60
+
+    def test_a_wait_that_was_asked_for_may_take_all_the_time(self) -> None:
+        call = Failing(TimeoutError())
+        assert retrying(Paced(60), is_timeout, lambda _: {"Retry-After": "59"})(call) == "done"
 
     def test_no_wait_goes_past_the_deadline(self) -> None:
         call = Failing(TimeoutError(), TimeoutError())
@@ -93,16 +124,13 @@ class TestRetrying:
         assert call.calls == 1
 
     def test_the_waits_grow(self) -> None:
-        waits: list[float] = []
-        controller = retrying(TimeLimit(60), is_timeout).copy(sleep=waits.append)
+        deadline = Paced(300)
         with pytest.raises(TimeoutError):
-            controller(Failing(*[TimeoutError()] * 9))
-        assert len(waits) == ATTEMPTS - 1
-        assert waits[-1] > waits[0]
-        assert all(wait <= 9 for wait in waits)
+            retrying(deadline, is_timeout)(Failing(*[TimeoutError()] * 1000))
+        assert deadline.waits[-1] > deadline.waits[0]
+        assert all(wait <= 9 for wait in deadline.waits)
 
     def test_a_wait_that_was_asked_for_is_honoured(self) -> None:
-        waits: list[float] = []
-        controller = retrying(TimeLimit(60), is_timeout, lambda _: {"Retry-After": "3"}).copy(sleep=waits.append)
-        assert controller(Failing(TimeoutError())) == "done"
-        assert waits == [3]
+        deadline = Paced(60)
+        assert retrying(deadline, is_timeout, lambda _: {"Retry-After": "3"})(Failing(TimeoutError())) == "done"
+        assert deadline.waits == [3]

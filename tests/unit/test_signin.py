@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox import Esc, GitHub, Sandbox
-from sophia_sync import inputs, web
+from sophia_sync import inputs, retries
 from sophia_sync.errors import EscError, InputError, SignInError
 from sophia_sync.inputs import OidcRequest, RunContext, Settings, TokenKind, TokenScope
 from sophia_sync.redact import Redactor
@@ -134,7 +134,7 @@ class TestARefusal:
         error = job.refusal()
         assert "HTTP 401: Unauthorized: the identity token is not trusted" in error.what
         for hint in (
-            "https://token.actions.githubusercontent.com",
+            f"issuer {github.id_token_issuer} in Pulumi Cloud",  # the token's own: GitHub Enterprise Server has another
             "urn:pulumi:org:acme",
             "repo:OWNER/REPOSITORY:*",
             "repo:OWNER@OWNER_ID/REPOSITORY@REPOSITORY_ID:*",
@@ -142,6 +142,11 @@ class TestARefusal:
             "`pulumi-token-scope`",
         ):
             assert hint in error.todo
+
+    @pytest.mark.parametrize("token", ["opaque", "a.b.c", "e30.e30.x", "e30.W10.x", "e30.eyJpc3MiOiAzfQ.x"])
+    def test_of_a_token_that_names_no_issuer_names_that_of_github_com(self, job: Job, token: str) -> None:
+        job.box.github.fail(ID_TOKEN, status=200, body={"value": token})
+        assert "issuer https://token.actions.githubusercontent.com in Pulumi Cloud" in job.refusal().todo
 
     @pytest.mark.parametrize(
         ("scope", "hint"), [("team:strangers", "for the team strangers"), ("user:stranger", "for the user stranger")]
@@ -221,7 +226,7 @@ class TestAServiceThatFails:
     def test_for_ever(
         self, job: Job, question: str, fault: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(web, "ATTEMPTS", 2)
+        monkeypatch.setattr(retries, "SHARE", 0.05)
         server = job.box.github if question == ID_TOKEN else job.box.esc
         server.fail(question, **fault, times=None)
         error = job.refusal(seconds=0.25 if fault.get("kind") == "hang" else 10)
@@ -247,7 +252,7 @@ class TestAServiceThatFails:
 
     @pytest.mark.parametrize("question", [ID_TOKEN, EXCHANGE])
     def test_where_nobody_listens(self, job: Job, question: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(web, "ATTEMPTS", 2)
+        monkeypatch.setattr(retries, "SHARE", 0.05)
         (job.box.github if question == ID_TOKEN else job.box.esc).down()
         assert "can't be reached" in job.refusal().what
 
@@ -310,6 +315,7 @@ class TestTheScope:
         [
             ("", TokenKind.ORGANIZATION, "", ""),
             ("  ", TokenKind.ORGANIZATION, "", ""),
+            ("admin", TokenKind.ORGANIZATION, "admin", "admin"),
             ("team:web", TokenKind.TEAM, "web", "team:web"),
             (" user:jane-doe\n", TokenKind.PERSONAL, "jane-doe", "user:jane-doe"),
         ],
@@ -338,7 +344,7 @@ class TestTheScope:
     def test_is_nothing_else(self, text: str) -> None:
         with environment(as_runner(VALID | {"pulumi-token-scope": text})), pytest.raises(InputError) as error:
             inputs.load()
-        assert "`pulumi-token-scope` is neither empty nor team:NAME nor user:NAME" in str(error.value)
+        assert "`pulumi-token-scope` is neither empty nor admin nor team:NAME nor user:NAME" in str(error.value)
         assert "Kanarien" not in str(error.value)
 
 

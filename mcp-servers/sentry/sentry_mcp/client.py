@@ -50,6 +50,8 @@ KEPT_SCOPES = 60.0
 # The only answers after which a request that isn't safe to repeat was certainly not carried out.
 _NOT_CARRIED_OUT = frozenset({HTTPStatus.TOO_MANY_REQUESTS})
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+# Attempts at a request; a tool call is answered within seconds.
+_ATTEMPTS = 5
 _SAFE = frozenset({"GET", "PUT"})
 # A scope implies those of its kind that stand before it.
 _LEVELS = ("read", "write", "admin")
@@ -204,7 +206,7 @@ class SentryClient:
         deadline = Deadline(self._longest)
         request = _Request(self.url + _path(path, credentials), method, parameters, body, credentials.token)
         is_transient = _is_transient if method in _SAFE else _was_not_carried_out
-        policy = retrying(deadline, is_transient, _headers_of)
+        policy = retrying(deadline, is_transient, _headers_of, attempts=_ATTEMPTS)
         try:
             async for attempt in AsyncRetrying(
                 retry=policy.retry, wait=policy.wait, stop=policy.stop, reraise=True, sleep=anyio.sleep

@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 
 from sophia_sync.bundle import SENTRY_KEYS
-from sophia_sync.console.diagnosis import Check, Diagnosis, Section, State
+from sophia_sync.console.diagnosis import Check, Diagnosis, Section, State, summary
 from sophia_sync.console.doctor import esc, github, mcp
 from sophia_sync.console.screen import Mark, Row, Screen
 from sophia_sync.console.session import Session, look_and_show, session
@@ -78,11 +78,14 @@ async def _github(looking: Session, sync_workflow: str) -> list[Section]:
 
 def _show(screen: Screen, diagnosis: Diagnosis) -> None:
     width = max(len(check.name) for section in diagnosis.sections for check in section.checks)
+    shown: list[State] = []
     for section in diagnosis.sections:
+        rows = _alike(section.checks)
         screen.heading(section.name)
-        screen.table([_row(checks, width) for checks in _alike(section.checks)])
+        screen.table([_row(checks, width) for checks in rows])
         screen.line()
-    screen.line(diagnosis.summary)
+        shown += [checks[0].state for checks in rows]
+    screen.line(summary(shown))
 
 
 def _alike(checks: Sequence[Check]) -> list[list[Check]]:

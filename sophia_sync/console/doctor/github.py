@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from sophia_sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
-from sophia_sync.console.diagnosis import Check, Section, bad, good, none_of, not_checked, warning
+from sophia_sync.console.diagnosis import Check, Section, State, bad, good, none_of, not_checked, warning
 from sophia_sync.console.session import Session
 from sophia_sync.console.times import ago, moment, now
+from sophia_sync.deploy import target_of
+from sophia_sync.dispatch import Dispatcher
 from sophia_sync.github_actions import Facts, Named, Reader, ReadingError, Run, Workflow
+from sophia_sync.github_api import GitHubError
 
 GITHUB, GITHUB_SECRETS = "GitHub", "GitHub's secrets"
 REPOSITORY, SYNC, SYNC_RUN, SCHEDULE = "repository", "sync workflow", "last sync", "schedule"
@@ -40,12 +43,35 @@ def sections(session: Session, sync_workflow: str) -> list[Section]:
     reader = Reader(access, repository, session.context.api_url, session.deadline)
     try:
         facts = reader.facts()
-        return _Looking(reader, facts, sync_workflow, access.deploy_workflow).sections()
+        found = _Looking(reader, facts, sync_workflow, access.deploy_workflow).sections()
+        return [_with_unfit(found[0], _unfit(session)), *found[1:]]
     except ReadingError as error:
         unseen, *rest = unchecked("The repository can't be seen.")
         return [Section(GITHUB, (_unseen(repository, error), *unseen.checks[1:])), *rest]
     finally:
         reader.close()
+
+
+def _unfit(session: Session) -> list[GitHubError]:
+    """Return what would keep the deploy's workflow from starting."""
+    access = session.access
+    dispatcher = Dispatcher(access, target_of(access), session.context.api_url, session.deadline)
+    try:
+        return dispatcher.check(access.deploy_inputs)
+    finally:
+        dispatcher.close()
+
+
+def _with_unfit(section: Section, unfit: Sequence[GitHubError]) -> Section:
+    """Return the section, where a workflow that is there and active is bad if it can't be dispatched."""
+
+    def judged(check: Check) -> Check:
+        if check.name != DEPLOY or check.state is not State.GOOD or not unfit:
+            return check
+        todo = " ".join(dict.fromkeys(one.todo for one in unfit))
+        return bad(DEPLOY, f"can't be dispatched: {'; '.join(one.what for one in unfit)}", todo)
+
+    return Section(section.name, tuple(map(judged, section.checks)))
 
 
 def unchecked(why: str, todo: str = "") -> list[Section]:
@@ -57,21 +83,24 @@ def unchecked(why: str, todo: str = "") -> list[Section]:
 
 
 def _unseen(repository: str, error: ReadingError) -> Check:
-    if error.status == 401:
-        return bad(
-            REPOSITORY, f"GitHub refuses the token ({error}).", "Replace GITHUB_TOKEN: it is expired or revoked."
-        )
-    if error.status in (403, 404):
+    if error.status in (403, 404) and not error.todo:
         todo = "Check its name, and that the token was made for it."
-        return bad(REPOSITORY, f"The token doesn't see {repository} ({error}).", todo)
-    return not_checked(REPOSITORY, f"{error}.", "Run it again later. Is GITHUB_API_URL right?")
+        return bad(REPOSITORY, f"The token doesn't see {repository}: {error}.", todo)
+    if error.status is None or error.status >= 500:
+        return not_checked(REPOSITORY, _sentence(error), f"{error.todo} Is GITHUB_API_URL right?".strip())
+    return bad(REPOSITORY, _sentence(error), error.todo)
 
 
 def _untold(error: ReadingError, todo: str) -> tuple[str, str]:
-    """Why something can't be told, and the next step: `todo` where the token may not see it."""
-    if error.status in (401, 403, 404):
-        return f"The token may not see it ({error}).", todo
-    return f"GitHub doesn't tell ({error}).", "Run it again later."
+    """Return why something can't be told, and the next step: `todo` where the token may not see it."""
+    if error.status in (401, 403, 404) and not error.todo:
+        return f"The token may not see it: {error}.", todo
+    return f"GitHub doesn't tell: {error}.", error.todo or "Run it again later."
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 class _Looking:
@@ -123,7 +152,10 @@ class _Looking:
             return warning(name, "it has never run", self._gh("run", workflow.file))
         when = ago(run.created, now())
         if run.conclusion is None:
-            return good(name, f"{run.status.replace('_', ' ')}, begun {when}: {run.url}")
+            under_way = f"{run.status.replace('_', ' ')}, begun {when}: {run.url}"
+            if run.status == "in_progress":
+                return good(name, under_way)
+            return warning(name, under_way, f"It waits: for a runner, an approval, or the run before it. {run.url}")
         if run.conclusion == "success":
             return good(name, f"went well, {when}: {run.url}")
         before = "none" if workflow.succeeded is None else moment(workflow.succeeded.created)
