@@ -101,7 +101,7 @@ class TestOthersForEver:
             lambda: box.esc.save(action.environment, f"values:\n  A: {next(numbers)}\n"),
             times=None,
         )
-        ran = action.run(deploy="always")
+        ran = action.run(deploy="always", timeout="20")
         assert ran.code == 4
         assert action.values.keys() == {"A"}
         assert len(ran.annotations) == 1
@@ -121,7 +121,7 @@ class TestReadBack:
             box.esc.environments.get(action.environment).add_revision(text, revision.author)
 
         box.esc.after(f"PATCH {definition_request}", mangle)
-        ran = action.run(deploy="always")
+        ran = action.run(deploy="always", timeout="20")
         assert ran.code == 5
         assert len(ran.annotations) == 1
         assert "SENTRY_PROJECT_SLUG (another value)" in ran.annotations[0]
@@ -138,7 +138,7 @@ class TestReadBack:
         box.esc.after(
             f"PATCH {definition_request}", save(f'"{RIGHT["SENTRY_PROJECT_SLUG"]}"', '"theirs" # since today')
         )
-        ran = action.run(deploy="always")
+        ran = action.run(deploy="always", timeout="20")
         assert ran.code == 5
         assert "somebody else" in ran.annotations[0]
         assert action.values["SENTRY_PROJECT_SLUG"] == "theirs"

@@ -164,6 +164,7 @@ class Action:
             "tag-revision": "false",
             "deploy": "never",
             "deploy-repository": self.repository,
+            "timeout": "40",  # retries go on for half of it
         }
         return VALID | ours | {name.replace("_", "-"): value for name, value in changes.items()}
 
