@@ -11,6 +11,8 @@ import anyio.lowlevel
 from mcp import Client
 from pydantic import SecretStr
 
+from sandbox.sentry import Sentry
+
 CALLS: dict[str, dict[str, Any]] = {
     "get_project": {},
     "list_client_keys": {},
@@ -72,6 +74,11 @@ class Values:
 
     def secrets(self) -> Iterable[SecretStr]:
         return [SecretStr(value) for key, value in self.read.items() if key.endswith(("TOKEN", "SECRET"))]
+
+
+def asked(sentry: Sentry, route: str) -> dict[str, str]:
+    """Return the query of the last request to a route."""
+    return [request for request in sentry.requests if request.path.endswith(route)][-1].query
 
 
 class Shown(dict[str, Any]):

@@ -8,7 +8,7 @@ import pytest
 from mcp import Client
 
 from sandbox.sentry import Issue, Sentry
-from tests.mcp.support import call, refused, unmarked
+from tests.mcp.support import asked, call, refused, unmarked
 
 pytestmark = pytest.mark.anyio
 
@@ -112,7 +112,7 @@ async def test_events_of_the_project_by_query(client: Client, sentry: Sentry, is
     sentry.scopes.add("org:read")
     found = unmarked(await call(client, "search_events", query="release:shop@1.0"))
     assert [row["id"] for row in found["events"]] == [issue.events[0].id]
-    assert sentry.requests[-1].query["project"] == str(sentry.project_id)
+    assert asked(sentry, "/organizations/pay-ready/events/")["project"] == str(sentry.project_id)
     theirs = {"data": [{"id": stranger.events[0].id, "project.id": 42, "title": "theirs"}]}
     sentry.fail("GET .*/organizations/pay-ready/events/", status=200, body=theirs)
     assert (await call(client, "search_events"))["events"] == []
@@ -144,8 +144,8 @@ async def test_user_reports(client: Client, sentry: Sentry, issue: Issue) -> Non
 
 async def test_a_time_by_its_ends(client: Client, sentry: Sentry) -> None:
     await call(client, "search_issues", start="2026-11-01", end="2026-11-02T10:00:00Z", sort="recommended")
-    asked = sentry.requests[-1].query
-    assert (asked["start"], asked["end"], "statsPeriod" in asked) == ("2026-11-01", "2026-11-02T10:00:00Z", False)
+    sent = asked(sentry, "/issues/")
+    assert (sent["start"], sent["end"], "statsPeriod" in sent) == ("2026-11-01", "2026-11-02T10:00:00Z", False)
     told = await refused(client, "search_issues", start="2026-11-01")
     assert told == "Give `start` and `end` together, or `period` alone."
 

@@ -209,6 +209,8 @@ async def test_hostile_texts_come_out_marked_wherever_they_stand(
     tool: str, arguments: dict[str, Any], client: Client, sentry: Sentry, issue: Issue
 ) -> None:
     sentry.add_release("shop", ref="0123abc", url="https://x.example")
+    sentry.add_attachment(issue.events[-1], "app.log", b"log")
+    sentry.add_user_report(issue, "It broke")
     sentry.add_activity(issue, "note", {"text": "text"}, {"id": "7", "name": "Jane"})
     issue.assigned_to = {"type": "user", "id": "7", "name": "Jane"}
     poison = Poison(sentry)

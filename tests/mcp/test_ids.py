@@ -9,7 +9,7 @@ from sentry_mcp.errors import RefusedError
 from sentry_mcp.ids import Address, Place
 
 from sandbox.sentry import Issue, Sentry
-from tests.mcp.support import call, refused
+from tests.mcp.support import asked, call, refused
 
 pytestmark = pytest.mark.anyio
 
@@ -77,8 +77,8 @@ async def test_a_search_finds_a_short_id_however_it_is_written(client: Client, i
 async def test_null_and_nothing_count_as_unset(client: Client, sentry: Sentry, issue: Issue) -> None:
     found = await call(client, "search_issues", query="", sort=None, environment="", limit=None, cursor="")
     assert [row["id"] for row in found["issues"]] == [str(issue.id)]
-    asked = sentry.requests[-1].query
-    assert (asked["query"], asked["sort"], "environment" in asked) == ("is:unresolved", "date", False)
+    sent = asked(sentry, "/issues/")
+    assert (sent["query"], sent["sort"], "environment" in sent) == ("is:unresolved", "date", False)
     assert (await refused(client, "get_issue", issue_id="")).startswith("Wrong arguments for get_issue")
 
 

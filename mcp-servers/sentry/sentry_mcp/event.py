@@ -268,7 +268,7 @@ def _crumb_data(crumb: Json) -> str:
         return "" if data in (None, "") else as_text(data)
     spelled = (("method", "http.method", "http.request.method"), ("url",), ("status_code", "http.response.status_code"))
     request = [next((data[name] for name in names if data.get(name)), None) for names in spelled]
-    if request[1]:
+    if isinstance(request[1], str):
         return " ".join(str(value) for value in request if isinstance(value, str | int))
     if "from" in data or "to" in data:
         return f"{as_text(data.get('from') or '')} → {as_text(data.get('to') or '')}"
