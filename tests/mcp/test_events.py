@@ -35,16 +35,16 @@ async def test_an_event_shows_what_debugging_needs(file: Path, client: Client, s
 def huge(text: str) -> dict[str, Any]:
     """Return an event that is far larger than any answer may be, made of one text."""
     frame = {"function": text, "filename": text, "absPath": text, "lineNo": 3, "inApp": True}
-    frame |= {"context": [[3, text * 9]]}
+    frame |= {"context": [[3, text * 3]]}
     stack = {"frames": [dict(frame) for _ in range(50)]}
-    values = [{"type": text, "value": text * 99, "stacktrace": stack} for _ in range(5)]
+    values = [{"type": text, "value": text * 30, "stacktrace": stack} for _ in range(5)]
     crumbs = [{"message": text, "data": {"a": text}, "category": text} for _ in range(300)]
     return {
         "entries": [
             {"type": "exception", "data": {"values": values}},
             {"type": "threads", "data": {"values": [{"id": n, "name": text, "stacktrace": stack} for n in range(12)]}},
             {"type": "breadcrumbs", "data": {"values": crumbs}},
-            {"type": "request", "data": {"method": "POST", "url": text, "data": {"x": text * 99}}},
+            {"type": "request", "data": {"method": "POST", "url": text, "data": {"x": text * 30}}},
         ],
         "tags": [{"key": f"t{number}", "value": text} for number in range(99)],
         "contexts": {f"c{number}": {"x": text} for number in range(99)},
@@ -54,7 +54,7 @@ def huge(text: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("text", ["0123456789abcdef" * 16, "日本語" * 60, '"\n\\' * 80, "x"])
+@pytest.mark.parametrize("text", ["0123456789abcdef" * 16, "日本語" * 25, '"\n\\' * 40])
 @pytest.mark.parametrize("section", [None, "exceptions", "threads", "breadcrumbs"])
 async def test_no_answer_is_too_large(text: str, section: str | None, client: Client, sentry: Sentry) -> None:
     issue = sentry.add_issue()
