@@ -11,7 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from sandbox.sentry.access import DEFAULT_SCOPES
 from sandbox.sentry.issues import IssueRoutes
 from sandbox.sentry.projects import ProjectRoutes
-from sandbox.sentry.records import Activity, Event, Issue, Key, Project, Release, breadcrumbs, stack_trace
+from sandbox.sentry.records import (
+    Activity,
+    Attachment,
+    Event,
+    Issue,
+    Key,
+    Project,
+    Release,
+    breadcrumbs,
+    stack_trace,
+    user_report,
+)
 from sandbox.server import Json, Route
 
 __all__ = ["DEFAULT_SCOPES", "Activity", "Event", "Issue", "Sentry"]
@@ -100,6 +111,26 @@ class Sentry(ProjectRoutes, IssueRoutes):
             event = Event(secrets.token_hex(16), entries, known, issue.title, message)
             issue.events.append(event)
             return event
+
+    def add_whole_event(self, issue: Issue, body: Json) -> Event:
+        """Add an event of any kind to an issue: members of Sentry's JSON, `entries` and `tags` among them."""
+        with self.lock:
+            tags = {row["key"]: row["value"] for row in body.get("tags", ())}
+            rest = {name: value for name, value in body.items() if name != "entries"}
+            event = Event(secrets.token_hex(16), body.get("entries", []), tags, issue.title, "", extra=rest)
+            issue.events.append(event)
+            return event
+
+    def add_attachment(self, event: Event, name: str, content: bytes, mimetype: str = "text/plain") -> Attachment:
+        with self.lock:
+            attachment = Attachment(next(self._issue_ids), name, mimetype, content)
+            event.attachments.append(attachment)
+            return attachment
+
+    def add_user_report(self, issue: Issue, comments: str) -> None:
+        """Add what a user reported about the last event of an issue."""
+        with self.lock:
+            issue.reports.insert(0, user_report(issue.events[-1], comments))
 
     def add_activity(self, issue: Issue, kind: str, data: Json, user: Json | None = None) -> Activity:
         with self.lock:

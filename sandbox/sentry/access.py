@@ -20,6 +20,7 @@ PROJECT_READERS = frozenset({"project:read", "project:write", "project:admin"})
 PROJECT_WRITERS = frozenset({"project:write", "project:admin"})
 RELEASE_READERS = PROJECT_READERS | {"project:releases"}
 EVENT_READERS = frozenset({"event:read", "event:write", "event:admin"})
+ORGANIZATION_READERS = frozenset({"org:read", "org:write", "org:admin"})
 EVENT_WRITERS = frozenset({"event:write", "event:admin"})
 
 LONGEST_PAGE = 100

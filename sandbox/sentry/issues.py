@@ -7,6 +7,7 @@ Event", "List a Tag's Values for an Issue") and, in github.com/getsentry/sentry,
 its projects, and a search for the id of an event finds it in any of them, whatever `project` says.
 """
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterable
@@ -14,10 +15,12 @@ from http import HTTPStatus
 
 from flask import request
 from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response
 
 from sandbox.sentry.access import (
     EVENT_READERS,
     EVENT_WRITERS,
+    ORGANIZATION_READERS,
     SentryServer,
     asked_body,
     begin_page,
@@ -26,14 +29,17 @@ from sandbox.sentry.access import (
     require,
     wrong_field,
 )
-from sandbox.sentry.records import Activity, Event, Issue, activity_json, event_json, event_summary
+from sandbox.sentry.records import Activity, Event, Issue, activity_json, attachment_json, event_json, event_summary
 from sandbox.server import Json, RefusedError, Route
 
 _ISSUES = "/api/0/organizations/<organization>/issues"
 _ISSUE = f"{_ISSUES}/<issue_id>"
+_EVENTS = "/api/0/organizations/<organization>/events"
 _EVENT = "/api/0/projects/<organization>/<project>/events/<event_id>"
 
 _STATUSES = frozenset({"resolved", "resolvedInNextRelease", "unresolved", "ignored"})
+LONGEST_WINDOW = 10_080
+"""Minutes."""
 _PRIORITIES = frozenset({"low", "medium", "high"})
 _SORTS: dict[str, Callable[[Issue], str | int]] = {
     "date": lambda issue: issue.last_seen,
@@ -41,6 +47,7 @@ _SORTS: dict[str, Callable[[Issue], str | int]] = {
     "freq": lambda issue: len(issue.events),
     "user": lambda issue: issue.id,
     "trends": lambda issue: issue.id,
+    "recommended": lambda issue: issue.last_seen,
 }
 
 
@@ -57,7 +64,11 @@ class IssueRoutes(SentryServer):
         yield f"GET {_ISSUE}/events/", self.list_events
         yield f"GET {_ISSUE}/events/<event_id>/", self.get_issue_event
         yield f"GET {_ISSUE}/tags/<key>/values/", self.list_tag_values
+        yield f"GET {_ISSUE}/user-reports/", self.list_user_reports
         yield f"GET {_EVENT}/", self.get_event
+        yield f"GET {_EVENT}/attachments/", self.list_attachments
+        yield f"GET {_EVENT}/attachments/<attachment_id>/", self.get_attachment
+        yield f"GET {_EVENTS}/", self.search_events
 
     def search_issues(self, organization: str) -> ResponseReturnValue:
         require(EVENT_READERS)
@@ -66,6 +77,10 @@ class IssueRoutes(SentryServer):
             raise missing()
         query = request.args.get("query", "is:unresolved").strip()
         if hit := [issue for issue in found if any(event.id == query for event in issue.events)]:
+            return page([issue.json(self.url) for issue in hit], 0, len(hit), len(hit))
+        if request.args.get("shortIdLookup") == "1" and (
+            hit := [issue for issue in found if issue.short_id.lower() == query.lower()]
+        ):
             return page([issue.json(self.url) for issue in hit], 0, len(hit), len(hit))
         asked = request.args.getlist("project")
         if asked and "-1" not in asked:
@@ -92,9 +107,7 @@ class IssueRoutes(SentryServer):
             if body.get(name, next(iter(choices))) not in choices:
                 raise wrong_field(name, f'"{body[name]}" is not a valid choice.')
         if "status" in body:
-            details = {"inNextRelease": True} if body["status"] == "resolvedInNextRelease" else {}
-            issue.status = "resolved" if details else body["status"]
-            issue.status_details = details
+            _set_status(issue, body)
             self.record(issue, f"set_{issue.status}", {})
         if "priority" in body:
             issue.priority = body["priority"]
@@ -119,7 +132,8 @@ class IssueRoutes(SentryServer):
     def list_events(self, organization: str, issue_id: str) -> ResponseReturnValue:
         """Newest first."""
         issue = self.find_issue(organization, issue_id, EVENT_READERS)
-        events = list(reversed(issue.events))
+        words = _words(request.args.get("query", ""))
+        events = [event for event in reversed(issue.events) if _event_matches(event, words)]
         shown, begin, size = begin_page(events)
         return page([event_summary(issue, event) for event in shown], begin, size, len(events))
 
@@ -133,6 +147,50 @@ class IssueRoutes(SentryServer):
     def get_event(self, organization: str, project: str, event_id: str) -> ResponseReturnValue:
         found = self.find_project(organization, project)
         return _event(event_id, [issue for issue in self.issues.values() if issue.project is found])
+
+    def search_events(self, organization: str) -> ResponseReturnValue:
+        """After `organization_events.py`: a table of the fields that are asked for."""
+        require(ORGANIZATION_READERS)
+        asked, words = request.args.getlist("project"), _words(request.args.get("query", ""))
+        found = [
+            (issue, event)
+            for issue in self.issues.values()
+            if issue.project.organization == organization and (not asked or str(issue.project.id) in asked)
+            for event in issue.events
+            if _event_matches(event, words)
+        ]
+        found.sort(key=lambda pair: pair[1].created, reverse=True)
+        shown, begin, size = begin_page(found)
+        response = page([], begin, size, len(found))
+        response.set_data(json.dumps({"data": [_table_row(*pair) for pair in shown], "meta": {}}))
+        return response
+
+    def list_attachments(self, organization: str, project: str, event_id: str) -> ResponseReturnValue:
+        event = self._find_event(organization, project, event_id)
+        return page([attachment_json(event, one) for one in event.attachments], 0, 100, len(event.attachments))
+
+    def get_attachment(self, organization: str, project: str, event_id: str, attachment_id: str) -> ResponseReturnValue:
+        """The content with `download`, whatever its value."""
+        event = self._find_event(organization, project, event_id)
+        for attachment in event.attachments:
+            if str(attachment.id) == attachment_id:
+                if "download" in request.args:
+                    return Response(attachment.content, mimetype=attachment.mimetype)
+                return attachment_json(event, attachment)
+        raise missing()
+
+    def list_user_reports(self, organization: str, issue_id: str) -> ResponseReturnValue:
+        issue = self.find_issue(organization, issue_id, EVENT_READERS)
+        shown, begin, size = begin_page(issue.reports)
+        return page(shown, begin, size, len(issue.reports))
+
+    def _find_event(self, organization: str, project: str, event_id: str) -> Event:
+        found = self.find_project(organization, project)
+        for issue in self.issues.values():
+            for event in issue.events if issue.project is found else ():
+                if event.id == event_id:
+                    return event
+        raise missing()
 
     def list_tag_values(self, organization: str, issue_id: str, key: str) -> ResponseReturnValue:
         issue = self.find_issue(organization, issue_id, EVENT_READERS)
@@ -156,6 +214,45 @@ class IssueRoutes(SentryServer):
         activity = Activity(self.activities, kind, data, user)
         issue.activity.insert(0, activity)
         return activity
+
+
+def _set_status(issue: Issue, body: Json) -> None:
+    """After `src/sentry/api/helpers/group_index/validators`: a status, how long it lasts, and what it is then."""
+    details = dict(body.get("statusDetails") or {})
+    if body["status"] == "resolvedInNextRelease":
+        details = {"inNextRelease": True}
+    if (window := details.get("ignoreWindow", 0)) and window > LONGEST_WINDOW:
+        raise wrong_field("ignoreWindow", f"Ensure this value is less than or equal to {LONGEST_WINDOW}.")
+    if "inCommit" in details:
+        details["inCommit"] = details["inCommit"]["commit"]
+    issue.status = body["status"].removesuffix("InNextRelease")
+    issue.status_details = details
+    default = {"unresolved": "ongoing", "ignored": "archived_forever"}.get(issue.status)
+    issue.substatus = body.get("substatus", default)
+
+
+def _event_matches(event: Event, words: Iterable[str]) -> bool:
+    known = {**event.tags, "id": event.id, "title": event.title}
+    for word in words:
+        key, colon, value = word.partition(":")
+        if known.get(key) != value if colon else word.lower() not in f"{event.title} {event.message}".lower():
+            return False
+    return True
+
+
+def _table_row(issue: Issue, event: Event) -> Json:
+    return {
+        "id": event.id,
+        "timestamp": event.created,
+        "title": event.title,
+        "issue": issue.short_id,
+        "issue.id": issue.id,
+        "project.id": issue.project.id,
+        "project.name": issue.project.slug,
+        "release": event.tags.get("release"),
+        "environment": event.tags.get("environment"),
+        "level": issue.level,
+    }
 
 
 def _words(query: str) -> list[str]:

@@ -79,10 +79,10 @@ class ProjectRoutes(SentryServer):
         return self.key_json(found, key), HTTPStatus.CREATED
 
     def list_releases(self, organization: str, project: str) -> ResponseReturnValue:
-        """Newest first; `query` is the beginning of a version."""
+        """Newest first; `query` is a part of a version."""
         found = self.find_project(organization, project, RELEASE_READERS)
         query = request.args.get("query", "").lower()
-        releases = [one for one in reversed(found.releases) if one.version.lower().startswith(query)]
+        releases = [one for one in reversed(found.releases) if query in one.version.lower()]
         shown, begin, size = begin_page(releases)
         return page([_release_json(found, release) for release in shown], begin, size, len(releases))
 
@@ -121,7 +121,7 @@ def _project_json(project: Project) -> Json:
         "subjectPrefix": "",
         "resolveAge": 0,
         "defaultEnvironment": None,
-        "teams": [],
+        "teams": [{"id": "3", "slug": "backend", "name": "Backend"}],
         "organization": {"id": "1", "slug": project.organization, "name": project.organization},
         **project.settings,
     }

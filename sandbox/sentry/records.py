@@ -50,13 +50,28 @@ class Project:
 
 
 @dataclass
+class Attachment:
+    """A file that came with an event."""
+
+    id: int
+    name: str
+    mimetype: str
+    content: bytes
+    created: str = field(default_factory=moment)
+
+
+@dataclass
 class Event:
+    """An event; `extra` overrides members of its JSON."""
+
     id: str
     entries: list[Json]
     tags: dict[str, str]
     title: str
     message: str
     created: str = field(default_factory=moment)
+    attachments: list[Attachment] = field(default_factory=list)
+    extra: Json = field(default_factory=dict)
 
 
 @dataclass
@@ -80,12 +95,15 @@ class Issue:
     level: str
     status: str = "unresolved"
     status_details: Json = field(default_factory=dict)
+    substatus: str | None = "ongoing"
     priority: str = "high"
     assigned_to: Json | None = None
     events: list[Event] = field(default_factory=list)
     """Oldest first."""
     activity: list[Activity] = field(default_factory=list)
     """Newest first."""
+    reports: list[Json] = field(default_factory=list)
+    """What users reported, newest first."""
     extra: Json = field(default_factory=dict)
     created: str = field(default_factory=moment)
 
@@ -105,7 +123,7 @@ class Issue:
             "level": self.level,
             "status": self.status,
             "statusDetails": self.status_details,
-            "substatus": "ongoing" if self.status == "unresolved" else None,
+            "substatus": self.substatus,
             "isPublic": False,
             "platform": "python",
             "project": project_reference(self.project),
@@ -184,6 +202,37 @@ def event_json(issue: Issue, event: Event) -> Json:
         "fingerprints": [secrets.token_hex(16)],
         "nextEventID": issue.events[at + 1].id if at + 1 < len(issue.events) else None,
         "previousEventID": issue.events[at - 1].id if at else None,
+        "occurrence": None,
+        "userReport": None,
+        **event.extra,
+    }
+
+
+def attachment_json(event: Event, attachment: Attachment) -> Json:
+    return {
+        "id": str(attachment.id),
+        "event_id": event.id,
+        "type": "event.attachment",
+        "name": attachment.name,
+        "mimetype": attachment.mimetype,
+        "dateCreated": attachment.created,
+        "size": len(attachment.content),
+        "headers": {"Content-Type": attachment.mimetype},
+        "sha1": None,
+    }
+
+
+def user_report(event: Event, comments: str) -> Json:
+    return {
+        "id": str(abs(hash(comments)) % 10**9),
+        "eventID": event.id,
+        "name": "Jane",
+        "email": "jane@example.com",
+        "comments": comments,
+        "dateCreated": moment(),
+        "user": None,
+        "event": {"id": event.id, "eventID": event.id},
+        "issue": None,
     }
 
 

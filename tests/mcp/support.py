@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import anyio.lowlevel
 from mcp import Client
 from pydantic import SecretStr
+
+from sandbox.sentry import Sentry
 
 CALLS: dict[str, dict[str, Any]] = {
     "get_project": {},
@@ -15,7 +19,10 @@ CALLS: dict[str, dict[str, Any]] = {
     "search_issues": {},
     "get_issue": {"issue_id": "PAY-READY-1"},
     "get_event": {"issue_id": "PAY-READY-1"},
+    "search_events": {"issue_id": "PAY-READY-1"},
     "list_issue_events": {"issue_id": "PAY-READY-1"},
+    "get_attachments": {"issue_id": "PAY-READY-1"},
+    "list_user_reports": {"issue_id": "PAY-READY-1"},
     "get_issue_tag_values": {"issue_id": "PAY-READY-1", "key": "environment"},
     "get_issue_activity": {"issue_id": "PAY-READY-1"},
     "list_releases": {},
@@ -48,41 +55,61 @@ class Values:
         """Change it to rotate a credential."""
         self.read = dict(stored)
         self.refreshed = 0
-        self.on_refresh: Callable[[], object] = lambda: None
+        self.on_refresh: Callable[[], Awaitable[object]] = anyio.lowlevel.checkpoint
         self.away = False
         """Whether it can't be read."""
 
-    def get(self, key: str) -> str | None:
-        return self.read.get(key)
+    async def values(self) -> Mapping[str, str]:
+        return self.read
 
-    def refresh(self) -> bool:
+    async def refresh(self) -> bool:
         self.refreshed += 1
-        self.on_refresh()
+        await self.on_refresh()
         if not self.away:
             self.read = dict(self.stored)
         return not self.away
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Nothing is under way."""
 
     def secrets(self) -> Iterable[SecretStr]:
         return [SecretStr(value) for key, value in self.read.items() if key.endswith(("TOKEN", "SECRET"))]
 
 
-async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    """Call a tool that must succeed; what it answers. Text and structured content are the same."""
+def asked(sentry: Sentry, route: str) -> dict[str, str]:
+    """Return the query of the last request to a route."""
+    return [request for request in sentry.requests if request.path.endswith(route)][-1].query
+
+
+class Shown(dict[str, Any]):
+    """An object of an answer. A member that it doesn't show is None."""
+
+    def __missing__(self, _: str) -> None:
+        return None
+
+
+async def answered(client: Client, tool: str, **arguments: Any) -> str:
+    """Call a tool that must succeed, and return what a model reads."""
     result = await client.call_tool(tool, arguments)
-    assert not result.is_error, result.content
-    assert isinstance(result.structured_content, dict)
-    return result.structured_content
+    (content,) = result.content
+    assert content.type == "text"
+    assert not result.is_error, content.text
+    return content.text
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> Shown:
+    """Call a tool that must succeed, and return its answer."""
+    shown = json.loads(await answered(client, tool, **arguments), object_hook=Shown)
+    assert isinstance(shown, Shown)
+    return shown
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> str:
-    """Call a tool that must fail; what a model reads then."""
+    """Call a tool that must fail, and return what a model reads then."""
     result = await client.call_tool(tool, arguments)
-    assert result.is_error, result.structured_content
     (content,) = result.content
     assert content.type == "text"
+    assert result.is_error, content.text
     return content.text
 
 
@@ -113,6 +140,15 @@ def strings(value: Any) -> Iterator[str]:
 
 def plain(marked: str) -> str:
     """The text between the marks."""
-    found = re.fullmatch(r"⟪([0-9a-f]{12}) (.*) \1⟫", marked, re.DOTALL)
+    found = re.fullmatch(r"⟪[0-9a-f]{4} ([^⟪⟫]*)⟫", marked, re.DOTALL)
     assert found, f"not marked: {marked!r}"
-    return found[2]
+    return found[1]
+
+
+def unmarked(value: Any) -> Any:
+    """An answer with the text between the marks in place of the marked one, as a person reads it."""
+    if isinstance(value, dict):
+        return Shown({unmarked(key): unmarked(inner) for key, inner in value.items()})
+    if isinstance(value, list):
+        return [unmarked(inner) for inner in value]
+    return re.sub(r"⟪[0-9a-f]{4} ([^⟪⟫]*)⟫", r"\1", value) if isinstance(value, str) else value

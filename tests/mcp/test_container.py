@@ -134,7 +134,7 @@ async def test_over_stdio_without_pulumi(image: str, box: Sandbox) -> None:
     }
     arguments = ["run", "--interactive", "--rm", *options(variables), image, "--transport", "stdio", "--read-only"]
     async with Client(StdioServerParameters(command="docker", args=arguments)) as client:
-        assert len(await tools(client)) == 11
+        assert len(await tools(client)) == 14
         assert (await call(client, "whoami"))["project"] == "pay-ready"
         assert (await refused(client, "get_issue", issue_id="X-1")).startswith("There is no issue X-1")
 

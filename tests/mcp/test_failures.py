@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-import threading
 from typing import Any
 
 import anyio
@@ -19,13 +18,13 @@ from sentry_mcp.web import Readiness
 from sandbox.faults import FaultKind
 from sandbox.sentry import Issue, Sentry
 from tests.mcp.conftest import impatient
-from tests.mcp.support import CALLS, Values, call, refused
+from tests.mcp.support import CALLS, Values, call, refused, unmarked
 from tests.support.raw_server import RawServer
 
 pytestmark = pytest.mark.anyio
 
 PROJECT = "/api/0/projects/pay-ready/pay-ready/"
-MAYBE = "It is not known whether the change was made: look before you repeat it."
+MAYBE = "The change may have been made: look before you repeat it."
 DONE = "The change itself was made; it is reading it back that failed."
 
 
@@ -71,7 +70,7 @@ async def test_a_wait_that_is_too_long_is_told(headers: dict[str, str], client: 
 @pytest.mark.parametrize(
     ("kind", "status", "told"),
     [
-        ("status", 503, "fails (HTTP 503), also when asked again. Try later."),
+        ("status", 503, "fails (HTTP 503). Try later."),
         ("close", None, "can't be reached, or breaks off its answer. Try later."),
         ("truncate", None, "can't be reached, or breaks off its answer. Try later."),
         ("refuse", None, "can't be reached, or breaks off its answer. Try later."),
@@ -89,11 +88,10 @@ async def test_a_failure_that_stays_is_told_in_time(
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ({"kind": "garbage"}, "What answers in Sentry's place isn't understood"),
-        ({"kind": "empty"}, "What answers in Sentry's place isn't understood"),
-        ({"status": 200, "body": []}, "What answers in Sentry's place isn't understood"),
-        ({"status": 200, "body": b"[" * 200_000}, "What answers in Sentry's place isn't understood"),
-        ({"status": 200, "body": {"id": "x", "slug": "a", "name": "b"}}, "What answers in Sentry's place isn't"),
+        ({"kind": "garbage"}, "A web page came in place of Sentry's answer"),
+        ({"kind": "empty"}, "Sentry's answer isn't understood"),
+        ({"status": 200, "body": []}, "Sentry's answer isn't understood"),
+        ({"status": 200, "body": b"[" * 200_000}, "Sentry's answer isn't understood"),
         ({"status": 400, "body": {"name": ["Wrong."]}}, "Sentry refuses the request (HTTP 400). Change the arguments."),
         ({"status": 403}, "Sentry doesn't let the server's token do this (HTTP 403). `whoami` shows the token's sc"),
         ({"status": 404}, "Sentry knows no such thing in the project (HTTP 404)."),
@@ -111,13 +109,13 @@ async def test_what_isnt_tried_again(fault: dict[str, Any], told: str, client: C
 @pytest.mark.parametrize("body", [{}, [1], {"auth": {"scopes": [1]}}, {"auth": {}}])
 async def test_an_index_that_isnt_sentrys(body: Any, client: Client, sentry: Sentry) -> None:
     sentry.fail("GET /api/0/", status=200, body=body)
-    assert (await refused(client, "whoami")).startswith("What answers in Sentry's place isn't understood")
+    assert (await call(client, "whoami"))["problem"].startswith("Sentry's answer isn't understood")
 
 
 async def test_sentrys_own_words_for_an_error_are_shown_marked(client: Client, sentry: Sentry) -> None:
     detail = {"code": "sso-required", "message": "Must login via SSO", "extra": {}}
     sentry.fail(f"GET {PROJECT}", status=403, body={"detail": detail})
-    assert " Must login via SSO " in (await refused(client, "get_project")).split("⟪")[1]
+    assert " Must login via SSO⟫" in (await refused(client, "get_project")).split("⟪")[1]
 
 
 @pytest.mark.parametrize(
@@ -132,14 +130,14 @@ async def test_an_answer_that_is_no_object(
     route: str, tool: str, arguments: dict[str, Any], client: Client, sentry: Sentry, issue: Issue
 ) -> None:
     sentry.fail(route, status=200, body=["x"])
-    assert (await refused(client, tool, **arguments)).startswith("What answers in Sentry's place isn't understood")
+    assert (await refused(client, tool, **arguments)).startswith("Sentry's answer isn't understood")
 
 
-@pytest.mark.parametrize("body", [{"activity": {}}, [], {"activity": [1]}])
+@pytest.mark.parametrize("body", [{"activity": {}}, []])
 async def test_rows_that_are_none(body: Any, client: Client, sentry: Sentry, issue: Issue) -> None:
     sentry.fail("GET .*/activities/", status=200, body=body)
     told = await refused(client, "get_issue_activity", issue_id="PAY-READY-1")
-    assert told.startswith("What answers in Sentry's place isn't understood")
+    assert told.startswith("Sentry's answer isn't understood")
 
 
 async def test_a_huge_answer_is_left_alone(client: Client, sentry: Sentry) -> None:
@@ -159,31 +157,14 @@ async def test_an_answer_that_drips_is_given_up(values: Values) -> None:
             assert (await refused(client, "get_project")).endswith("gives no answer in time. Try later.")
 
 
-async def test_an_answer_of_a_tool_is_bounded(client: Client, sentry: Sentry, issue: Issue) -> None:
-    event = sentry.add_event(
-        issue, "x" * 50_000, crumbs=["y" * 5_000] * 500, tags={f"t{n}": "z" * 999 for n in range(99)}
-    )
-    frames = event.entries[0]["data"]["values"][0]["stacktrace"]["frames"]
-    frames[:0] = [{**frames[0], "filename": f"{number}.py"} for number in range(500)]
-    result = await client.call_tool("get_event", {"issue_id": "PAY-READY-1"})
-    assert result.structured_content is not None
-    shown = result.structured_content["event"]
-    (content,) = result.content
-    assert content.type == "text"
-    assert len(content.text) < 200_000
-    assert result.structured_content["outside"]["shortened"] is True
-    (exception,) = shown["exceptions"]
-    assert (len(exception["frames"]), exception["framesLeftOut"]) == (30, 472)
-    assert "pay" in exception["frames"][-1]["function"]
-    assert (len(shown["breadcrumbs"]), len(shown["tags"])) == (40, 50)
-
-
 async def test_fields_that_sentry_leaves_out_or_sends_in_another_form(
     client: Client, sentry: Sentry, issue: Issue
 ) -> None:
     issue.extra = {"level": "odd", "firstSeen": "yesterday", "count": "many", "assignedTo": 7, "culprit": None}
     shown = (await call(client, "get_issue", issue_id="PAY-READY-1"))["issue"]
-    assert [shown[name] for name in ("level", "firstSeen", "count", "assignedTo", "culprit")] == [None] * 5
+    assert [unmarked(shown[name]) for name in ("level", "firstSeen", "count", "assignedTo", "culprit")] == [
+        "odd", "yesterday", "many", "7", None,
+    ]  # fmt: skip
     event = sentry.add_event(issue)
     odd: list[Any] = [
         {"type": "exception", "data": {"values": [{"type": 7, "stacktrace": None}, None]}},
@@ -194,7 +175,7 @@ async def test_fields_that_sentry_leaves_out_or_sends_in_another_form(
     ]
     event.entries[:] = odd
     shown = (await call(client, "get_event", event_id=event.id))["event"]
-    assert (len(shown["exceptions"]), shown["exceptions"][0]["frames"], shown["breadcrumbs"]) == (1, [], [])
+    assert (len(shown["exceptions"]), shown["exceptions"][0]["frames"], shown["breadcrumbs"]) == (1, None, None)
     assert shown["request"] is None
 
 
@@ -205,7 +186,7 @@ async def test_fields_that_sentry_leaves_out_or_sends_in_another_form(
 async def test_an_event_without_tags_or_entries(shape: dict[str, Any], client: Client, sentry: Sentry) -> None:
     sentry.fail("GET .*/events/.*", status=200, body={"id": "0" * 32, "projectID": sentry.project_id, **shape})
     shown = (await call(client, "get_event", event_id="0" * 32))["event"]
-    assert (shown["exceptions"], shown["breadcrumbs"], shown["tags"]) == ([], [], [])
+    assert (shown["exceptions"], shown["breadcrumbs"]) == (None, None)
 
 
 # Writing: nothing is done twice.
@@ -238,16 +219,25 @@ async def test_an_addition_is_repeated_where_it_was_not_made(client: Client, sen
     assert len(sentry.projects["pay-ready", "pay-ready"].keys) == 2
 
 
-async def test_a_change_is_repeated(client: Client, sentry: Sentry, issue: Issue) -> None:
-    fault = sentry.fail("PUT .*", status=503, after=True)
-    changed = await call(client, "update_issue", issue_id="PAY-READY-1", status="ignored")
-    assert (fault.hits, changed["after"]["status"]) == (1, "ignored")
+@pytest.mark.parametrize("fault", [{"status": 502}, {"kind": "close"}, {"kind": "truncate"}])
+async def test_a_change_isnt_repeated_where_it_may_have_been_made(
+    fault: dict[str, Any], client: Client, sentry: Sentry, issue: Issue
+) -> None:
+    ordered = sentry.fail("PUT .*", after=True, times=None, **fault)
+    assert (await refused(client, "update_issue", **CALLS["update_issue"])).endswith(MAYBE)
+    assert (ordered.hits, issue.status) == (1, "resolved")
+
+
+async def test_a_change_is_repeated_where_it_was_not_made(client: Client, sentry: Sentry, issue: Issue) -> None:
+    fault = sentry.fail("PUT .*", status=429, headers={"Retry-After": "0"}, times=2)
+    await call(client, "update_issue", **CALLS["update_issue"])
+    assert (fault.hits, issue.status) == (2, "resolved")
 
 
 TOO_LARGE = {"status": 201, "body": b"[" + b" " * LARGEST_ANSWER}
 
 
-@pytest.mark.parametrize("fault", [{"kind": "garbage"}, TOO_LARGE, {"status": 201, "body": {"type": None}}])
+@pytest.mark.parametrize("fault", [{"kind": "garbage"}, TOO_LARGE, {"status": 201, "body": []}])
 @pytest.mark.parametrize(
     ("route", "tool"), [("POST .*/keys/", "create_client_key"), ("POST .*/notes/", "add_issue_note")]
 )
@@ -299,7 +289,7 @@ async def test_a_rotated_token_is_read_again_and_the_call_repeated(
 
 
 async def test_a_rotated_token_counts_for_what_is_offered_too(client: Client, sentry: Sentry, values: Values) -> None:
-    assert len((await client.list_tools()).tools) == 15
+    assert len((await client.list_tools()).tools) == 18
     del sentry.tokens[sentry.token]
     sentry.refused_tokens_are_anonymous = True
     sentry.add_token("sntrys_new", ["project:read"])
@@ -338,7 +328,7 @@ async def test_a_token_that_stays_refused_is_shown_once(client: Client, sentry: 
         "store a working SENTRY_API_TOKEN there; until then no tool that asks Sentry works."
     )
     assert (values.refreshed, len(sentry.requests)) == (1, 1)
-    assert [tool.name for tool in (await client.list_tools()).tools] == ["whoami"]
+    assert len((await client.list_tools()).tools) == 18
 
 
 async def test_a_new_token_that_is_refused_too_is_shown_once(client: Client, sentry: Sentry, values: Values) -> None:
@@ -349,8 +339,8 @@ async def test_a_new_token_that_is_refused_too_is_shown_once(client: Client, sen
 
 
 async def test_calls_at_once_that_stay_refused_read_again_once(values: Values) -> None:
-    vault, go_on = Vault(values), threading.Event()
-    values.on_refresh = lambda: go_on.wait(60)
+    vault, go_on = Vault(values), anyio.Event()
+    values.on_refresh = go_on.wait
     shown = await vault.credentials()
     async with anyio.create_task_group() as group:
         for _ in range(5):
@@ -438,4 +428,5 @@ async def test_a_defect_of_ours_tells_nothing(
         raise RuntimeError(sentry.token)
 
     monkeypatch.setattr(server.client, "get", broken)
-    assert await refused(client, "get_project") == "Error executing tool get_project"
+    told = await refused(client, "get_project")
+    assert told == "get_project failed: a defect of this server. Its log tells more."

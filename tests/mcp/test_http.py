@@ -63,6 +63,20 @@ async def test_the_sdks_client_calls_tools(mode: str, settings: Settings, values
             assert (await call(client, "whoami"))["project"] == "pay-ready"
 
 
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
+def test_no_stream_is_opened_and_a_slash_at_the_end_changes_nothing(
+    path: str, settings: Settings, values: Values
+) -> None:
+    with served(settings, values) as (url, _):
+        for method in ("GET", "DELETE"):
+            answer = requests.request(method, url + path, headers=JSON, timeout=60)
+            assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+        answer = requests.post(url + path, data=json.dumps(INITIALIZE), headers=JSON, timeout=60, allow_redirects=False)
+        capabilities = answer.json()["result"]["capabilities"]
+        assert "prompts" not in capabilities
+        assert {"tools", "resources"} <= set(capabilities)
+
+
 @pytest.mark.anyio
 async def test_a_restart_loses_no_client(settings: Settings, values: Values, sentry: Sentry) -> None:
     """No session is kept: what a client was told by one process, the next one knows nothing of and needs not."""
@@ -72,7 +86,7 @@ async def test_a_restart_loses_no_client(settings: Settings, values: Values, sen
         ask = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
         headers = JSON | {"MCP-Protocol-Version": "2025-06-18"}
         listed = requests.post(f"{second}/mcp", data=json.dumps(ask), headers=headers, timeout=60)
-        assert len(listed.json()["result"]["tools"]) == 16
+        assert len(listed.json()["result"]["tools"]) == 19
 
 
 # Who is let in.
@@ -95,11 +109,13 @@ async def test_the_token_is_asked_for_where_there_is_one(settings: Settings, val
             TOKEN,
         ):
             answer = initialize(url, headers={} if shown is None else {"Authorization": shown})
-            assert answer.status_code == 401, shown
-            assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+            assert answer.status_code == (403 if shown else 401), shown
+            assert answer.headers.get("WWW-Authenticate") == (None if shown else "Bearer")
             assert TOKEN not in answer.text
         assert initialize(url, headers={"Authorization": f"bearer {TOKEN}"}).status_code == 200
-        for path in ("/", "/mcp/", "/other", "/webhooks/sentry/", "/healthz/x"):
+        for path in ("/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server/mcp"):
+            assert requests.get(url + path, timeout=60).status_code == 404, path
+        for path in ("/", "/other", "/webhooks/sentry/", "/healthz/x"):
             assert requests.get(url + path, timeout=60).status_code == 401, path
         assert requests.get(f"{url}/healthz", timeout=60).json() == {"status": "alive"}
         assert requests.get(f"{url}/readyz", timeout=60).status_code == 200
@@ -110,15 +126,15 @@ def test_a_rotated_token_of_the_server_counts_at_once(settings: Settings, values
     with served(settings, values) as (url, _):
         assert initialize(url, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
         values.read["SENTRY_MCP_TOKEN"] = "rotated-0123456789"
-        assert initialize(url, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 401
+        assert initialize(url, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 403
         assert initialize(url, headers={"Authorization": "Bearer rotated-0123456789"}).status_code == 200
 
 
 def test_a_server_that_others_can_reach_lets_nobody_in_without_a_token(settings: Settings, values: Values) -> None:
     with served(settings.model_copy(update={"host": "0.0.0.0"}), values) as (url, _):  # noqa: S104 - it isn't bound there
         assert initialize(url).status_code == 401
-        assert initialize(url, headers={"Authorization": "Bearer "}).status_code == 401
-        assert initialize(url, headers={"Authorization": "Bearer None"}).status_code == 401
+        assert initialize(url, headers={"Authorization": "Bearer "}).status_code == 403
+        assert initialize(url, headers={"Authorization": "Bearer None"}).status_code == 403
 
 
 @pytest.mark.anyio

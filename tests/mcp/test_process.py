@@ -53,11 +53,11 @@ def parameters(environ: dict[str, str], *arguments: str) -> StdioServerParameter
 @pytest.mark.anyio
 async def test_over_stdio(environ: dict[str, str], issue: Issue) -> None:
     async with Client(parameters(environ)) as client:
-        assert len(await tools(client)) == 15
+        assert len(await tools(client)) == 18
         assert (await call(client, "get_issue", issue_id="PAY-READY-1"))["issue"]["id"] == str(issue.id)
         await call(client, "update_issue", issue_id="PAY-READY-1", status="resolved")
         assert issue.status == "resolved"
-        assert (await refused(client, "get_issue", issue_id="..")).startswith("Wrong arguments for get_issue")
+        assert (await refused(client, "get_issue", issue_id="..")).startswith("`issue_id` is neither an issue's number")
 
 
 @pytest.mark.anyio
@@ -70,7 +70,7 @@ async def test_every_tool_over_stdio(environ: dict[str, str], sentry: Sentry, is
 @pytest.mark.anyio
 async def test_over_stdio_read_only(environ: dict[str, str]) -> None:
     async with Client(parameters(environ, "--read-only")) as client:
-        assert len(await tools(client)) == 11
+        assert len(await tools(client)) == 14
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ async def test_credentials_out_of_pulumi_esc_and_rotated_there(box: Sandbox, pul
     box.esc.create(ENVIRONMENT, definition.format(token=box.sentry.token))
     environ = of_esc(box, pulumi, tmp_path) | {"SENTRY_API_TOKEN": "sntrys_of_the_environment"}
     async with Client(parameters(environ)) as client:
-        assert len(await tools(client)) == 15
+        assert len(await tools(client)) == 18
         reads = len(_opened(box))
         await call(client, "get_project")
         assert (reads, len(_opened(box))) == (1, 1)
@@ -212,7 +212,11 @@ class HangingPulumi:
 
     @property
     def environ(self) -> dict[str, str]:
-        return {"PATH": f"{self.folder}:/usr/bin:/bin", "PULUMI_ACCESS_TOKEN": "pul-0123456789abcdef"}
+        return {
+            "PATH": f"{self.folder}:/usr/bin:/bin",
+            "PULUMI_ACCESS_TOKEN": "pul-0123456789abcdef",
+            "PULUMI_ENVIRONMENT": ENVIRONMENT,
+        }
 
     def home(self) -> Path:
         """Wait until it runs; where its home is."""

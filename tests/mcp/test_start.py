@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from unittest import mock
 
 import pytest
-from sentry_mcp import VERSION
+from sentry_mcp import VERSION, esc
 from sentry_mcp.credentials import EscSource
 from sentry_mcp.main import RedactingFormatter, main
 from sentry_mcp.settings import Settings, from_command_line
@@ -41,13 +41,14 @@ def a_process_of_its_own() -> Iterator[None]:
         ("--transport http --host 0.0.0.0 --port 0", {}, "has no SENTRY_MCP_TOKEN that its clients must show"),
         ("--port 0 --host 0.0.0.0", {"SENTRY_MCP_TRANSPORT": "http"}, "has no SENTRY_MCP_TOKEN"),
         ("--transport http --host 192.0.2.1", {}, "error: The server can't listen on 192.0.2.1, port 8000: "),
+        ("--transport carrier-pigeon", {}, "transport: Input should be 'stdio' or 'http'"),
         ("--port http", {}, "error: The settings make no sense: port: Input should be a valid integer"),
         ("--sentry-url ftp://x", {}, "sentry_url: Value error, isn't an address like https://HOST"),
         ("--sentry-url http://sentry.example", {}, "isn't https: the token would travel in the clear"),
         ("--sentry-url https://x:port", {}, "isn't an address like https://HOST"),
-        ("", {"SENTRY_URL": "https://user:pw@x"}, "SENTRY_URL: Value error, isn't an address like https://HOST"),
-        ("", {"SENTRY_URL": "https://:pw@x"}, "SENTRY_URL: Value error, isn't an address like"),
-        ("", {"SENTRY_URL": "https://@x"}, "SENTRY_URL: Value error, isn't an address like"),
+        ("", {"SENTRY_URL": "https://user:pw@x"}, "sentry_url: Value error, isn't an address like https://HOST"),
+        ("", {"SENTRY_URL": "https://:pw@x"}, "sentry_url: Value error, isn't an address like"),
+        ("", {"SENTRY_URL": "https://@x"}, "sentry_url: Value error, isn't an address like"),
         ("", {"SENTRY_MCP_READ_ONLY": "perhaps"}, "read_only: Input should be a valid boolean"),
     ],
 )
@@ -70,7 +71,7 @@ def test_a_token_that_is_too_short(values: Values, capsys: pytest.CaptureFixture
     assert "SENTRY_MCP_TOKEN is too short" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--transport", "carrier-pigeon"], ["--token", "x"]])
+@pytest.mark.parametrize("arguments", [["--token", "x"], ["carrier-pigeon"]])
 def test_options_that_there_arent(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -120,19 +121,37 @@ def test_logs_hold_no_secret() -> None:
     assert formatter.format(record).endswith("INFO name: token ***")
 
 
-def test_the_backends_configuration_is_asked_for_pulumis_values() -> None:
-    configuration = "backend.core.auto_esc_config"
-    os.environ["SENTRY_API_TOKEN"] = "sntrys_of_the_environment"
-    with (
-        mock.patch(f"{configuration}.get_pulumi_esc_value", return_value="of ESC") as value,
-        mock.patch(f"{configuration}.config") as config,
-    ):
-        source = EscSource()
-        assert source.get("SENTRY_API_TOKEN") == "of ESC"
-        value.assert_called_once_with("SENTRY_API_TOKEN", "sntrys_of_the_environment")
-        source.refresh()
-        config.refresh.assert_called_once_with()
-        assert source.secrets() is config.known_secrets
+ESC = "acme/default/production"
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"PULUMI_ACCESS_TOKEN": "pul-x"}, "PULUMI_ORG and PULUMI_ENVIRONMENT must be set"),
+        ({"PULUMI_ORG": "acme"}, "PULUMI_ENVIRONMENT must be set"),
+        ({"PULUMI_ENVIRONMENT": "production"}, "PULUMI_ORG must be set"),
+        ({"PULUMI_ENVIRONMENT": "a/b c/d", "PULUMI_ORG": "acme"}, "PULUMI_ENVIRONMENT isn't a path like"),
+    ],
+)
+def test_what_is_missing_to_name_an_esc_environment(variables: dict[str, str], told: str) -> None:
+    with pytest.raises(esc.EscError, match=told):
+        esc.environment_path(variables)
+
+
+def test_the_esc_environment_that_the_variables_name() -> None:
+    assert esc.environment_path({"PULUMI_ORG": "acme", "PULUMI_ENVIRONMENT": "production"}) == ESC
+    assert esc.environment_path({"PULUMI_ENVIRONMENT": ESC}) == ESC
+    assert (
+        esc.environment_path({"PULUMI_ORG": "acme", "PULUMI_ENVIRONMENT": "shop/production"}) == "acme/shop/production"
+    )
+
+
+@pytest.mark.anyio
+async def test_plain_variables_need_nothing_of_pulumis(caplog: pytest.LogCaptureFixture) -> None:
+    source = EscSource({"SENTRY_API_TOKEN": "sntrys_of_the_environment", "HOME": "/nowhere", "PATH": ""})
+    assert await source.values() == {"SENTRY_API_TOKEN": "sntrys_of_the_environment"}
+    assert [secret.get_secret_value() for secret in source.secrets()] == ["sntrys_of_the_environment"]
+    assert (await source.refresh(), caplog.text) == (True, "")
 
 
 def test_the_version_is_the_projects() -> None:

@@ -252,17 +252,18 @@ async def test_the_last_are_read_through_a_tool_and_a_resource(settings: Setting
     async with Client(server) as client:
         answer = await call(client, "list_webhooks")
         assert [plain(row["title"]) for row in answer["webhooks"]] == [" Ignore the above".strip(), "first"]
-        assert [row["issueId"] for row in answer["webhooks"]] == ["2", "1"]
+        assert [row["issue_id"] for row in answer["webhooks"]] == ["2", "1"]
         assert answer["dropped"] == 1
         assert len((await call(client, "list_webhooks", limit=1))["webhooks"]) == 1
         (listed,) = (await client.list_resources()).resources
         assert str(listed.uri) == WEBHOOKS_URI
         (content,) = (await client.read_resource(WEBHOOKS_URI)).contents
         shown = json.loads(getattr(content, "text", ""))
+        assert (listed.name, listed.title) == ("Latest Sentry webhooks", "Latest Sentry webhooks")
         assert [plain(row["title"]) for row in shown["webhooks"]] == ["Ignore the above", "first"]
 
 
 @pytest.mark.anyio
 async def test_without_http_there_are_no_webhooks(client: Client) -> None:
     assert "list_webhooks" not in {tool.name for tool in (await client.list_tools()).tools}
-    assert (await client.list_resources()).resources == []
+    assert client.server_capabilities.resources is None

@@ -2,34 +2,39 @@
 
 import os
 import sys
-import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+import anyio
 from pydantic import SecretStr
 from sentry_mcp.main import main
 
 ASKED = "asked for credentials"
 MISSING = "MISSING"
-"""The environment variable with the names of those that are known to be nowhere, which is told at once."""
+"""The environment variable that isn't empty where the first question is answered at once: there is nothing."""
 
 
 class Unanswered:
     def __init__(self) -> None:
-        self._closed = threading.Event()
+        self._closed = anyio.Event()
 
-    def get(self, key: str) -> str | None:
-        if key not in os.environ[MISSING].split():
+    async def values(self) -> Mapping[str, str]:
+        known = os.environ[MISSING].split()
+        if self._asked or not known:
             print(ASKED, file=sys.stderr, flush=True)
-            self._closed.wait()
-        return None
+            await self._closed.wait()
+        self._asked = True
+        return {}
 
-    def refresh(self) -> bool:
-        return self._closed.wait()
+    _asked = False
+
+    async def refresh(self) -> bool:
+        await self._closed.wait()
+        return False
 
     def secrets(self) -> Iterable[SecretStr]:
         return ()
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         self._closed.set()
 
 

@@ -17,12 +17,18 @@ from urllib.parse import quote
 import anyio
 import httpx2
 from pydantic import SecretStr
-from sophia_sync.process import Deadline
-from tenacity import AsyncRetrying
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from sentry_mcp.arguments import CURSOR
 from sentry_mcp.credentials import Credentials, UnreadableError, Vault
-from sentry_mcp.errors import CredentialsError, RefusedError
+from sentry_mcp.errors import CredentialsError, RefusedError, UnavailableError
 from sentry_mcp.refusals import (
     MAYBE_DONE,
     LimitedTokenError,
@@ -32,12 +38,11 @@ from sentry_mcp.refusals import (
     may_pass,
     meaning,
     not_understood,
-    told_after_a_change,
     too_large,
     unanswered,
 )
 from sentry_mcp.untrusted import parsed_json
-from sophia_sync.retries import retrying
+from sophia_sync.retries import asked_wait
 
 LONGEST_CALL = 20.0
 """Seconds for one question to Sentry with all its repetitions."""
@@ -47,12 +52,12 @@ LARGEST_ANSWER = 5 * 1024 * 1024
 KEPT_SCOPES = 60.0
 """Seconds for which the token's scopes, and the project's number, are believed."""
 
+ATTEMPTS = 5
+_BACKOFF = wait_exponential(multiplier=0.25, max=8) + wait_random(0, 0.25)
+
 # The only answers after which a request that isn't safe to repeat was certainly not carried out.
 _NOT_CARRIED_OUT = frozenset({HTTPStatus.TOO_MANY_REQUESTS})
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-# Attempts at a request; a tool call is answered within seconds.
-_ATTEMPTS = 5
-_SAFE = frozenset({"GET", "PUT"})
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.InvalidURL)
 # A scope implies those of its kind that stand before it.
 _LEVELS = ("read", "write", "admin")
 
@@ -78,6 +83,8 @@ class Reply:
     next_cursor: str | None
     credentials: Credentials
     """What it was asked for with."""
+    content: bytes = b""
+    """The content of a file."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class SentryClient:
         self._longest = longest
         self._http: httpx2.AsyncClient | None = None
         self._scopes: _Known | None = None
-        self._number: _Known | None = None
+        self._project: _Known | None = None
 
     async def __aenter__(self) -> SentryClient:
         self._http = httpx2.AsyncClient(timeout=LONGEST_TRY, follow_redirects=False)
@@ -115,7 +122,7 @@ class SentryClient:
         if http is not None:
             await http.aclose()
 
-    async def get(self, path: Path, **parameters: str | int | None) -> Reply:
+    async def get(self, path: Path, **parameters: str | int | list[str] | None) -> Reply:
         """Read; parameters that are None are left out.
 
         Raises:
@@ -123,13 +130,15 @@ class SentryClient:
         """
         return await self._ask("GET", path, {key: value for key, value in parameters.items() if value is not None})
 
-    async def put(self, path: Path, body: Mapping[str, Any]) -> Reply:
-        """Change; it may be repeated."""
-        return await self._ask("PUT", path, body=body)
+    async def put(self, path: Path, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Change, and return what Sentry answers; it is repeated only if it was certainly not carried out."""
+        found: dict[str, Any] = (await self._ask("PUT", path, body=body)).body
+        return found
 
-    async def post(self, path: Path, body: Mapping[str, Any]) -> Reply:
-        """Add; it is repeated only if it was certainly not carried out."""
-        return await self._ask("POST", path, body=body)
+    async def post(self, path: Path, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Add, and return what Sentry answers; it is repeated only if it was certainly not carried out."""
+        found: dict[str, Any] = (await self._ask("POST", path, body=body)).body
+        return found
 
     async def scopes(self, *, fresh: bool = False) -> frozenset[str] | None:
         """What the token may do; None if Sentry doesn't tell. Believed for `KEPT_SCOPES` unless `fresh`."""
@@ -144,15 +153,32 @@ class SentryClient:
         return self._scopes.value if self._scopes else default
 
     async def project_number(self, *, fresh: bool = False) -> str:
-        """The number of the project, which the organisation's routes tell projects apart by; believed as the scopes."""
+        """Return the number of the project, by which the organisation's routes tell projects apart."""
+        return (await self._known_project(fresh=fresh))[0]
+
+    async def teams(self) -> list[Any]:
+        """Return the teams of the project, as Sentry shows them."""
+        return (await self._known_project())[1]
+
+    async def download(self, path: Path) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            ToolError: One of `sentry_mcp.errors`.
+        """
+        return (await self._ask("GET", path, {"download": ""}, raw=True)).content
+
+    async def _known_project(self, *, fresh: bool = False) -> tuple[str, list[Any]]:
         credentials = await self.vault.credentials()
-        if self._number is None or not _holds(self._number, credentials) or fresh:
+        if self._project is None or not _holds(self._project, credentials) or fresh:
             reply = await self.get(PROJECT)
-            number = str(reply.body.get("id", "")) if isinstance(reply.body, dict) else ""
+            body = reply.body if isinstance(reply.body, dict) else {}
+            number, teams = str(body.get("id", "")), body.get("teams")
             if not re.fullmatch(r"[0-9]{1,20}", number):
                 raise not_understood()
-            self._number = _Known(reply.credentials, number, time.monotonic())
-        found: str = self._number.value
+            known = number, teams if isinstance(teams, list) else []
+            self._project = _Known(reply.credentials, known, time.monotonic())
+        found: tuple[str, list[Any]] = self._project.value
         return found
 
     async def _ask_for_scopes(self) -> _Known:
@@ -173,11 +199,13 @@ class SentryClient:
         path: Path,
         parameters: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        *,
+        raw: bool = False,
     ) -> Reply:
         """Ask; if Sentry refuses the token, read the credentials afresh and ask once more."""
         credentials = await self.vault.credentials()
         try:
-            return await self._ask_with(credentials, method, path, parameters, body)
+            return await self._ask_with(credentials, method, path, parameters, body, raw=raw)
         except RefusedTokenError:
             refused = f"Sentry at {self.url} refuses the server's token (HTTP 401)"
             to_do = "A person must store a working SENTRY_API_TOKEN there; until then no tool that asks Sentry works."
@@ -191,7 +219,7 @@ class SentryClient:
             if renewed is None:
                 raise CredentialsError(f"{refused}; Pulumi ESC holds no other one. {to_do}") from None
             try:
-                return await self._ask_with(renewed, method, path, parameters, body)
+                return await self._ask_with(renewed, method, path, parameters, body, raw=raw)
             except RefusedTokenError:
                 raise CredentialsError(f"{refused}, also the one just read from Pulumi ESC. {to_do}") from None
 
@@ -202,31 +230,55 @@ class SentryClient:
         path: Path,
         parameters: Mapping[str, Any] | None,
         body: Mapping[str, Any] | None,
+        *,
+        raw: bool,
     ) -> Reply:
-        deadline = Deadline(self._longest)
         request = _Request(self.url + _path(path, credentials), method, parameters, body, credentials.token)
-        is_transient = _is_transient if method in _SAFE else _was_not_carried_out
-        policy = retrying(deadline, is_transient, _headers_of, attempts=_ATTEMPTS)
         try:
-            async for attempt in AsyncRetrying(
-                retry=policy.retry, wait=policy.wait, stop=policy.stop, reraise=True, sleep=anyio.sleep
-            ):
-                with attempt, told_after_a_change("" if method == "GET" else MAYBE_DONE):
-                    reply = _reply(path, credentials, *await self._try(request, deadline))
+            with anyio.fail_after(self._longest):
+                response, content = await self._try_again(request)
+            if raw:
+                return Reply(None, None, credentials, content)
+            reply = _reply(path, credentials, response, content)
+            if method != "GET" and not isinstance(reply.body, dict):
+                raise not_understood(content)
+            return reply
         except StatusError as error:
             if path == () and is_limited(error):
                 raise LimitedTokenError(credentials) from None
-            raise meaning(error, self.url, self.vault.redact, repeatable=method in _SAFE) from None
+            told = meaning(error, self.url, self.vault.redact)
+            is_known = not may_pass(error.response.status_code) or _was_not_carried_out(error)
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
             # Its text may hold anything.
-            sent = method not in _SAFE and not isinstance(error, _NEVER_SENT)
-            raise unanswered(error, self.url, maybe_done=sent) from None
-        return reply
+            told, is_known = unanswered(error, self.url), isinstance(error, _NEVER_SENT)
+        except UnavailableError as error:
+            told, is_known = error, False
+        # The one place where a change of unknown outcome is told.
+        if method != "GET" and not is_known:
+            raise type(told)(f"{told}{MAYBE_DONE}") from None
+        raise told from None
 
-    async def _try(self, request: _Request, deadline: Deadline) -> tuple[httpx2.Response, bytes]:
+    async def _try_again(self, request: _Request) -> tuple[httpx2.Response, bytes]:
+        """Ask until there is an answer that stays, as long as the deadline around it allows."""
+        is_transient = _is_transient if request.method == "GET" else _was_not_carried_out
+        ends = anyio.current_effective_deadline()
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(is_transient),
+            wait=_wait,
+            stop=lambda state: (
+                stop_after_attempt(ATTEMPTS)(state) or anyio.current_time() + state.upcoming_sleep >= ends
+            ),
+            reraise=True,
+            sleep=anyio.sleep,
+        ):
+            with attempt:
+                return await self._try(request)
+        raise AssertionError("unreachable")
+
+    async def _try(self, request: _Request) -> tuple[httpx2.Response, bytes]:
         if self._http is None:
             raise RuntimeError("the client isn't open")
-        with anyio.fail_after(min(LONGEST_TRY, deadline.remaining())):
+        with anyio.fail_after(LONGEST_TRY):
             async with self._http.stream(
                 request.method,
                 request.url,
@@ -277,7 +329,7 @@ def _reply(path: Path, credentials: Credentials, response: httpx2.Response, cont
     try:
         body = parsed_json(content) if content else None
     except ValueError:
-        raise not_understood() from None
+        raise not_understood(content) from None
     if path == () and isinstance(body, dict) and body.get("auth", ...) is None:
         # The index answers a token that it doesn't know as if there were none.
         raise RefusedTokenError
@@ -296,8 +348,11 @@ def _was_not_carried_out(error: BaseException) -> bool:
     return isinstance(error, _NEVER_SENT)
 
 
-def _headers_of(error: BaseException) -> Mapping[str, str]:
-    return error.response.headers if isinstance(error, StatusError) else {}
+def _wait(state: RetryCallState) -> float:
+    """Return the seconds to wait: what Sentry asks for, or exponential with jitter."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = asked_wait(error.response.headers) if isinstance(error, StatusError) else None
+    return _BACKOFF(state) if asked is None else asked
 
 
 def _next_cursor(response: httpx2.Response) -> str | None:

@@ -1,18 +1,22 @@
-"""The server's credentials: out of Pulumi ESC, with the environment variables as fallback, and read again on demand."""
+"""The server's credentials: from Pulumi ESC or environment variables, and read again on demand."""
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import re
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import anyio
-import anyio.to_thread
 from pydantic import SecretStr
 
+from sentry_mcp import esc
 from sentry_mcp.errors import CredentialsError
+from sophia_sync.esc.opened import Opened
 from sophia_sync.redact import Redactor
 
 API_TOKEN = "SENTRY_API_TOKEN"  # noqa: S105 - a name
@@ -24,9 +28,16 @@ ACCESS_TOKEN = "SENTRY_MCP_TOKEN"  # noqa: S105 - a name
 
 SHORTEST_ACCESS_TOKEN = 16
 
-T = TypeVar("T")
+DEFAULT_CACHE_SECONDS = 300.0
+RETRY_AFTER = 30.0
+"""Seconds before Pulumi ESC is asked again after it could not be read."""
 
-_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,98}[a-z0-9])?")
+logger = logging.getLogger(__name__)
+
+_SECRET_NAME = re.compile(r"token|secret|passw|private_?key|credential|api_?key|dsn", re.IGNORECASE)
+_SHORTEST_SECRET = 8
+# On a Sentry of your own, organisations may have capital letters.
+_SLUG = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,98}[A-Za-z0-9_])?")
 _TOKEN = re.compile(r"[!-~]+")
 
 
@@ -35,41 +46,94 @@ class UnreadableError(Exception):
 
 
 class Source(Protocol):
-    """Where values come from. Its methods may block: they are called in threads, and may be at the same time."""
+    """Where values come from."""
 
-    def get(self, key: str) -> str | None:
-        """The value of a key such as `SENTRY_API_TOKEN`; None where it is nowhere."""
+    async def values(self) -> Mapping[str, str]:
+        """Return all values by key, such as `SENTRY_API_TOKEN`; read them only if they are old."""
 
-    def refresh(self) -> bool:
-        """Read everything again now; whether that went well."""
+    async def refresh(self) -> bool:
+        """Read everything again now, and tell whether that went well."""
 
     def secrets(self) -> Iterable[SecretStr]:
-        """Everything that must not be shown."""
+        """Return everything that must not be shown."""
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """End a read that is under way, and begin no other: the process is about to end."""
 
 
 class EscSource:
-    """Pulumi ESC, through the backend's configuration; what it doesn't have comes from the environment variables."""
+    """Pulumi ESC, if it is configured. Environment variables stand in for what it doesn't have.
 
-    def __init__(self) -> None:
-        from backend.core.auto_esc_config import config, get_pulumi_esc_value  # noqa: PLC0415 - tests need none of it
+    Args:
+        environ: The environment variables.
+        clock: Monotonic seconds.
+    """
 
-        self._config = config
-        self._value = get_pulumi_esc_value
+    def __init__(self, environ: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.monotonic) -> None:
+        self._environ = environ
+        self._clock = clock
+        self._opened: dict[str, Opened] = {}
+        self._secrets: dict[SecretStr, None] = {}
+        self._next_read = -math.inf if esc.is_configured(environ) else math.inf
+        self._lock = anyio.Lock()
+        self._scope: anyio.CancelScope | None = None
+        self._is_closed = False
 
-    def get(self, key: str) -> str | None:
-        return self._value(key, os.environ.get(key))
+    async def values(self) -> Mapping[str, str]:
+        """Return the values; calls that come while they are read wait for that one read."""
+        if self._clock() >= self._next_read:
+            async with self._lock:
+                if self._clock() >= self._next_read:
+                    await self._read()
+        named = {name: self._environ[name] for name in self._environ if name.startswith("SENTRY_")}
+        stored = ((key, value.text.get_secret_value()) for key, value in self._opened.items())
+        return named | {key.upper(): value for key, value in stored if value}
 
-    def refresh(self) -> bool:
-        return self._config.refresh()
+    async def refresh(self) -> bool:
+        """Read Pulumi ESC now."""
+        async with self._lock:
+            return await self._read() if esc.is_configured(self._environ) else True
 
     def secrets(self) -> Iterable[SecretStr]:
-        return self._config.known_secrets
+        """Return every secret that was read so far, former values too, and those among the environment variables."""
+        variables = (self._environ[name] for name in self._environ if _SECRET_NAME.search(name))
+        return [*self._secrets, *(SecretStr(value) for value in variables if len(value) >= _SHORTEST_SECRET)]
 
-    def close(self) -> None:
-        self._config.close()
+    async def aclose(self) -> None:
+        """End a read, the CLI and its private folder, and wait until they are gone."""
+        self._is_closed = True
+        if self._scope is not None:
+            self._scope.cancel()
+        async with self._lock:
+            pass
+
+    async def _read(self) -> bool:
+        """Read, with the lock held; if that fails, what was known stays."""
+        problem = "the server is being ended" if self._is_closed else ""
+        with anyio.CancelScope() as self._scope:
+            if self._is_closed:
+                self._scope.cancel()
+            try:
+                self._opened = await esc.read(self._environ)
+            except esc.EscError as error:
+                problem = str(error)
+        self._next_read = self._clock() + (min(RETRY_AFTER, self._keep()) if problem else self._keep())
+        if problem:
+            kept = "The values from before are kept." if self._opened else "Environment variables stand in for it."
+            logger.warning("Pulumi ESC could not be read: %s %s", problem, kept)
+            return False
+        for key, value in self._opened.items():
+            named = len(value.text.get_secret_value()) >= _SHORTEST_SECRET and _SECRET_NAME.search(key)
+            self._secrets |= dict.fromkeys([*value.secrets, *([value.text] if named else [])])
+        return True
+
+    def _keep(self) -> float:
+        """Return the seconds for which values are kept."""
+        try:
+            seconds = float(self._environ.get("PULUMI_ESC_CACHE_SECONDS") or DEFAULT_CACHE_SECONDS)
+        except ValueError:
+            return DEFAULT_CACHE_SECONDS
+        return seconds if 0 < seconds < math.inf else DEFAULT_CACHE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -98,7 +162,7 @@ class Vault:
         Raises:
             CredentialsError: One of them is missing or malformed.
         """
-        return await _in_thread(self._read)
+        return _credentials(await self._source.values())
 
     async def renewed(self, refused: Credentials) -> Credentials | None:
         """The credentials read afresh after Sentry refused some; None if they are the same.
@@ -141,9 +205,9 @@ class Vault:
             self._redactor = Redactor(self._known)
         return self._redactor(text)
 
-    def close(self) -> None:
-        """End a read that is under way, and begin no other. Any thread may call it, and a signal's handler."""
-        self._source.close()
+    async def aclose(self) -> None:
+        """End a read that is under way, and begin no other."""
+        await self._source.aclose()
 
     async def _refresh(self, before: int) -> None:
         """Read everything again, with the lock held, unless another call did while this one waited for the lock.
@@ -152,31 +216,32 @@ class Vault:
             before: How often it was done when the call came.
         """
         if self._refreshed == before:
-            self._went_well = await _in_thread(self._source.refresh)
+            self._went_well = await self._source.refresh()
             self._refreshed += 1
 
     async def _secret(self, key: str) -> SecretStr | None:
-        value = await _in_thread(lambda: self._source.get(key))
-        return SecretStr(value.strip()) if value and value.strip() else None
-
-    def _read(self) -> Credentials:
-        values = {key: (self._source.get(key) or "").strip() for key in (API_TOKEN, ORGANIZATION, PROJECT)}
-        missing = [key for key, value in values.items() if not value]
-        if missing:
-            raise CredentialsError(
-                f"The server has no {' and no '.join(missing)}, neither from Pulumi ESC nor from its environment. A "
-                "person must store it there; repeating the call doesn't help."
-            )
-        wrong = [key for key in (ORGANIZATION, PROJECT) if not _SLUG.fullmatch(values[key])]
-        wrong += [] if _TOKEN.fullmatch(values[API_TOKEN]) else [API_TOKEN]
-        if wrong:
-            raise CredentialsError(
-                f"The server's {' and '.join(wrong)} can't be right: it isn't of the form that Sentry gives out. A "
-                "person must correct it; repeating the call doesn't help."
-            )
-        return Credentials(SecretStr(values[API_TOKEN]), values[ORGANIZATION], values[PROJECT])
+        value = (await self._source.values()).get(key, "").strip()
+        return SecretStr(value) if value else None
 
 
-async def _in_thread(read: Callable[[], T]) -> T:
-    """Wait for a read, but not on when the call that it is for was given up: it may take long."""
-    return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
+def _credentials(stored: Mapping[str, str]) -> Credentials:
+    """Return what Sentry is asked with.
+
+    Raises:
+        CredentialsError: One of them is missing or malformed.
+    """
+    values = {key: stored.get(key, "").strip() for key in (API_TOKEN, ORGANIZATION, PROJECT)}
+    missing = [key for key, value in values.items() if not value]
+    if missing:
+        raise CredentialsError(
+            f"The server has no {' and no '.join(missing)}, neither from Pulumi ESC nor from its environment. A "
+            "person must store it there; repeating the call doesn't help."
+        )
+    wrong = [key for key in (ORGANIZATION, PROJECT) if not _SLUG.fullmatch(values[key])]
+    wrong += [] if _TOKEN.fullmatch(values[API_TOKEN]) else [API_TOKEN]
+    if wrong:
+        raise CredentialsError(
+            f"The server's {' and '.join(wrong)} can't be right: it isn't of the form that Sentry gives out. A "
+            "person must correct it; repeating the call doesn't help."
+        )
+    return Credentials(SecretStr(values[API_TOKEN]), values[ORGANIZATION], values[PROJECT])

@@ -21,3 +21,7 @@ class RefusedError(ToolError):
 
 class MissingError(RefusedError):
     """There is no such thing in the project."""
+
+
+class ForbiddenError(RefusedError):
+    """Sentry doesn't let the token do this."""

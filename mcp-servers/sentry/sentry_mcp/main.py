@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from sentry_mcp.settings import Settings, from_command_line
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from sentry_mcp.credentials import Source
     from sentry_mcp.server import SentryServer
 
@@ -27,12 +29,13 @@ LONGEST_GOODBYE = 5
 """Seconds that requests have to end when the server is told to stop."""
 MOST_WAITING = 1024
 """Connections that may wait until the server is ready."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 logger = logging.getLogger(__name__)
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats log records without the secrets in them; a record is one line unless it is of a defect."""
+    """Formats log records without the secrets in them."""
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -53,60 +56,47 @@ def main(arguments: Sequence[str] | None = None, source: Source | None = None) -
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         return _refuse(f"The settings make no sense: {problems}.")
-    _end_on_signal(settings, lambda: None)
+    # Until the server watches for signals itself: the first process of a container is ended only by those it handles.
+    for number in SIGNALS:
+        signal.signal(number, lambda number, _: os._exit(_exit_code(settings, number)))
     if settings.transport == "stdio":
-        server = _server(settings, source)
-        try:
-            server.run("stdio")
-        finally:
-            server.client.vault.close()
-        return 0
+        return anyio.run(_serve_stdio, settings, source)
     try:
         listener = _listen(settings)
     except OSError as error:
         return _refuse(f"The server can't listen on {settings.host}, port {settings.port}: {error.strerror}.")
     with listener:
-        return anyio.run(_serve, settings, _server(settings, source), listener)
+        return anyio.run(_serve_http, settings, source, listener)
 
 
-def _end_on_signal(settings: Settings, close: Callable[[], None]) -> None:
-    """End the process at a signal: also the first process of a container, which none ends that it doesn't handle.
-
-    Args:
-        settings: Over HTTP it is a good end, else one by that signal.
-        close: Ends a read of Pulumi ESC, so that neither the CLI stays behind nor the access token in its folder.
-    """
-
-    def end(number: int, _: object) -> None:
-        close()
-        # An exception would have to wait for the thread that reads standard input.
-        os._exit(0 if settings.transport == "http" else 128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+def _exit_code(settings: Settings, number: int) -> int:
+    return 0 if settings.transport == "http" else 128 + number
 
 
-def _server(settings: Settings, source: Source | None) -> SentryServer:
-    from sentry_mcp.credentials import EscSource  # noqa: PLC0415 - see above
-    from sentry_mcp.server import SentryServer  # noqa: PLC0415
+async def _serve_stdio(settings: Settings, source: Source | None) -> int:
+    from mcp.server.stdio import stdio_server  # noqa: PLC0415
 
-    server = SentryServer(settings, source or EscSource())
-    _end_on_signal(settings, server.client.vault.close)
-    _log_to_stderr(server)
-    return server
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family, backlog=MOST_WAITING)
+    server = _server(settings, source)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_end_on_signal, settings, server)
+        async with stdio_server() as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+        await server.client.vault.aclose()
+        group.cancel_scope.cancel()
+    return 0
 
 
-async def _serve(settings: Settings, server: SentryServer, listener: socket.socket) -> int:
+async def _serve_http(settings: Settings, source: Source | None, listener: socket.socket) -> int:
     import uvicorn  # noqa: PLC0415
 
     from sentry_mcp.web import application, check_token  # noqa: PLC0415
 
-    problem = await check_token(settings, server.client.vault)
+    server = _server(settings, source)
+    problem: str | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(_end_on_signal, settings, server)
+        problem = await check_token(settings, server.client.vault)
+        group.cancel_scope.cancel()
     if problem is not None:
         return _refuse(problem)
     config = uvicorn.Config(
@@ -119,11 +109,42 @@ async def _serve(settings: Settings, server: SentryServer, listener: socket.sock
         lifespan="on",
         timeout_graceful_shutdown=LONGEST_GOODBYE,
     )
+    running = uvicorn.Server(config)
+
+    def stop(_: int, __: FrameType | None) -> None:
+        running.should_exit = True
+
+    # uvicorn handles signals itself while it serves, and raises them again for the handler that was there before.
+    for number in SIGNALS:
+        signal.signal(number, stop)
     host, port = listener.getsockname()[:2]
     logger.info("serves http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    # It lets requests end when there is a signal, then raises that again.
-    await uvicorn.Server(config).serve(sockets=[listener])
+    await running.serve(sockets=[listener])
+    await server.client.vault.aclose()
     return 0
+
+
+async def _end_on_signal(settings: Settings, server: SentryServer) -> None:
+    """End a read of Pulumi ESC at a signal, with the CLI and its folder, and then the process."""
+    with anyio.open_signal_receiver(*SIGNALS) as signals:
+        async for number in signals:
+            await server.client.vault.aclose()
+            # An exception would have to wait for the thread that reads standard input.
+            os._exit(_exit_code(settings, number))
+
+
+def _server(settings: Settings, source: Source | None) -> SentryServer:
+    from sentry_mcp.credentials import EscSource  # noqa: PLC0415 - see above
+    from sentry_mcp.server import SentryServer  # noqa: PLC0415
+
+    server = SentryServer(settings, source or EscSource())
+    _log_to_stderr(server)
+    return server
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family, backlog=MOST_WAITING)
 
 
 def _log_to_stderr(server: SentryServer) -> None:
@@ -141,3 +162,8 @@ def _log_to_stderr(server: SentryServer) -> None:
 def _refuse(problem: str) -> int:
     print(f"error: {problem}", file=sys.stderr)  # noqa: T201 - for the person who starts it
     return CONFIGURATION_ERROR
+
+
+def run() -> None:
+    """Run the server as the program `sentry-mcp`."""
+    sys.exit(main())

@@ -12,14 +12,14 @@ import httpx2
 from mcp.server.mcpserver.exceptions import ToolError
 
 from sentry_mcp.credentials import Credentials
-from sentry_mcp.errors import MissingError, RefusedError, UnavailableError
+from sentry_mcp.errors import ForbiddenError, MissingError, RefusedError, UnavailableError
 from sentry_mcp.outside import Marker
 from sentry_mcp.untrusted import parsed_json
 from sophia_sync.retries import TRANSIENT_STATUS, asked_wait
 
 # An OAuth token for one organisation is good for that one's routes, but on the index it gets a 401 with these words.
 _LIMITED = b"limited to organization endpoints"
-MAYBE_DONE = " It is not known whether the change was made: look before you repeat it."
+MAYBE_DONE = " The change may have been made: look before you repeat it."
 DONE = " The change itself was made; it is reading it back that failed."
 
 
@@ -54,14 +54,13 @@ def is_limited(error: StatusError) -> bool:
     return error.response.status_code == HTTPStatus.UNAUTHORIZED and _LIMITED in error.content
 
 
-def meaning(error: StatusError, url: str, redact: Callable[[str], str], *, repeatable: bool) -> Exception:
+def meaning(error: StatusError, url: str, redact: Callable[[str], str]) -> Exception:
     """What an answer that is an error means.
 
     Args:
         error: The answer.
         url: Sentry's address.
         redact: Hides secrets in what Sentry says.
-        repeatable: Whether the request changes nothing if it is carried out twice.
     """
     status = error.response.status_code
     if status == HTTPStatus.UNAUTHORIZED:
@@ -76,16 +75,15 @@ def meaning(error: StatusError, url: str, redact: Callable[[str], str], *, repea
             "person must check SENTRY_URL and SENTRY_PROJECT_SLUG: the project may have been renamed."
         )
     if may_pass(status):
-        maybe_done = "" if repeatable else MAYBE_DONE
-        return UnavailableError(f"Sentry fails (HTTP {status}), also when asked again. Try later.{maybe_done}")
+        return UnavailableError(f"Sentry fails (HTTP {status}). Try later.")
     return _refusal(status, _said(error.content, redact))
 
 
-def unanswered(error: Exception, url: str, *, maybe_done: bool) -> UnavailableError:
+def unanswered(error: Exception, url: str) -> UnavailableError:
     """The error for a question that got no whole answer."""
     late = isinstance(error, TimeoutError | httpx2.TimeoutException)
     what = "gives no answer in time" if late else "can't be reached, or breaks off its answer"
-    return UnavailableError(f"Sentry at {url} {what}. Try later.{MAYBE_DONE if maybe_done else ''}")
+    return UnavailableError(f"Sentry at {url} {what}. Try later.")
 
 
 @contextmanager
@@ -105,18 +103,23 @@ def too_large(most: int) -> UnavailableError:
     )
 
 
-def not_understood() -> UnavailableError:
-    """The error for an answer that isn't Sentry's."""
+def not_understood(content: bytes = b"") -> UnavailableError:
+    """Return the error for an answer that isn't Sentry's."""
+    if content.lstrip()[:1] == b"<":
+        return UnavailableError(
+            "A web page came in place of Sentry's answer: a proxy's or a sign-in page. Try later; if it stays so, a "
+            "person must check SENTRY_URL."
+        )
     return UnavailableError(
-        "What answers in Sentry's place isn't understood: a proxy's page, or another version of Sentry. Try later; if "
-        "it stays so, a person must check SENTRY_URL."
+        "Sentry's answer isn't understood. Try later; if it stays so, a person must check SENTRY_URL and the version "
+        "of Sentry."
     )
 
 
 def _refusal(status: int, said: str) -> RefusedError:
     match status:
         case HTTPStatus.FORBIDDEN:
-            return RefusedError(
+            return ForbiddenError(
                 "Sentry doesn't let the server's token do this (HTTP 403). `whoami` shows the token's scopes; a person "
                 f"must widen them, or give the token access to the project.{said}"
             )

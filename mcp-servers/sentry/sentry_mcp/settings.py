@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+from pydantic_settings import BaseSettings, CliImplicitFlag, NoDecode, SettingsConfigDict
 
 from sophia_sync import checks
 
@@ -20,20 +19,41 @@ def _names(value: object) -> object:
 
 
 class Settings(BaseSettings):
-    """The settings. Credentials are none of them: see `sentry_mcp.credentials`."""
+    """An MCP server for one Sentry project.
+
+    Credentials come from environment variables:
+    SENTRY_API_TOKEN, SENTRY_ORGANIZATION_SLUG and SENTRY_PROJECT_SLUG say which project, and with which token.
+    SENTRY_CLIENT_SECRET verifies Sentry's webhooks. SENTRY_MCP_TOKEN is the bearer token of clients over HTTP.
+    Or they come from a Pulumi ESC environment, which PULUMI_ORG, PULUMI_PROJECT (default: default) and
+    PULUMI_ENVIRONMENT name; PULUMI_ACCESS_TOKEN or a `pulumi login` opens it.
+    Every option has a variable too: SENTRY_MCP_TRANSPORT, SENTRY_MCP_HOST, SENTRY_MCP_PORT,
+    SENTRY_MCP_ALLOWED_HOSTS, SENTRY_MCP_READ_ONLY, and SENTRY_URL.
+    """
 
     model_config = SettingsConfigDict(
-        env_prefix="SENTRY_MCP_", env_ignore_empty=True, frozen=True, populate_by_name=True, extra="ignore"
+        env_prefix="SENTRY_MCP_",
+        env_ignore_empty=True,
+        frozen=True,
+        populate_by_name=True,
+        extra="ignore",
+        cli_prog_name="sentry-mcp",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
     )
 
-    sentry_url: Annotated[str, AfterValidator(checks.url)] = Field("https://sentry.io", alias="SENTRY_URL")
-    transport: Literal["stdio", "http"] = "stdio"
-    host: str = "127.0.0.1"
-    """The address to listen on."""
-    port: int = Field(8000, ge=0, le=65535)
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
-    """Names, each with its port or `:*`, by which clients may call the server besides those of the loopback."""
-    read_only: bool = False
+    sentry_url: Annotated[str, AfterValidator(checks.url)] = Field(
+        "https://sentry.io",
+        validation_alias=AliasChoices("sentry_url", "SENTRY_URL"),
+        description="address of Sentry, also of your own or of a region",
+    )
+    transport: Literal["stdio", "http"] = Field("stdio", description="how clients talk to the server")
+    host: str = Field("127.0.0.1", description="address to listen on, over HTTP")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
+        (), description="names, each with its port or :*, by which clients may call; separated by commas"
+    )
+    read_only: CliImplicitFlag[bool] = Field(False, description="leave out the tools that write")
 
     @property
     def on_loopback(self) -> bool:
@@ -45,22 +65,11 @@ class Settings(BaseSettings):
 
 
 def from_command_line(arguments: Sequence[str] | None = None) -> Settings:
-    """The settings of this process.
+    """Return the settings of this process.
 
     Raises:
         pydantic.ValidationError: One of them makes no sense.
-        SystemExit: So does an option, or help was asked for.
+        SystemExit: An option makes no sense, or help was asked for.
     """
-    parser = ArgumentParser(
-        prog="sentry_mcp_server.py",
-        description="An MCP server for one Sentry project.",
-        epilog="Each option has an environment variable too: SENTRY_MCP_TRANSPORT and so on, and SENTRY_URL.",
-    )
-    parser.add_argument("--transport", choices=("stdio", "http"), help="default: stdio")
-    parser.add_argument("--host", help="the address to listen on; default: 127.0.0.1")
-    parser.add_argument("--port", help="default: 8000; 0: any free one")
-    parser.add_argument("--allowed-hosts", help="names, each with a port or :*, by which clients may call; by commas")
-    parser.add_argument("--read-only", action=BooleanOptionalAction, help="leave out the tools that write")
-    parser.add_argument("--sentry-url", help="a Sentry of your own; default: https://sentry.io")
-    given = vars(parser.parse_args(arguments))
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    given: Any = True if arguments is None else list(arguments)
+    return Settings(_cli_parse_args=given)

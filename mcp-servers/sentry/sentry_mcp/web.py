@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import anyio
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, BearerAuthBackend
+from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.applications import Starlette
+from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sentry_mcp.credentials import SHORTEST_ACCESS_TOKEN, Vault
@@ -40,6 +44,7 @@ KEPT_SECRET = 30.0
 
 # Anybody may ask these: the first two tell nothing, and the third shows its own proof.
 _OPEN = frozenset({HEALTH, READINESS, WEBHOOKS})
+_WELL_KNOWN = "/.well-known/"
 
 logger = logging.getLogger(__name__)
 
@@ -55,19 +60,44 @@ def security(settings: Settings) -> TransportSecuritySettings:
 
 
 class HostGuard:
-    """Refuses requests that a name was forged for, on every route: the SDK looks at its own only."""
+    """Refuses requests with a forged name on every route, since the SDK looks at its own only; `/mcp/` is `/mcp`."""
 
     def __init__(self, app: ASGIApp, settings: TransportSecuritySettings) -> None:
         self._app = app
         self._check = TransportSecurityMiddleware(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == f"{MCP}/":
+            # A redirect would name the wrong scheme behind a TLS proxy, and lose the body with some clients.
+            scope = {**scope, "path": MCP, "raw_path": MCP.encode()}
         refused = await self._check.validate_request(Request(scope)) if scope["type"] == "http" else None
+        if refused is None and scope["type"] == "http" and scope["path"] == MCP and scope["method"] != "POST":
+            # There are no sessions, hence no stream to open and nothing to delete.
+            refused = Response(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
         await (refused or self._app)(scope, receive, send)
+
+
+class OneToken(TokenVerifier):
+    """Verifies the server's own token for the SDK's middleware."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        wanted = await self._vault.access_token()
+        shown = token.strip()
+        if wanted is None or not hmac.compare_digest(
+            shown.encode("latin-1", "replace"), wanted.get_secret_value().encode()
+        ):
+            return None
+        return AccessToken(token=shown, client_id="client", scopes=[])
 
 
 class TokenGuard:
     """Lets in only who shows the token; on a loopback without a token, everybody. Deny is the rule, not the exception.
+
+    A missing token is answered 401. A wrong one is answered 403: at 401 hosts would look for an OAuth server to get
+    another one from, and there is none.
 
     Args:
         vault: Has the token as it is now.
@@ -80,21 +110,25 @@ class TokenGuard:
         self._on_loopback = on_loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_open = scope["type"] == "lifespan" or scope["path"] in _OPEN
-        if is_open or await self._may_enter(HTTPConnection(scope)):
+        if scope["type"] == "lifespan" or scope["path"] in _OPEN or await self._may_enter(scope):
             await self._app(scope, receive, send)
             return
-        body = {"error": "invalid_token", "error_description": "Show the server's token: Authorization: Bearer …"}
-        response = JSONResponse(body, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        if scope["path"].startswith(_WELL_KNOWN):
+            await Response(status_code=HTTPStatus.NOT_FOUND)(scope, receive, send)
+            return
+        how = "send the header `Authorization: Bearer` with the value of SENTRY_MCP_TOKEN."
+        if HTTPConnection(scope).headers.get("authorization"):
+            body = {"error": "invalid_token", "error_description": f"The token is wrong: {how}"}
+            response = JSONResponse(body, HTTPStatus.FORBIDDEN)
+        else:
+            body = {"error": "invalid_request", "error_description": f"There is no token: {how}"}
+            response = JSONResponse(body, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
         await response(scope, receive, send)
 
-    async def _may_enter(self, request: HTTPConnection) -> bool:
-        token = await self._vault.access_token()
-        if token is None:
-            return self._on_loopback
-        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
-        same = hmac.compare_digest(shown.strip().encode("latin-1"), token.get_secret_value().encode())
-        return scheme.lower() == "bearer" and same
+    async def _may_enter(self, scope: Scope) -> bool:
+        if isinstance(scope.get("user"), AuthenticatedUser):
+            return True
+        return self._on_loopback and await self._vault.access_token() is None
 
 
 @dataclass(frozen=True)
@@ -232,9 +266,11 @@ def application(server: SentryServer) -> Starlette:
         status = HTTPStatus.OK if verdict.ready else HTTPStatus.SERVICE_UNAVAILABLE
         return JSONResponse({"status": "ready" if verdict.ready else "not ready", "reason": verdict.reason}, status)
 
-    server.custom_route(HEALTH, methods=["GET"])(health)
-    server.custom_route(READINESS, methods=["GET"])(ready)
-    server.custom_route(WEBHOOKS, methods=["POST"])(webhooks.receive)
+    routes = [
+        Route(HEALTH, health, methods=["GET"]),
+        Route(READINESS, ready, methods=["GET"]),
+        Route(WEBHOOKS, webhooks.receive, methods=["POST"]),
+    ]
     allowed = security(settings)
     app = server.streamable_http_app(
         streamable_http_path=MCP,
@@ -242,8 +278,10 @@ def application(server: SentryServer) -> Starlette:
         stateless_http=True,
         max_request_body_size=LARGEST_MESSAGE,
         transport_security=allowed,
+        custom_starlette_routes=routes,
     )
     # The one that is added last is asked first.
     app.add_middleware(TokenGuard, vault=server.client.vault, on_loopback=settings.on_loopback)
+    app.add_middleware(AuthenticationMiddleware, backend=BearerAuthBackend(OneToken(server.client.vault)))
     app.add_middleware(HostGuard, settings=allowed)
     return app
