@@ -261,6 +261,8 @@ def empty_engine(folder: Path) -> Iterator[str]:
         finally:
             engine.terminate()
             engine.wait()
+            # The engine leaves the namespace of host networking mounted.
+            subprocess.run(["umount", folder / "exec" / "netns" / "default"], capture_output=True, check=False)  # noqa: S603, S607
 
 
 def images(bench: Bench, rounds: int, before: str | None) -> None:
