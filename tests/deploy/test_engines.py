@@ -69,6 +69,9 @@ def second(bridge: str) -> Iterator[Second]:
                 wait_for(["docker", "--host", found.url, "info"], engine, Path(folder, "log"))
                 yield found
             finally:
+                # Its networks' bridges would outlive it.
+                prune = ["docker", "--host", found.url, "network", "prune", "--force"]
+                subprocess.run(prune, capture_output=True, timeout=60, check=False)
                 engine.terminate()
 
 
