@@ -69,6 +69,9 @@ def second(bridge: str) -> Iterator[Second]:
                 wait_for(["docker", "--host", found.url, "info"], engine, Path(folder, "log"))
                 yield found
             finally:
+                # Its networks' bridges would outlive it.
+                prune = ["docker", "--host", found.url, "network", "prune", "--force"]
+                subprocess.run(prune, capture_output=True, timeout=60, check=False)
                 engine.terminate()
 
 
@@ -252,7 +255,7 @@ def test_the_users_own_ssh_is_used_where_no_credentials_are_given(
 
 
 def test_the_host_keys_are_had_as_the_page_says(far: Far, tmp_path: Path) -> None:
-    on_the_host, from_here = code_in(sections("docs/deploy.md")["What has to be set up once"])
+    _, on_the_host, from_here = code_in(sections("docs/deploy.md")["What has to be set up once"])
     on_the_host = on_the_host.replace("/etc/ssh/ssh_host_ed25519_key.pub", str(far.machine.host_key_file))
     from_here = from_here.replace("-p 22 HOST", f"-p {far.machine.port} 127.0.0.1")
     ours, seen = (
