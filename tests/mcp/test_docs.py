@@ -31,7 +31,10 @@ def test_every_setting_with_its_variable_and_default() -> None:
     expected = {}
     for name, field in Settings.model_fields.items():
         default = str(field.default).lower() if field.default != () else ""
-        expected["--" + name.replace("_", "-")] = ("SENTRY_URL" if name == "sentry_url" else f"SENTRY_MCP_{name.upper()}", default)
+        expected["--" + name.replace("_", "-")] = (
+            "SENTRY_URL" if name == "sentry_url" else f"SENTRY_MCP_{name.upper()}",
+            default,
+        )
     assert told == expected
 
 
