@@ -34,6 +34,8 @@ $(VENV)/.complete: requirements/dev.txt pyproject.toml
 	@$(PY) -m tools.packages requirements/dev.txt
 	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation \
 		--config-settings editable_mode=compat --editable .
+	@# An editable install in this mode knows one root; the MCP server's package has another.
+	@$(PY) -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "sentry_mcp.pth").write_text("$(CURDIR)/mcp-servers/sentry\n")'
 	@touch $@
 
 cli: $(VENV)/.complete

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import anyio
 import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CallToolResult
+from mcp_types import CallToolResult, TextContent
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,11 @@ class Answer:
 
     @property
     def content(self) -> Any:
-        """The structured answer; of a failed call nothing."""
+        """Return the answer, a JSON object."""
         assert not self.result.is_error, self.result.content
-        return self.result.structured_content
+        (part,) = self.result.content
+        assert isinstance(part, TextContent)
+        return json.loads(part.text)
 
 
 def ask(url: str, token: str, tool: str, arguments: Mapping[str, object]) -> Answer:

@@ -20,7 +20,20 @@ from tests.support.readiness import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi, pytest.mark.anyio]
 
-IN_A_CHECKOUT, FOR_A_HOST, IN_DOCKER = code_in(sections("docs/mcp-server.md")["Start it"])
+BLOCKS = code_in(sections("docs/mcp-server.md")["Start it"])
+
+
+def block(words: str) -> str:
+    """Return the one block that holds some words."""
+    (found,) = [code for code in BLOCKS if words in code]
+    return found
+
+
+IN_A_CHECKOUT, FOR_A_HOST, IN_DOCKER = (
+    block("pulumi login"),
+    block("ghcr.io/ai-cherry/sentry-mcp"),
+    block("docker build"),
+)
 BUILD, RUN = IN_DOCKER.split("docker run")
 
 
@@ -53,8 +66,7 @@ def sign_in(machine: Machine) -> tuple[dict[str, str], list[str]]:
     """Sign in as the page says; what holds afterwards, and the lines that start servers."""
     export, login, *starts = IN_A_CHECKOUT.splitlines()
     machine.shell(f"{export}\n{login}", environ={"PULUMI_ACCESS_TOKEN": machine.host.box.esc.token})
-    name, value = export.removeprefix("export ").split("=")
-    return {name: value}, starts
+    return dict(pair.split("=") for pair in export.removeprefix("export ").split()), starts
 
 
 async def test_in_a_checkout_over_stdio(machine: Machine) -> None:
@@ -73,9 +85,13 @@ def test_in_a_checkout_over_http(machine: Machine) -> None:
 async def test_by_a_host_that_starts_it_with_docker(machine: Machine) -> None:
     machine.shell(BUILD)
     server = json.loads(FOR_A_HOST)["mcpServers"]["sentry"]
-    assert list(server["env"]) == ["PULUMI_ACCESS_TOKEN"]
-    environ = {**machine.environ, "PULUMI_ACCESS_TOKEN": machine.host.box.esc.token}
-    parameters = StdioServerParameters(command=server["command"], args=server["args"], env=environ)
+    sentry = machine.host.box.sentry
+    values = (sentry.token, sentry.organization, sentry.project)
+    environ = {**machine.environ, **dict(zip(server["env"], values, strict=True))}
+    arguments = [
+        "sentry-mcp:dev" if argument == "ghcr.io/ai-cherry/sentry-mcp" else argument for argument in server["args"]
+    ]
+    parameters = StdioServerParameters(command=server["command"], args=arguments, env=environ)
     async with Client(parameters) as client:
         assert "search_issues" in await tools(client)
         assert (await call(client, "whoami"))["project"] == machine.host.box.sentry.project
@@ -89,4 +105,7 @@ def test_in_docker_over_http(machine: Machine) -> None:
 
 
 def test_no_other_section_has_code() -> None:
-    assert [heading for heading, text in sections("docs/mcp-server.md").items() if code_in(text)] == ["Start it"]
+    assert [heading for heading, text in sections("docs/mcp-server.md").items() if code_in(text)] == [
+        "Start it",
+        "Over HTTP",
+    ]
