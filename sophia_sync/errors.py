@@ -47,7 +47,7 @@ class InputError(SyncError):
         if len(problems) > 1:
             listed = "\n".join(f"- {problem}" for problem in problems)
             what = f"{len(problems)} inputs need attention:\n{listed}"
-        super().__init__(what, "", "Nothing was contacted and nothing was changed.")
+        super().__init__(what, "Correct this, and run again.", "Nothing was contacted and nothing was changed.")
         self.problems = problems
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 
 
 def main() -> int:
-    """The console script `sophia-sync`; returns the exit code."""
-    # Until a command takes over nothing has been done: end at once, and not by an exception, which could get lost in
-    # what is being imported.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Run the console script `sophia-sync`. Return the exit code where there is nothing to run."""
+    # Until a command takes over nothing has been done: end at once.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda number, _frame: os._exit(128 + number))
     try:
         import click  # noqa: F401, PLC0415
@@ -23,4 +23,8 @@ def main() -> int:
         return 2
     from sophia_sync.console.program import run  # noqa: PLC0415 - imports take a while
 
-    return run()
+    code = run()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)  # a thread that a cancelled command has left behind would keep the process alive

@@ -235,7 +235,13 @@ def error_json(error: SyncError | None) -> dict[str, object] | None:
     """An error as every command's JSON has it."""
     if error is None:
         return None
-    return {"title": error.title, "what": error.what, "todo": error.todo, "exit_code": error.exit_code}
+    return {
+        "title": error.title,
+        "what": error.what,
+        "changed": error.changed,
+        "todo": error.todo,
+        "exit_code": error.exit_code,
+    }
 
 
 def _hidden(value: object, redact: Redactor) -> object:

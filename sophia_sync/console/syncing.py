@@ -180,7 +180,9 @@ def _environment_json(ended: Ended) -> dict[str, object]:
 
 def plan(screen: Screen, given: Mapping[str, str]) -> int:
     """Show what a sync would change; writes nothing and asks Sentry nothing."""
-    inputs.give({**given, "dry-run": "true", "deploy": "never", "preflight": "off"})
+    inputs.give({**given, "dry-run": "true", "preflight": "off"})
+    if not any(map(inputs.is_given, ("github-token", "github-app-id"))):
+        inputs.give({"deploy": "never"})  # the deploy's workflow can't be checked
     run = ConsoleRun(screen, agree=None)
     return conduct(run) or (CHANGES if run.changes else 0)
 

@@ -86,7 +86,7 @@ class TestChanged:
         assert action.values["SENTRY_API_TOKEN"] == ROTATED
         assert len(failed.annotations) == 1
         assert "The sync succeeded, but its deploy did not start" in failed.annotations[0]
-        assert "## ❌ Deploy" in failed.summary
+        assert "## ❌ The deploy failed" in failed.summary
         box.github.reset_faults()
 
         made_up_for = action.run(deploy="changed", sentry_api_token=ROTATED)

@@ -103,14 +103,14 @@ class TestPlan:
         assert shown.code == 4
         here, there = shown.json["environments"]
         assert (here["result"], here["error"]) == ("planned", None)
-        assert (there["result"], there["error"]["title"]) == (None, "Pulumi ESC")
-        assert shown.json["error"]["todo"] == "Nothing was written, in none of them."
+        assert (there["result"], there["error"]["title"]) == (None, "Pulumi ESC could not be read or written")
+        assert shown.json["error"]["changed"] == "No environment was written."
         assert shown.err.count("[404]") == 1, "it is told once"
 
     def test_inputs_that_are_missing(self, laptop: Laptop, box: Sandbox) -> None:
         shown = laptop.child("plan", "--json", SENTRY_DSN=None, SENTRY_API_TOKEN=None)
         assert shown.code == 2
-        assert "`sentry-dsn` is not set" in shown.json["error"]["what"]
+        assert "SENTRY_DSN is not set" in shown.json["error"]["what"]
         assert "`sentry-api-token` is not set" in shown.json["error"]["what"]
         assert "environment variable, such as SENTRY_DSN" in shown.words
         assert box.esc.requests == []
@@ -118,7 +118,7 @@ class TestPlan:
     def test_an_option_that_is_malformed(self, laptop: Laptop, box: Sandbox) -> None:
         shown = laptop.run("plan", "-e", "production")
         assert shown.code == 2
-        assert "`esc-environment` isn't a path" in shown.words
+        assert "PULUMI_ESC_ENVIRONMENT or --environment isn't a path" in shown.words
         assert box.esc.requests == []
 
 
@@ -165,7 +165,7 @@ class TestSyncOnATerminal:
         laptop.create()
         shown = laptop.on_terminal("sync", answer=answer)
         assert shown.code == 1
-        assert "You answered no: nothing was written." in shown.out
+        assert "You answered no. Nothing was written." in shown.out
         assert writes(box) == 0
 
     def test_asks_nothing_where_there_is_nothing_to_write(self, laptop: Laptop) -> None:
@@ -203,7 +203,7 @@ class TestSyncOnATerminal:
         shown = laptop.on_terminal("sync", "-e", laptop.environment, "-e", "acme/default/none")
         assert shown.code == 4
         assert QUESTION not in shown.out
-        assert "Nothing was written, in none of them." in shown.words
+        assert "No environment was written." in shown.words
         assert writes(box) == 0
 
     def test_asks_nobody_where_json_is_wanted(self, laptop: Laptop, box: Sandbox) -> None:

@@ -134,7 +134,7 @@ class TestSecrets:
         shown.failure(EscError(f"It said {SECRET}.", "Run again."))
         assert isinstance(shown.err, io.StringIO)
         assert "horse" not in shown.err.getvalue()
-        assert "error: Pulumi ESC: It said ***. Run again." in shown.err.getvalue()
+        assert "error: Pulumi ESC could not be read or written: It said ***. Run again." in shown.err.getvalue()
 
 
 class TestJson:
@@ -165,7 +165,7 @@ def test_on_a_runner_an_error_is_an_annotation() -> None:
     shown = screen(io.StringIO(), GITHUB_ACTIONS="true")
     shown.failure(EscError("It\nfailed.", "Run again."))
     assert isinstance(shown.err, io.StringIO)
-    assert shown.err.getvalue() == "::error title=Pulumi ESC::It%0Afailed.%0ARun again.\n"
+    assert shown.err.getvalue() == "::error title=Pulumi ESC could not be read or written::It%0Afailed.%0ARun again.\n"
 
 
 class TestTimes:

@@ -17,13 +17,13 @@ def test_several_problems_are_a_list() -> None:
     error = InputError(["`a` is odd. Mend it.", "`b` is odd. Mend it."])
     assert str(error) == (
         "2 inputs need attention:\n- `a` is odd. Mend it.\n- `b` is odd. Mend it.\n"
-        "Nothing was contacted and nothing was changed."
+        "Nothing was contacted and nothing was changed.\nCorrect this, and run again."
     )
 
 
 def test_one_problem_is_a_sentence() -> None:
     assert str(InputError(["`a` is odd. Mend it."])) == (
-        "`a` is odd. Mend it. Nothing was contacted and nothing was changed."
+        "`a` is odd. Mend it. Nothing was contacted and nothing was changed. Correct this, and run again."
     )
 
 

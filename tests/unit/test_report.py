@@ -95,11 +95,11 @@ class TestSummary:
 
     def test_of_a_failure_says_what_to_do(self) -> None:
         text = report.summary(outcome(error=EscError("It failed.", "Run again.")))
-        assert text == "## ❌ Pulumi ESC\n\nIt failed.\n\n**What to do:** Run again.\n"
+        assert text == "## ❌ Pulumi ESC could not be read or written\n\nIt failed.\n\n**What to do:** Run again.\n"
 
     def test_of_a_failed_deploy_still_tells_of_the_sync(self) -> None:
         text = report.summary(outcome(SYNCED, error=DeployError("It failed.", "Run again.")))
-        assert text.index("## ❌ Deploy") < text.index("### ✅ Sentry credentials synced")
+        assert text.index("## ❌ The deploy failed") < text.index("### ✅ Sentry credentials synced")
         assert rows(text).keys() == {step.name for step in PLAN.steps}
         assert "not due" not in text
 
@@ -257,7 +257,7 @@ class TestSeveralEnvironments:
         outcome = outcome.with_state("acme/default/8", None, "Nothing was written.")
         told = json.loads(report.outputs(outcome)["environments"])
         assert told[7]["error"] == "A signal ended the run. Revision 3 was saved."
-        assert told[8]["error"] == "Ended by a signal. Nothing was written."
+        assert told[8]["error"] == "A signal ended the run. Nothing was written."
         assert rows(report.summary(outcome))["acme/default/7"] == "not verified | 3"
         assert rows(report.summary(outcome))["acme/default/8"] == "not done | "
 
