@@ -78,7 +78,9 @@ class ConflictError(EscError):
 
 
 class ApprovalError(EscError):
-    """Raised where an environment's updates need an approval; nothing was saved."""
+    """An environment's updates need an approval. Nothing was saved."""
+
+    title = "The environment's updates need an approval"
 
 
 class TransientError(EscError):

@@ -41,14 +41,6 @@ class PreflightMode(StrEnum):
     OFF = "off"
 
 
-class ChangeRequest(StrEnum):
-    """When to propose a change for approval instead of writing it."""
-
-    NEVER = "never"
-    ALLOWED = "allowed"
-    ALWAYS = "always"
-
-
 class TokenKind(StrEnum):
     """Kind of the access token that Pulumi gives in exchange for GitHub's identity token."""
 
@@ -334,9 +326,6 @@ class Settings(Access):
         PreflightMode, Input(one_of(PreflightMode), "Choose enforce, warn or off.", option="--preflight")
     ] = PreflightMode.ENFORCE
     dry_run: Annotated[bool, Input(checks.boolean, "Choose true or false.")] = False
-    change_request: Annotated[
-        ChangeRequest, Input(one_of(ChangeRequest), "Choose never, allowed or always.", option="--change-request")
-    ] = ChangeRequest.NEVER
     export_environment_variables: Annotated[bool, Input(checks.boolean, "Choose true or false.")] = False
     tag_revision: Annotated[bool, Input(checks.boolean, "Choose true or false.")] = True
     deploy: Annotated[DeployWhen, Input(one_of(DeployWhen), "Choose always, changed or never.", option="--deploy")] = (

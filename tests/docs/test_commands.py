@@ -155,7 +155,7 @@ def test_the_quick_start_from_nothing_to_a_look_at_it(
 def test_the_quick_start_without_a_stored_token(action: Action, box: Sandbox) -> None:
     box.esc.create(QUICK)
     box.esc.teams.add("sentry-sync")
-    inputs = inputs_of("permissions:", box)
+    inputs = inputs_of("environment: sentry-sync", box)
     assert "pulumi-access-token" not in inputs
     done = action.run_with(
         action.variables(inputs)

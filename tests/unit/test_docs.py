@@ -34,7 +34,11 @@ def kinds_of(error: type[SyncError]) -> list[type[SyncError]]:
 OF_THE_ACTION = [kind for kind in kinds_of(SyncError) if re.match(r"sophia_sync\.(?!console\.)", kind.__module__)]
 
 
-@pytest.mark.parametrize("error", [kind for kind in OF_THE_ACTION if "title" in vars(kind)])
+def test_every_error_of_the_action_has_a_title_of_its_own() -> None:
+    assert len({kind.title for kind in OF_THE_ACTION}) == len(OF_THE_ACTION)
+
+
+@pytest.mark.parametrize("error", OF_THE_ACTION)
 def test_the_failures_page_tells_every_title_with_its_exit_code(error: type[SyncError]) -> None:
     rows = re.findall(
         r"^\| ([^|]+) \| ([^|]+) \|", (ROOT / "docs/failures.md").read_text(encoding="utf-8"), re.MULTILINE
@@ -42,6 +46,14 @@ def test_the_failures_page_tells_every_title_with_its_exit_code(error: type[Sync
     [codes] = [codes for codes, title in rows if title == error.title]
     of_its_own = {EndedBySignalError: "130, 143", SeveralError: "the highest of them"}
     assert codes == of_its_own.get(error, str(error.exit_code))
+
+
+def test_the_failures_page_tells_every_title_that_an_error_is_given() -> None:
+    code = [file for file in (ROOT / "sophia_sync").rglob("*.py") if "console" not in file.parts]
+    given = {title for file in code for title in re.findall(r'\btitle="([^"]+)",$', file.read_text(), re.MULTILINE)}
+    assert given
+    told = re.findall(r"^\| [\d, ]+ \| ([^|]+) \|", (ROOT / "docs/failures.md").read_text(), re.MULTILINE)
+    assert given <= set(told)
 
 
 def test_the_deploys_page_tells_every_exit_code_of_the_deploy_program() -> None:
