@@ -67,14 +67,15 @@ class ConsoleRun(Run):
             if self._agree is None:
                 await self.pipeline(home)
                 return
-            limit = TimeLimit(inputs.load(at_terminal=True)[0].timeout)
-            self._screen.progress("Reading what ESC holds …")
+            settings, _ = inputs.load(at_terminal=True)
+            limit, names = TimeLimit(settings.timeout), ", ".join(settings.esc_environment)
+            self._screen.progress(f"Reading {names} …")
             await self.pipeline(home, dry_run=True)
             if self.changes:
                 with self.within(limit.remaining()):
                     if not await in_thread(self._agree):
                         raise DeclinedError
-                self._screen.progress("Writing …")
+                self._screen.progress(f"Writing {names} …")
             # Sentry was asked while planning.
             await self.pipeline(home, timeout=limit.remaining(), preflight=PreflightMode.OFF)
 

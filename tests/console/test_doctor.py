@@ -249,9 +249,8 @@ class TestTheCommand:
                 [PROGRAM, *arguments], env=laptop.variables, stdout=full, stderr=subprocess.PIPE, text=True, check=False
             )
         assert done.returncode == 1
-        assert "The result can't be written to standard output: No space left on device." in " ".join(
-            done.stderr.split()
-        )
+        told = " ".join(done.stderr.split())
+        assert "The result can't be written to standard output: No space left on device." in told
         assert "Traceback" not in done.stderr
 
     def test_with_a_login_elsewhere(self, laptop: Laptop) -> None:
