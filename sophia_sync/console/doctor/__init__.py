@@ -45,6 +45,7 @@ def doctor(
 
     def show(diagnosis: Diagnosis) -> int:
         _show(screen, diagnosis)
+        _annotate(screen, diagnosis)
         screen.json(diagnosis.json())
         return 0 if diagnosis.ok else SOMETHING_IS_BAD
 
@@ -86,6 +87,14 @@ def _show(screen: Screen, diagnosis: Diagnosis) -> None:
         screen.line()
         shown += [checks[0].state for checks in rows]
     screen.line(summary(shown))
+
+
+def _annotate(screen: Screen, diagnosis: Diagnosis) -> None:
+    """Show each bad check as an annotation on a GitHub runner."""
+    for section in diagnosis.sections if screen.on_runner else ():
+        for check in section.checks:
+            if check.state is State.BAD:
+                screen.runner.error(f"{section.name}: {check.name}: {check.what}. {check.todo}", "Doctor found a fault")
 
 
 def _alike(checks: Sequence[Check]) -> list[list[Check]]:
