@@ -41,8 +41,10 @@ COPY --from=packages /packages /usr/local/lib/python3.13/dist-packages
 RUN ["/usr/bin/python3.13", "-c", "import dotenv, github, pydantic, requests, tenacity, yaml"]
 COPY --from=code /opt/sentry-esc-sync /opt/sentry-esc-sync
 WORKDIR /opt/sentry-esc-sync
+# `act` doesn't heed .dockerignore, so that the command line is here, whose packages are not.
 RUN ["/usr/bin/python3.13", "-c", "import importlib, pathlib; \
-[importlib.import_module('.'.join(path.with_suffix('').parts)) for path in pathlib.Path('sophia_sync').rglob('*.py')]"]
+[importlib.import_module('.'.join(path.with_suffix('').parts)) for path in pathlib.Path('sophia_sync').rglob('*.py') \
+if 'console' not in path.parts and path.name != '__main__.py']"]
 WORKDIR /
 # GitHub mounts the caller's checkout as the working directory and a writable HOME, and sets the environment. Nothing of
 # these may bring in a module: not PYTHON… variables (-E), not packages in HOME (-s), and the working directory isn't on
