@@ -122,11 +122,20 @@ async def start(argv: Sequence[str], environ: Mapping[str, str]) -> AsyncIterato
         start_new_session=True,
     )
     child = Child(process)
+    # Shielded: what a write under way prints must be read after a cancellation, too. Leaving ends it.
+    collecting = anyio.CancelScope(shield=True)
+
+    async def collect() -> None:
+        with collecting:
+            await child.collect_all()
+
     try:
         async with task_group() as beside:
-            beside.start(child.collect_all)
-            yield child
-            beside.cancel()
+            beside.start(collect)
+            try:
+                yield child
+            finally:
+                collecting.cancel()
     finally:
         await child.end()
 

@@ -13,6 +13,7 @@ import pytest
 
 from sophia_sync.runtime import processes
 from sophia_sync.runtime.processes import run, start
+from sophia_sync.runtime.tasks import finish_within
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +93,20 @@ class TestTheEnd:
         for pid in pids:
             wait_for_the_end_of(pid)
             assert not is_running(pid)
+
+    async def test_what_a_child_prints_after_a_cancellation_is_read_by_work_that_may_finish(self) -> None:
+        outputs: list[bytes] = []
+        with anyio.CancelScope() as scope:
+            async with start([SHELL, "-c", "echo begun; read said; echo $said"], SYSTEM) as child:
+                await child.more()
+
+                async def finish() -> None:
+                    scope.cancel()
+                    await child.send(b"done\n")
+                    outputs.append((await child.finish()).stdout)
+
+                await finish_within(60, finish)
+        assert outputs == [b"begun\ndone\n"]
 
     async def test_an_error_ends_it_as_well(self) -> None:
         pids: list[int] = []
