@@ -123,7 +123,7 @@ class Run(Program):
                         self.tell(await environment.ended(synced, tasks, tag))
 
                 await side_by_side([partial(end, environment) for environment in self.environments], AT_ONCE)
-                error = _failure(self.outcome.environments)
+                error = _failure(self.outcome.environments, dry_run=settings.dry_run)
                 if error is None or self.outcome.synced:  # also where nothing was written: a person should know
                     self.warn(await _heed(preflight, settings))
                 if error is not None:
@@ -361,7 +361,7 @@ def _load_github() -> None:
     dispatch.load()
 
 
-def _failure(ends: Sequence[Ended]) -> SyncError | None:
+def _failure(ends: Sequence[Ended], *, dry_run: bool = False) -> SyncError | None:
     """Return what the run fails with: an environment's own error, or one that names all that failed."""
     failed = [(ended.environment, ended.error) for ended in ends if ended.error is not None]
     if not failed:
@@ -371,7 +371,7 @@ def _failure(ends: Sequence[Ended]) -> SyncError | None:
         return errors[0]
     # Preflight is about the credentials, which are the same for all.
     refused = next((error for error in errors if isinstance(error, PreflightError)), None)
-    return refused or SeveralError(failed, len(ends))
+    return refused or SeveralError(failed, len(ends), dry_run=dry_run)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -226,7 +226,7 @@ class Environment:
     async def ended(self, synced: Synced, tasks: Tasks, tag: str | None) -> Ended:
         """Return the end of a sync that is verified. It doesn't fail for its tag."""
         self.start_tag(tasks, tag)  # where the number became known late
-        warnings = [f"ESC warns: {warning}." for warning in dict.fromkeys(self.warnings)]
+        warnings = self._warnings()
         if self._tag is not None:
             try:
                 await self._tag.result()
@@ -240,7 +240,10 @@ class Environment:
         if synced is not None:
             return Ended(self.name, synced, None, self.revision)
         error.changed = error.changed or self.state
-        return Ended(self.name, None, error, self.revision)
+        return Ended(self.name, None, error, self.revision, tuple(self._warnings()))
+
+    def _warnings(self) -> list[str]:
+        return [f"ESC warns: {warning}." for warning in dict.fromkeys(self.warnings)]
 
     async def _find_lost_write(self) -> Synced | None:
         """Find out by reading, after the last try, whether a write whose answer was lost went through."""

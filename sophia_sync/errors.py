@@ -108,18 +108,19 @@ class SeveralError(SyncError):
     Args:
         failed: The environments and their errors.
         total: How many environments there are.
+        dry_run: Whether no environment was to be written.
     """
 
     title = "Environments could not be synced"
 
-    def __init__(self, failed: Sequence[tuple[str, SyncError]], total: int) -> None:
+    def __init__(self, failed: Sequence[tuple[str, SyncError]], total: int, *, dry_run: bool = False) -> None:
         # The names first: a runner cuts a long annotation off.
         names = ", ".join(environment for environment, _ in failed)
         lines = "\n".join(f"- {environment}: {error}" for environment, error in failed)
         super().__init__(
             f"{len(failed)} of {total} environments could not be synced: {names}.\n{lines}",
             "Do for each environment what its own error says, and run again.",
-            "The other environments are synced. Nothing was deployed.",
+            "No environment was written." if dry_run else "The other environments are synced. Nothing was deployed.",
         )
         self.exit_code = max(error.exit_code for _, error in failed)
 

@@ -25,6 +25,6 @@ def main() -> int:
 
     code = run()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, AttributeError):  # full, or closed from the start
             stream.flush()
     os._exit(code)  # a thread that a cancelled command has left behind would keep the process alive

@@ -265,7 +265,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     code = _run(given)
     if Lost.why is None:
         return code
-    return code or _unprinted(f"{Lost.why}. What the command did stands.")
+    unprinted = _unprinted(f"{Lost.why}. What the command did stands.")
+    return code or unprinted
 
 
 def _unprinted(why: str) -> int:

@@ -11,7 +11,7 @@ from sophia_sync.console.question import agreed
 from sophia_sync.console.screen import Mark, Row, Screen, error_json
 from sophia_sync.console.session import on_a_terminal
 from sophia_sync.console.times import counted
-from sophia_sync.errors import InputError, SeveralError, SyncError
+from sophia_sync.errors import InputError, SyncError
 from sophia_sync.esc.cli import private_folder
 from sophia_sync.inputs import PreflightMode
 from sophia_sync.outcome import Ended, Outcome, Result
@@ -44,16 +44,6 @@ class DeclinedError(SyncError):
         super().__init__("You answered no.", "Run it again when you want it.", "Nothing was written.")
 
 
-class PlanError(SyncError):
-    """Some of several environments can't be planned; so nothing is written, in none of them."""
-
-    title = "Environments not planned"
-
-    def __init__(self, error: SeveralError) -> None:
-        super().__init__(error.what, error.todo, "No environment was written.")
-        self.exit_code = error.exit_code
-
-
 class ConsoleRun(Run):
     """A run of the pipeline for a person.
 
@@ -77,17 +67,15 @@ class ConsoleRun(Run):
             if self._agree is None:
                 await self.pipeline(home)
                 return
-            limit = TimeLimit(inputs.load(at_terminal=True)[0].timeout)
-            self._screen.progress("Reading what ESC holds …")
-            try:
-                await self.pipeline(home, dry_run=True)
-            except SeveralError as error:
-                raise PlanError(error) from None
+            settings, _ = inputs.load(at_terminal=True)
+            limit, names = TimeLimit(settings.timeout), ", ".join(settings.esc_environment)
+            self._screen.progress(f"Reading {names} …")
+            await self.pipeline(home, dry_run=True)
             if self.changes:
                 with self.within(limit.remaining()):
                     if not await in_thread(self._agree):
                         raise DeclinedError
-                self._screen.progress("Writing …")
+                self._screen.progress(f"Writing {names} …")
             # Sentry was asked while planning.
             await self.pipeline(home, timeout=limit.remaining(), preflight=PreflightMode.OFF)
 

@@ -151,7 +151,7 @@ class TestChanged:
         ran = action.run(deploy="changed")
         assert ran.code == 0
         assert len(ran.warnings) == 1
-        assert "the next sync deploys once more" in ran.warnings[0]
+        assert "the next sync dispatches the deploy again" in ran.warnings[0]
         box.esc.reset_faults()
         action.run(deploy="changed")
         assert len(box.github.dispatches) == 2

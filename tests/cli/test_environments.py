@@ -46,7 +46,7 @@ class TestSeveral:
         assert [box.esc.revision(name) for name in made] == [3, 3, 3]
         assert [box.esc.values(name)["SENTRY_DSN"] for name in made] == [VALID["sentry-dsn"]] * 3
         assert results(ran.outputs) == dict.fromkeys(made, ("synced", None))
-        assert sorted(ran.commands) == sorted([READ, WRITE, READ] * 3)
+        assert sorted(ran.commands) == sorted([READ, WRITE, READ, "env version tag"] * 3)
         assert len(box.github.dispatches) == 1
         assert all(f"| `{name}` | ✅ synced |" in ran.summary for name in made)
 

@@ -228,7 +228,7 @@ class TestTheCommand:
         shown = laptop.run("doctor", "--json", "--repository", "nonsense")
         assert shown.code == 2
         assert set(shown.json) == {"error"}
-        assert "`deploy-repository`" in shown.json["error"]["what"]
+        assert "GITHUB_REPOSITORY or --repository" in shown.json["error"]["what"]
 
     @pytest.mark.parametrize("url", ["ftp://a", "nonsense", "http://user:secret@a/", "http://[", "file:///etc/passwd"])
     def test_an_address_that_is_none(self, laptop: Laptop, url: str) -> None:
@@ -249,7 +249,8 @@ class TestTheCommand:
                 [PROGRAM, *arguments], env=laptop.variables, stdout=full, stderr=subprocess.PIPE, text=True, check=False
             )
         assert done.returncode == 1
-        assert "The output could not be written: No space left on device." in " ".join(done.stderr.split())
+        told = " ".join(done.stderr.split())
+        assert "The result can't be written to standard output: No space left on device." in told
         assert "Traceback" not in done.stderr
 
     def test_with_a_login_elsewhere(self, laptop: Laptop) -> None:

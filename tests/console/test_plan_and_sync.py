@@ -111,7 +111,7 @@ class TestPlan:
         shown = laptop.child("plan", "--json", SENTRY_DSN=None, SENTRY_API_TOKEN=None)
         assert shown.code == 2
         assert "SENTRY_DSN is not set" in shown.json["error"]["what"]
-        assert "`sentry-api-token` is not set" in shown.json["error"]["what"]
+        assert "SENTRY_API_TOKEN is not set" in shown.json["error"]["what"]
         assert "environment variable, such as SENTRY_DSN" in shown.words
         assert box.esc.requests == []
 
