@@ -39,6 +39,8 @@ AT_ONCE = 8
 
 # Maximum number of environments to list in one sentence.
 _LISTED = 20
+# Seconds beyond `deploy-timeout` for the last look at the deploy's run.
+_LAST_LOOK = 5.0
 # Seconds at the end of the run for a slow reader of the log.
 _LAST_LINES = 1.0
 
@@ -232,7 +234,7 @@ class Run(Program):
 
     async def wait(self, dispatcher: Dispatcher, deployed: Deployed, seconds: int) -> Deployed:
         """Wait for the deploy's run to end."""
-        with self.runner.group("Wait for the deploy"), anyio.move_on_after(seconds + 1):
+        with self.runner.group("Wait for the deploy"), anyio.move_on_after(seconds + _LAST_LOOK):
             return await in_thread(partial(dispatcher.wait, deployed, TimeLimit(seconds), self.runner.line))
         raise DeployError(
             f"The deploy run {deployed.run_id} did not end within the {seconds} seconds of `deploy-timeout`: GitHub "
