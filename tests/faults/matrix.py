@@ -34,6 +34,7 @@ _READ = ("esc", f"GET {_ESC}/decrypt")
 _WRITE = ("esc", f"PATCH {_ESC}")
 _TAG_SET = ("esc", f"PATCH {_ESC}/versions/tags/github-run-.*")
 _DISPATCH = ("github", f"POST {_REPO}/actions/workflows/[^/]+/dispatches")
+_RUN = ("github", f"GET {_REPO}/actions/runs/[0-9]+")
 _MARK_SET = ("esc", f"PATCH {_ESC}/versions/tags/{_MARK}")
 
 
@@ -164,7 +165,8 @@ REQUESTS = (
         (("github", f"GET {_REPO}/actions/workflows/[^/]+"),),
         writes=True,
     ),
-    Request("mark moved", Stage.MARK, *_MARK_SET, (_DISPATCH,)),
+    Request("deploy run", Stage.WAIT, "github", _RUN[1], (_DISPATCH,)),
+    Request("mark moved", Stage.MARK, *_MARK_SET, (_RUN,)),
     Request("mark made", Stage.MARK, "esc", f"POST {_ESC}/versions/tags", (_MARK_SET,), writes=True),
     Request(
         "mark read",
@@ -182,7 +184,6 @@ REQUESTS = (
         (("esc", f"GET {_ESC}/versions/{_MARK}/decrypt"),),
         scenario="unchanged",
     ),
-    Request("deploy run", Stage.WAIT, "github", f"GET {_REPO}/actions/runs/[0-9]+", (_MARK_SET,)),
 )
 
 
