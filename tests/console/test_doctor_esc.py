@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,16 @@ class TestAllIsWell:
             ACTIONS_ID_TOKEN_REQUEST_TOKEN=box.github.id_token_request_token,
         )
         assert found["access token"].what == "works, and belongs to oidc (GitHub's identity token)"
+
+
+    def test_a_cli_that_prints_no_version(self, laptop: Laptop, pulumi: Path, tmp_path: Path) -> None:
+        laptop.synced()
+        quiet = tmp_path / "pulumi"
+        quiet.write_text(f'#!/bin/sh\n[ "$1" = version ] && exit 0\nexec "{pulumi}" "$@"\n', encoding="utf-8")
+        quiet.chmod(0o700)
+        found = esc_checks(laptop, PATH=f"{tmp_path}:{os.defpath}")
+        assert found["CLI"].what == "version unknown"
+        assert found["access token"].state is State.GOOD
 
 
 class TestPartsThatAreMissing:
