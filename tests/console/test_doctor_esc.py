@@ -70,7 +70,6 @@ class TestAllIsWell:
         )
         assert found["access token"].what == "works, and belongs to oidc (GitHub's identity token)"
 
-
     def test_a_cli_that_prints_no_version(self, laptop: Laptop, pulumi: Path, tmp_path: Path) -> None:
         laptop.synced()
         quiet = tmp_path / "pulumi"

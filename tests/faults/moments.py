@@ -146,7 +146,7 @@ def _lay(box: Sandbox, moment: Moment, shot: _Shot) -> None:
     last = _SYNC[-1]
     if moment.request != last:
         # However late the signal is on a busy machine, the run isn't over before.
-        getattr(box, last.service).before(last.line, shot.sent.wait)
+        in_order(box, last.preceded, lambda: getattr(box, last.service).before(last.line, shot.sent.wait))
     if moment.request is None:
         return
     request = moment.request

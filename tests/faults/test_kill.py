@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGKILL at any moment of a sync: ESC is old or new, and what is told is true."""
+"""SIGTERM, SIGINT, SIGHUP, SIGQUIT and SIGKILL at any moment of a sync: ESC is old or new, and what is told is true."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ WORKERS = 5
 
 Case = tuple[Moment, signal.Signals]
 SIGTERMS = [(moment, signal.SIGTERM) for moment in (*MOMENTS, *SILENCES)]
-SIGINTS = [(moment, signal.SIGINT) for moment in MOMENTS[::9]]
+OTHERS = [
+    (moment, number)
+    for number, moments in (
+        (signal.SIGINT, MOMENTS[::9]),
+        (signal.SIGHUP, MOMENTS[4::18]),
+        (signal.SIGQUIT, MOMENTS[13::18]),
+    )
+    for moment in moments
+]
 SIGKILLS = [(moment, signal.SIGKILL) for moment in MOMENTS]
 
 
@@ -51,7 +59,7 @@ def test_there_are_fifty_moments() -> None:
     assert len(MOMENTS) >= 50
 
 
-@pytest.mark.parametrize("killed_at", SIGTERMS + SIGINTS, ids=name)
+@pytest.mark.parametrize("killed_at", SIGTERMS + OTHERS, ids=name)
 def test_asked_to_end(killed_at: Case, killed: Mapping[Case, Future[Killed]]) -> None:
     moment, number = killed_at
     result = killed[killed_at].result()
