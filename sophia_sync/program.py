@@ -1,54 +1,35 @@
-"""Run the blocking work of a program that stands around the action: a step of a deploy or a release."""
+"""Run a synchronous program that stands around the action: a step of a deploy or a release.
+
+It works in the main thread, where a signal raises an exception, as Ctrl-C does: what is under way can be taken back.
+"""
 
 from __future__ import annotations
 
+import signal
+import traceback
 from collections.abc import Callable
-from functools import partial
-from typing import TextIO
+from types import FrameType
+from typing import NoReturn, TextIO
 
 from sophia_sync.commands import Runner
-from sophia_sync.errors import SyncError
+from sophia_sync.errors import EndedBySignalError, SyncError
 from sophia_sync.inputs import RunContext, run_context
 from sophia_sync.redact import Redactor
-from sophia_sync.runtime.program import Program, conduct
-from sophia_sync.runtime.tasks import in_thread
+from sophia_sync.runtime.program import SIGNALS
 
 
-class _Step(Program):
-    def __init__(
-        self,
-        name: str,
-        work: Callable[[Runner, Redactor, RunContext], None],
-        after_signal: str,
-        stream: TextIO | None,
-        *,
-        summarise: bool,
-    ) -> None:
-        self.name = name
-        self._work = work
-        self._after_signal = after_signal
-        self._summarise = summarise
-        self._context = run_context()
-        self._redact = Redactor()
-        self._runner = Runner.of(self._context, self._redact, stream)
+class Stopped(BaseException):  # like KeyboardInterrupt: no `except Exception` may swallow it
+    """A signal asked the program to end."""
 
-    async def work(self) -> None:
-        await in_thread(partial(self._work, self._runner, self._redact, self._context))
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
-    def state(self) -> str:
-        return self._after_signal
 
-    def trace(self, text: str) -> None:
-        self._runner.line(text)
-
-    def report(self, error: SyncError | None) -> int:
-        if error is None:
-            return 0
-        self._runner.error(str(error), error.title)
-        if self._summarise:
-            parts = (f"## {error.title}", error.what, error.changed, error.todo)
-            self._runner.summary("\n\n".join(filter(None, parts)) + "\n")
-        return error.exit_code
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    for each in SIGNALS:  # what takes the work back must not be torn apart itself
+        signal.signal(each, signal.SIG_IGN)
+    raise Stopped(number)
 
 
 def run(
@@ -59,7 +40,7 @@ def run(
     *,
     summarise: bool = True,
 ) -> int:
-    """Do the blocking work of one command, in a thread that a signal leaves behind. Return the exit code.
+    """Do the work of one command. Return the exit code.
 
     Args:
         program: Its name in the text of a defect.
@@ -68,4 +49,28 @@ def run(
         stream: Where it prints; None is standard output.
         summarise: Whether a failure becomes the step's summary, where the work itself writes none.
     """
-    return conduct(_Step(program, work, after_signal, stream, summarise=summarise))
+    context = run_context()
+    redact = Redactor()
+    runner = Runner.of(context, redact, stream)
+
+    def fail(error: SyncError) -> int:
+        runner.error(str(error), error.title)
+        if summarise:
+            parts = (f"## {error.title}", error.what, error.changed, error.todo)
+            runner.summary("\n\n".join(filter(None, parts)) + "\n")
+        return error.exit_code
+
+    before = {number: signal.signal(number, _stop) for number in SIGNALS}
+    try:
+        work(runner, redact, context)
+    except SyncError as error:
+        return fail(error)
+    except Stopped as by:
+        return fail(EndedBySignalError(f"{by} ended the run.", after_signal, by.number))
+    except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
+        runner.line(traceback.format_exc())
+        return fail(SyncError(f"A defect of the {program}.", "Please report it with its trace."))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0

@@ -1,6 +1,6 @@
 """Conduct a program from its start to its exit code: signals, errors, and the report.
 
-The action, the command line, the deploy and the release all run here.
+The action and the command line run here. `sophia_sync.program` runs the synchronous programs of the deploy and release.
 """
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
 """An MCP server for one Sentry project: reads and changes its issues, releases and settings, and takes its webhooks."""
 
-VERSION = "0.1.0"
+VERSION = "1.0.0"
