@@ -89,6 +89,8 @@ async def numbers(synced: Sequence[Synced], environments: Sequence[Environment])
     async def number(one: Synced, environment: Environment) -> int | EscError:
         if one.revision is not None:
             return one.revision
+        if one.result is Result.SYNCED:  # its number could not be read a moment ago
+            return EscError(f"The number of the new revision of {one.environment} isn't known.", "")
         try:
             return await environment.pulumi.latest_revision(one.environment)
         except EscError as error:

@@ -154,14 +154,15 @@ class Dispatcher:
                 return replace(deployed, conclusion=conclusion)
             if refusals >= _REFUSALS:
                 raise DeployError(
-                    f"The sync succeeded and the deploy was dispatched, but how it ends is {status}: "
+                    f"The sync succeeded and the deploy was dispatched, but how the deploy run ends is {status}: "
                     f"{deployed.run_url}.",
                     "Look at the run.",
                 )
             if is_last:
                 raise DeployError(
-                    f"The sync succeeded and the deploy was dispatched, but its run {run_id} did not end within the "
-                    f"{deadline.seconds:.0f} seconds of `deploy-timeout` (it is {status}): {deployed.run_url}.",
+                    f"The sync succeeded and the deploy was dispatched, but the deploy run {run_id} did not end "
+                    f"within the {deadline.seconds:.0f} seconds of `deploy-timeout` (it is {status}): "
+                    f"{deployed.run_url}.",
                     "Look at the run, or give a larger `deploy-timeout`.",
                 )
             deadline.sleep(min(pause, deadline.remaining()))

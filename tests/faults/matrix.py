@@ -272,9 +272,11 @@ class Case:
     @property
     def heals(self) -> bool:
         """Whether the fault passes, and the program asks again."""
+        stage = self.stage
+        if stage is Stage.WAIT:  # a look at the run that fails is skipped
+            return self.times is not Times.FOR_EVER
         if self.times is Times.FOR_EVER or self.failure.is_final:
             return False
-        stage = self.stage
         if stage is Stage.MARK_READ:  # not worth a second try, but for the CLI's own: the deploy runs
             is_outage = self.failure.kind == "refuse" or (self.failure.status or 0) >= 500
             return is_outage and self.request.name == "mark read"
@@ -493,7 +495,8 @@ def _dispatches_only_what_is_verified(result: Result) -> Iterable[str]:
 
 def _never_asks_again_in_vain(result: Result) -> Iterable[str]:
     case = result.case
-    if case.times is Times.FOR_EVER and case.failure.is_final and result.strikes > 1:
+    most = 5 if case.stage is Stage.WAIT else 1  # refusals in a row that end the wait
+    if case.times is Times.FOR_EVER and case.failure.is_final and result.strikes > most:
         yield f"{case.failure.name} was met {result.strikes} times"
 
 

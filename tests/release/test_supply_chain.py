@@ -28,7 +28,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 EXTRAS = {
     "runtime": [],
     "mcp": ["mcp"],
-    "dev": ["backend", "cli", "mcp", "sandbox", "docs", "dev"],
+    "dev": ["backend", "cli", "mcp", "sandbox", "dev"],
 }
 # The others agree with none: they are for environments of their own.
 ALONE = {"atheris", "bugsink", "go"}
