@@ -32,7 +32,7 @@ def rows(pulumi: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Map
         ("one bare read", 1, 3, 0),
         ("unchanged", 1, 3, 0),
         ("changed", 3, 8, 1),
-        ("changed, preflight, tag, dispatch", 4, 15, 1),
+        ("changed, preflight, tag, dispatch", 5, 16, 1),
     ],
 )
 def test_no_process_request_or_revision_is_added(
