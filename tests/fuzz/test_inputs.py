@@ -155,7 +155,8 @@ def fixed_texts() -> str:
     """All strings in the modules that make the error's text: a value that is a part of one doesn't count."""
     trees = [ast.parse(inspect.getsource(module)) for module in (inputs, checks, errors)]
     constants = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    return "\n".join(node.value for node in constants if isinstance(node.value, str))
+    names = [f"`{field.replace('_', '-')}` {field.upper()}" for field in Settings.model_fields]
+    return "\n".join([*names, *(node.value for node in constants if isinstance(node.value, str))])
 
 
 FIXED = fixed_texts()
