@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from sophia_sync import __version__, checks
+from sophia_sync import __version__
 from sophia_sync.console.screen import Lost, Screen, discard, error_json
-from sophia_sync.errors import InputError
-from sophia_sync.redact import Redactor
+from sophia_sync.runtime.errors import InputError
+from sophia_sync.runtime.redact import Redactor
+from sophia_sync.settings import checks
 
 F = TypeVar("F", bound=Callable[..., Any])
 

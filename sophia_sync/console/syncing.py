@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from sophia_sync import inputs, report
+from sophia_sync import report
 from sophia_sync.app import Run
 from sophia_sync.console.question import agreed
 from sophia_sync.console.screen import Mark, Row, Screen, error_json
 from sophia_sync.console.session import on_a_terminal
 from sophia_sync.console.times import counted
-from sophia_sync.errors import InputError, SyncError
 from sophia_sync.esc.cli import private_folder
-from sophia_sync.inputs import PreflightMode
 from sophia_sync.outcome import Ended, Outcome, Result
-from sophia_sync.plan import Action, Plan
+from sophia_sync.runtime.context import run_context
+from sophia_sync.runtime.errors import InputError, SyncError
 from sophia_sync.runtime.limits import TimeLimit
-from sophia_sync.runtime.program import conduct
+from sophia_sync.runtime.run import conduct
 from sophia_sync.runtime.tasks import in_thread
+from sophia_sync.settings import inputs
+from sophia_sync.settings.inputs import PreflightMode
+from sophia_sync.sync.plan import Action, Plan
 
 CHANGES = 10
 """The exit code of `plan` where a sync would change something."""
@@ -56,7 +58,7 @@ class ConsoleRun(Run):
     at_terminal = True
 
     def __init__(self, screen: Screen, agree: Callable[[], bool] | None) -> None:
-        super().__init__(screen.runner, screen.redact, inputs.run_context())
+        super().__init__(screen.runner, screen.redact, run_context())
         self._screen = screen
         self._agree = agree
         self._shown: set[str] = set()

@@ -16,9 +16,9 @@ import pytest
 from sophia_sync import __version__, console
 from sophia_sync.console import program, question, session, syncing
 from sophia_sync.console.screen import Screen
-from sophia_sync.errors import EscError
-from sophia_sync.redact import Redactor
-from sophia_sync.runtime.program import conduct
+from sophia_sync.runtime.errors import EscError
+from sophia_sync.runtime.redact import Redactor
+from sophia_sync.runtime.run import conduct
 from tests.support.inputs import environment
 from tests.support.laptop import PROGRAM, Laptop
 
