@@ -42,7 +42,7 @@ from sentry_mcp.refusals import (
     unanswered,
 )
 from sentry_mcp.untrusted import parsed_json
-from sophia_sync.retries import asked_wait
+from sophia_sync.runtime.retries import asked_wait
 
 LONGEST_CALL = 20.0
 """Seconds for one question to Sentry with all its repetitions."""

@@ -15,7 +15,7 @@ from sentry_mcp.credentials import Credentials
 from sentry_mcp.errors import ForbiddenError, MissingError, RefusedError, UnavailableError
 from sentry_mcp.outside import Marker
 from sentry_mcp.untrusted import parsed_json
-from sophia_sync.retries import TRANSIENT_STATUS, asked_wait
+from sophia_sync.runtime.retries import TRANSIENT_STATUS, asked_wait
 
 # An OAuth token for one organisation is good for that one's routes, but on the index it gets a 401 with these words.
 _LIMITED = b"limited to organization endpoints"
