@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TextIO, TypeAlias
 
-from sophia_sync import program
-from sophia_sync.commands import Runner
-from sophia_sync.errors import InputError, SyncError
+from sophia_sync.runtime import script
+from sophia_sync.runtime.errors import InputError, SyncError
+from sophia_sync.runtime.runner import Runner
 
 __all__ = ["InputError", "Runner", "SyncError", "Work", "conduct"]
 
@@ -23,4 +23,4 @@ def conduct(name: str, work: Work, *, after_signal: str, stream: TextIO | None =
         after_signal: What to know and to do after a signal.
         stream: Where to print; None is standard output.
     """
-    return program.run(name, lambda runner, _redact, _context: work(runner), after_signal, stream)
+    return script.run(name, lambda runner, _redact, _context: work(runner), after_signal, stream)

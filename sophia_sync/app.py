@@ -12,26 +12,28 @@ from typing import TYPE_CHECKING, TextIO
 
 import anyio
 
-from sophia_sync import __version__, deploy, inputs, report
-from sophia_sync.bundle import make_bundle
-from sophia_sync.commands import Runner
-from sophia_sync.environment import Environment, may_pass
-from sophia_sync.errors import DeployError, EscError, PreflightError, SeveralError, SignInError, SyncError
+from sophia_sync import __version__, deploy, report
 from sophia_sync.esc.cli import Pulumi, private_folder
 from sophia_sync.esc.sign_in import organization_of, sign_in
-from sophia_sync.inputs import DeployWhen, PreflightMode, RunContext, Settings, run_context
 from sophia_sync.outcome import Ended, Outcome, Result, Synced
-from sophia_sync.plan import make_plan
-from sophia_sync.redact import Redactor
-from sophia_sync.retries import retrying_async
+from sophia_sync.runtime.context import RunContext, run_context
+from sophia_sync.runtime.errors import DeployError, EscError, PreflightError, SeveralError, SignInError, SyncError
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.runtime.output import BackgroundWriter
-from sophia_sync.runtime.program import Program, conduct
+from sophia_sync.runtime.redact import Redactor
+from sophia_sync.runtime.retries import retrying_async
+from sophia_sync.runtime.run import Program, conduct
+from sophia_sync.runtime.runner import Runner
 from sophia_sync.runtime.tasks import Task, in_thread, side_by_side, task_group, time_left
+from sophia_sync.settings import inputs
+from sophia_sync.settings.inputs import DeployWhen, PreflightMode, Settings
+from sophia_sync.sync.bundle import make_bundle
+from sophia_sync.sync.environment import Environment, may_pass
+from sophia_sync.sync.plan import make_plan
 
 if TYPE_CHECKING:
-    from sophia_sync.dispatch import Deployed, Dispatcher
-    from sophia_sync.github_api import GitHubError
+    from sophia_sync.github.api import GitHubError
+    from sophia_sync.github.dispatch import Deployed, Dispatcher
     from sophia_sync.preflight import Verdict
 
 AT_ONCE = 8
@@ -179,7 +181,7 @@ class Run(Program):
 
     async def dispatch(self, settings: Settings) -> Dispatcher:
         """Dispatch the deploy workflow."""
-        from sophia_sync.dispatch import Dispatcher
+        from sophia_sync.github.dispatch import Dispatcher
 
         target = deploy.target_of(settings)
         self.revisions = await deploy.numbers(self.outcome.synced, self.environments)
@@ -204,7 +206,7 @@ class Run(Program):
         limit = time_left()
 
         def check() -> list[GitHubError]:
-            from sophia_sync.dispatch import Dispatcher
+            from sophia_sync.github.dispatch import Dispatcher
 
             dispatcher = Dispatcher(settings, deploy.target_of(settings), self.context.api_url, limit)
             try:
@@ -358,7 +360,7 @@ async def _heed(asked: Task[Verdict | None], settings: Settings) -> list[str]:
 
 def _load_github() -> None:
     """Load PyGithub, which takes half a second, while the CLI reads."""
-    from sophia_sync import dispatch
+    from sophia_sync.github import dispatch
 
     dispatch.load()
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sophia_sync.bundle import Bundle
-from sophia_sync.environment import Environment, read, set_tag
-from sophia_sync.errors import DeployError, EscError
-from sophia_sync.inputs import Access, DeployWhen, Settings
 from sophia_sync.outcome import Result, Synced
-from sophia_sync.plan import make_plan
+from sophia_sync.runtime.errors import DeployError, EscError
 from sophia_sync.runtime.tasks import side_by_side
+from sophia_sync.settings.inputs import Access, DeployWhen, Settings
+from sophia_sync.sync.bundle import Bundle
+from sophia_sync.sync.environment import Environment, read, set_tag
+from sophia_sync.sync.plan import make_plan
 
 # Number of environments that are asked at the same time.
 AT_ONCE = 8

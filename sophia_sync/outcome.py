@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sophia_sync.plan import Plan
+from sophia_sync.sync.plan import Plan
 
 if TYPE_CHECKING:
-    from sophia_sync.dispatch import Deployed
-    from sophia_sync.errors import SyncError
+    from sophia_sync.github.dispatch import Deployed
+    from sophia_sync.runtime.errors import SyncError
 
 
 class Result(StrEnum):

@@ -22,12 +22,12 @@ import anyio
 from pydantic import SecretStr
 from requests import Response
 
-from sophia_sync.errors import PreflightError
-from sophia_sync.inputs import PreflightMode
-from sophia_sync.redact import Redactor
+from sophia_sync.runtime.errors import PreflightError
+from sophia_sync.runtime.http import Client, UnansweredError, json_of, one_line
 from sophia_sync.runtime.limits import TimeLimit
+from sophia_sync.runtime.redact import Redactor
 from sophia_sync.runtime.tasks import in_thread, time_left
-from sophia_sync.web import Client, UnansweredError, json_of, one_line
+from sophia_sync.settings.inputs import PreflightMode
 
 LONGEST = 15.0
 """Seconds for the whole check: it must not use up the time for the sync itself."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from sophia_sync.errors import SyncError
 from sophia_sync.outcome import Ended, Outcome, Result, Synced
-from sophia_sync.plan import Action, Plan
+from sophia_sync.runtime.errors import SyncError
+from sophia_sync.sync.plan import Action, Plan
 
 _WORDS = {
     Action.ADD: ("🆕", "added", "would be added"),

@@ -20,12 +20,12 @@ from typing import Final
 from pydantic import SecretStr
 
 from backend.core.forks import forks_wait
-from sophia_sync import checks
 from sophia_sync.esc import definition as _definition  # noqa: F401 - the redactor imports it when it needs it
 from sophia_sync.esc import messages, opening
 from sophia_sync.esc.opened import Opened
-from sophia_sync.inputs import child_environment, pulumi_login
-from sophia_sync.redact import Redactor
+from sophia_sync.runtime.context import child_environment, pulumi_login
+from sophia_sync.runtime.redact import Redactor
+from sophia_sync.settings import checks
 
 DEFAULT_CLOUD: Final = "https://api.pulumi.com"
 # ESC: a revision number, or a revision tag.

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from ahocorasick_rs import BytesAhoCorasick
 
-from sophia_sync.redact import REPLACEMENT
+from sophia_sync.runtime.redact import REPLACEMENT
 
 # A token may begin behind an escaped character, `%20` or `\n`, which to \b is a word's end.
 _START: Final = r"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt]))"

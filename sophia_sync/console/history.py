@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from sophia_sync import history as esc_history
-from sophia_sync.bundle import SENTRY_KEYS
 from sophia_sync.console.screen import Mark, Row, Screen
 from sophia_sync.console.session import Session, look_and_show, session
 from sophia_sync.console.times import counted, moment
-from sophia_sync.history import AT_ONCE, Entry, How, WorkflowRun
 from sophia_sync.runtime.tasks import side_by_side
+from sophia_sync.sync import history as esc_history
+from sophia_sync.sync.bundle import SENTRY_KEYS
+from sophia_sync.sync.history import AT_ONCE, Entry, How, WorkflowRun
 
 _MARKS = {
     How.ADDED: Mark.ADD,

@@ -20,10 +20,10 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from sophia_sync import inputs
-from sophia_sync.commands import Runner, harmless
-from sophia_sync.errors import InputError, SyncError
-from sophia_sync.redact import Redactor
+from sophia_sync.runtime.context import colours_are_refused, run_context
+from sophia_sync.runtime.errors import InputError, SyncError
+from sophia_sync.runtime.redact import Redactor
+from sophia_sync.runtime.runner import Runner, harmless
 
 # Lines longer than that are hard to read, however wide the terminal is.
 _WIDEST = 100
@@ -98,11 +98,11 @@ class Screen:
         self.redact = redact
         self.err = err or sys.stderr
         self.out = out or sys.stdout
-        context = inputs.run_context()
+        context = run_context()
         self.on_runner = context.on_runner
         self.runner = Runner.of(context, redact, self.err)
         self._width = min(shutil.get_terminal_size().columns, _WIDEST)
-        colours: Literal["auto"] | None = None if inputs.colours_are_refused() else "auto"
+        colours: Literal["auto"] | None = None if colours_are_refused() else "auto"
         self._consoles = {
             stream: Console(file=stream, color_system=colours, width=self._width, highlight=False, markup=False)
             for stream in (self.out, self.err)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 import anyio
 
-from sophia_sync import inputs
 from sophia_sync.console.screen import Screen, error_json
-from sophia_sync.errors import EscError, SyncError
 from sophia_sync.esc.cli import Pulumi, private_folder
 from sophia_sync.esc.sign_in import organization_of, sign_in
-from sophia_sync.inputs import Access
+from sophia_sync.runtime.context import run_context
+from sophia_sync.runtime.errors import EscError, SyncError
 from sophia_sync.runtime.limits import TimeLimit
-from sophia_sync.runtime.program import Program, conduct
+from sophia_sync.runtime.run import Program, conduct
+from sophia_sync.settings import inputs
+from sophia_sync.settings.inputs import Access
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Session:
     def __init__(self, screen: Screen, access: Access, home: Path) -> None:
         self.screen = screen
         self.access = access
-        self.context = inputs.run_context()
+        self.context = run_context()
         self.deadline = TimeLimit(access.timeout)
         self._home = home
         self._signed_in: dict[str, Pulumi] = {}
@@ -123,8 +123,3 @@ class _Looking(Program, Generic[T]):
 def look_and_show(screen: Screen, look: Callable[[], Awaitable[T]], show: Callable[[T], int]) -> int:
     """Conduct a command that only looks, and tell how it failed. Return the exit code. See `_Looking`."""
     return conduct(_Looking(screen, look, show))
-
-
-def on_a_terminal() -> bool:
-    """Return whether there is a person who can be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()

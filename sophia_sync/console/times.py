@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sophia_sync.history import LastChange, run_of
+from sophia_sync.sync.history import LastChange, run_of
 
 
 def now() -> datetime:

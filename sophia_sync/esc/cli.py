@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 import anyio
 from pydantic import SecretStr
 
-from sophia_sync.errors import DefinitionError, EscError, TransientError
 from sophia_sync.esc import editor, messages, opening
 from sophia_sync.esc.editor import Stored
-from sophia_sync.redact import Redactor
 from sophia_sync.runtime import processes
+from sophia_sync.runtime.errors import DefinitionError, EscError, TransientError
 from sophia_sync.runtime.processes import Child, Finished
-from sophia_sync.runtime.program import GRACE
+from sophia_sync.runtime.redact import Redactor
+from sophia_sync.runtime.run import GRACE
 from sophia_sync.runtime.tasks import finish_within
 
 if TYPE_CHECKING:

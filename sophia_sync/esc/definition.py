@@ -26,7 +26,7 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from sophia_sync.errors import DefinitionError
+from sophia_sync.runtime.errors import DefinitionError
 
 SECRET_FUNCTION = "fn::secret"  # noqa: S105 - the name of ESC's function
 VALUES = "values"

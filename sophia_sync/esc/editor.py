@@ -10,8 +10,8 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from sophia_sync.errors import DefinitionError
 from sophia_sync.esc import messages
+from sophia_sync.runtime.errors import DefinitionError
 
 # The CLI puts what is wrong with the definition, or the evaluated environment, below it, and cuts that off again.
 _TRAILER = re.compile(rb"^---\n# (?:Diagnostics|Please edit the environment definition above\.)\n", re.MULTILINE)

@@ -25,7 +25,6 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from sophia_sync.errors import DefinitionError
 from sophia_sync.esc.definition import (
     ENVIRONMENT_VARIABLES,
     SECRET_FUNCTION,
@@ -37,6 +36,7 @@ from sophia_sync.esc.definition import (
     parse,
     scalar,
 )
+from sophia_sync.runtime.errors import DefinitionError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from sophia_sync.errors import ApprovalError, ConflictError, DefinitionError, EscError, TransientError
+from sophia_sync.runtime.errors import ApprovalError, ConflictError, DefinitionError, EscError, TransientError
 
 _LONGEST = 500
 _SUMMARY = re.compile(r"^(?P<severity>Error|Warning): (?P<summary>.+)$", re.MULTILINE)

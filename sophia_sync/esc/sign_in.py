@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from sophia_sync import inputs
-from sophia_sync.errors import EscError, SignInError
 from sophia_sync.esc.cli import Pulumi
-from sophia_sync.inputs import Access, RunContext
-from sophia_sync.redact import Redactor
+from sophia_sync.runtime.context import RunContext, child_environment, pulumi_login
+from sophia_sync.runtime.errors import EscError, SignInError
+from sophia_sync.runtime.redact import Redactor
 from sophia_sync.runtime.tasks import in_thread, time_left
+from sophia_sync.settings.inputs import Access
 
 # How many calls that hang the time must be enough for.
 _TRIES = 4
@@ -50,15 +50,15 @@ async def sign_in(
     """
     token, login, cloud_url = access.pulumi_access_token, None, access.pulumi_cloud_url
     if token is None and at_terminal and context.oidc is None:
-        login = inputs.pulumi_login()
+        login = pulumi_login()
         if login is None:
             raise SignInError("There is no access token for Pulumi.", "Set PULUMI_ACCESS_TOKEN, or run `pulumi login`.")
         if "pulumi_cloud_url" not in access.model_fields_set:
             cloud_url = ""  # wherever that login is
     elif token is None:
-        from sophia_sync import signin  # noqa: PLC0415 - it brings `requests`, which costs 0.2 s
+        from sophia_sync.esc import oidc  # noqa: PLC0415 - it brings `requests`, which costs 0.2 s
 
-        token = await in_thread(partial(signin.access_token, access, organization, context, time_left(), hide))
+        token = await in_thread(partial(oidc.access_token, access, organization, context, time_left(), hide))
     folder = home / str(len(list(home.iterdir())))
     try:
         folder.mkdir(mode=0o700)
@@ -72,7 +72,7 @@ async def sign_in(
         home=folder,
         cloud_url=cloud_url,
         access_token=token,
-        environ=inputs.child_environment(),
+        environ=child_environment(),
         redact=redact,
         longest_call=access.timeout / _TRIES,
         login=login,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox import Esc
-from sophia_sync.redact import forms
+from sophia_sync.runtime.redact import forms
 from tests.backend import ingest
 from tests.backend.ingest import Ingest
 from tests.backend.support import PATH, SECRETS, SLUGS, definition, python

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
-from sophia_sync.redact import forms
+from sophia_sync.runtime.redact import forms
 from tests.support.action import Action, Ran
 
 pytestmark = pytest.mark.pulumi

@@ -75,7 +75,9 @@ def struck(action: Action, module: str) -> Ran:
     return action.run_child(variables | {"PYTHONPATH": str(action.folder / "strike"), "STRIKE_AT": module})
 
 
-@pytest.mark.parametrize("module", ["sophia_sync.app", "pydantic", "datetime", "sophia_sync.inputs", "yaml", "anyio"])
+@pytest.mark.parametrize(
+    "module", ["sophia_sync.app", "pydantic", "datetime", "sophia_sync.settings.inputs", "yaml", "anyio"]
+)
 def test_a_signal_while_python_loads_ends_the_run_with_one_error(action: Action, module: str) -> None:
     ran = struck(action, module)
     assert (ran.code, ran.errors, ran.calls) == (143, "", [])

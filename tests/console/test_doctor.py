@@ -18,9 +18,9 @@ import anyio
 import pytest
 
 from sandbox import Sandbox
-from sophia_sync import web
 from sophia_sync.console.diagnosis import Check, Diagnosis, Section, State, summary
 from sophia_sync.console.doctor import mcp
+from sophia_sync.runtime import http as web
 from tests.support.docker_leaks import held_by
 from tests.support.laptop import PROGRAM, Laptop
 from tests.support.raw_server import RawServer

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from sandbox import Permissions, Sandbox
-from sophia_sync.bundle import SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, State
+from sophia_sync.sync.bundle import SENTRY_KEYS
 from tests.support.laptop import DAY, DEPLOY_WORKFLOW, HOUR, SYNC_WORKFLOW, Laptop, before
 from tests.support.looking import github_checks
 

@@ -13,7 +13,7 @@ from sophia_sync.console.diagnosis import State
 from sophia_sync.console.doctor.ages import judge
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.revisions import Revision
-from sophia_sync.history import How, LastChange, WorkflowRun, compare, run_of
+from sophia_sync.sync.history import How, LastChange, WorkflowRun, compare, run_of
 from tests.support.docker_leaks import held_by
 from tests.support.laptop import DAY, HOUR, Laptop, Shown, before
 from tests.support.runner import commands

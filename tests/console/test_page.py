@@ -19,7 +19,7 @@ from sophia_sync.console import program
 from sophia_sync.console.doctor import mcp
 from sophia_sync.console.history import _MARKS as CHANGES
 from sophia_sync.outcome import Result
-from sophia_sync.plan import Action
+from sophia_sync.sync.plan import Action
 from tests.console.scene import ENVIRONMENT, Scene
 from tests.support.laptop import HOUR, Shown, before
 from tests.support.runner import commands

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 
 from sophia_sync.console.screen import Mark, Row, Screen
 from sophia_sync.console.times import ago, changed, length, moment
-from sophia_sync.errors import EscError, InputError
 from sophia_sync.esc.revisions import Revision
-from sophia_sync.history import How, LastChange
-from sophia_sync.redact import Redactor
+from sophia_sync.runtime.errors import EscError, InputError
+from sophia_sync.runtime.redact import Redactor
+from sophia_sync.sync.history import How, LastChange
 from tests.support.inputs import environment
 from tests.support.runner import Command, parse_log
 

@@ -60,7 +60,7 @@ def test_make_run_shows_that_all_is_as_it_should_be(reader: Reader) -> None:
     assert max(map(len, printed.splitlines())) <= 80
 
 
-@runs("docs/development.md", ".venv/bin/python -m pytest tests/unit/test_plan.py")
+@runs("docs/development.md", ".venv/bin/python -m pytest tests/unit/sync/test_plan.py")
 def test_one_test_or_those_of_a_module(code: str, reader: Reader) -> None:
     printed = shell(here(code), reader)
     assert len(re.findall(r"^=+ \d+ passed", printed, re.MULTILINE)) == 2

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from sandbox import Sandbox, Server
 from sandbox.github.sign_in import SigningKey
-from sophia_sync.redact import forms
+from sophia_sync.runtime.redact import forms
 from tests.support.remains import private_folders, processes_with
 from tests.support.runner import commands, parse_outputs
 from tools import pulumi_cli

@@ -11,9 +11,9 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["sophia_sync"]):
-    from sophia_sync import extras
-    from sophia_sync.errors import SyncError
     from sophia_sync.esc import definition
+    from sophia_sync.runtime.errors import SyncError
+    from sophia_sync.settings import extras
 
 
 def parse(data: bytes) -> None:

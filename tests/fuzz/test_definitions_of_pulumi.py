@@ -13,9 +13,9 @@ import yaml
 from pydantic import SecretStr
 
 from sandbox.esc.engine import Engine, EngineError
-from sophia_sync.errors import DefinitionError
 from sophia_sync.esc.definition import parse
 from sophia_sync.esc.merge import Change
+from sophia_sync.runtime.errors import DefinitionError
 from tests.support.through_esc import Case, Esc, check
 from tools.esc_engine import MODULE
 from tools.go_build import toolchain

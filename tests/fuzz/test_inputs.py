@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from sophia_sync import checks, errors, inputs
-from sophia_sync.errors import InputError
-from sophia_sync.inputs import PLAIN_VARIABLES, SENTRY_INPUTS, Settings, TokenScope
+from sophia_sync.runtime import errors
+from sophia_sync.runtime.errors import InputError
+from sophia_sync.settings import checks, inputs
+from sophia_sync.settings.inputs import PLAIN_VARIABLES, SENTRY_INPUTS, Settings, TokenScope
 from tests.support import inputs as support
 from tests.support.examples import CASES
 from tests.support.inputs import as_runner, environment

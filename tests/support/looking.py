@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import anyio
 
-from sophia_sync.bundle import SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, Section
 from sophia_sync.console.doctor import esc, github
 from sophia_sync.console.screen import Screen
 from sophia_sync.console.session import Session, session
-from sophia_sync.redact import Redactor
+from sophia_sync.runtime.redact import Redactor
 from sophia_sync.runtime.tasks import in_thread
+from sophia_sync.sync.bundle import SENTRY_KEYS
 from tests.support.inputs import environment
 from tests.support.laptop import SYNC_WORKFLOW, Laptop
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import yaml
 from pydantic import SecretStr
 
-from sophia_sync.errors import DefinitionError
 from sophia_sync.esc.definition import Document, parse
 from sophia_sync.esc.merge import Change, merge, prove, restore
+from sophia_sync.runtime.errors import DefinitionError
 from tests.support.definitions import OURS, Sample, sample, value
 
 Loader = type[yaml.SafeLoader] | type[yaml.CSafeLoader]

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from sandbox.esc.engine import Engine, EngineError, Evaluated, Load
-from sophia_sync.bundle import Bundle, Entry
-from sophia_sync.checks import extra_secret, extra_variable
 from sophia_sync.esc import shown
 from sophia_sync.esc.definition import Document, parse
 from sophia_sync.esc.merge import Change, merge, restore
 from sophia_sync.esc.shown import Shown
-from sophia_sync.plan import make_plan
+from sophia_sync.settings.checks import extra_secret, extra_variable
+from sophia_sync.sync.bundle import Bundle, Entry
+from sophia_sync.sync.plan import make_plan
 from tests.support.definitions import OURS, sample, value
 
 _COMMENT = re.compile(r"# (?:why|it's: \[odd\]|inner|a comment: 'x|at the margin|head|end|start|é|ours)")

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from sophia_sync import deploy, inputs
-from sophia_sync.bundle import Bundle, Entry
+from sophia_sync import deploy
 from sophia_sync.deploy import Target, fill, is_due
-from sophia_sync.environment import Environment
-from sophia_sync.errors import DeployError, EscError
 from sophia_sync.esc.cli import Pulumi
-from sophia_sync.inputs import Settings
 from sophia_sync.outcome import Result, Synced
-from sophia_sync.plan import Plan
-from sophia_sync.redact import Redactor
+from sophia_sync.runtime.errors import DeployError, EscError
+from sophia_sync.runtime.redact import Redactor
+from sophia_sync.settings import inputs
+from sophia_sync.settings.inputs import Settings
+from sophia_sync.sync.bundle import Bundle, Entry
+from sophia_sync.sync.environment import Environment
+from sophia_sync.sync.plan import Plan
 from tests.support.inputs import REPOSITORY, VALID, as_runner, environment
 
 BUNDLE = Bundle((Entry("SENTRY_DSN", SecretStr("canary"), secret=True),))

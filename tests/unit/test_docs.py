@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy import errors as deploy_errors
-from sophia_sync.errors import EndedBySignalError, InputError, SeveralError, SyncError
+from sophia_sync.runtime.errors import EndedBySignalError, InputError, SeveralError, SyncError
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMED = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs/threats.md").read_text(encoding="utf-8"))

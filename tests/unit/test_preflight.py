@@ -16,11 +16,12 @@ from pydantic import SecretStr
 from sandbox import GitHub, Sentry
 from sandbox.sentry import DEFAULT_SCOPES
 from sandbox.server import Route
-from sophia_sync import preflight, retries
-from sophia_sync.errors import PreflightError
-from sophia_sync.inputs import PreflightMode
+from sophia_sync import preflight
 from sophia_sync.preflight import PAGES_OF_KEYS, Refusal, Verdict, check, heed
-from sophia_sync.redact import forms
+from sophia_sync.runtime import retries
+from sophia_sync.runtime.errors import PreflightError
+from sophia_sync.runtime.redact import forms
+from sophia_sync.settings.inputs import PreflightMode
 from tests.support.inputs import environment
 from tests.support.raw_server import RawServer
 

@@ -9,10 +9,10 @@ import pytest
 
 from sophia_sync import app, report
 from sophia_sync.deploy import Target
-from sophia_sync.dispatch import Deployed
-from sophia_sync.errors import DeployError, EndedBySignalError, EscError, SeveralError, SyncError
+from sophia_sync.github.dispatch import Deployed
 from sophia_sync.outcome import Ended, Outcome, Result, Synced
-from sophia_sync.plan import Action, Plan, Step
+from sophia_sync.runtime.errors import DeployError, EndedBySignalError, EscError, SeveralError, SyncError
+from sophia_sync.sync.plan import Action, Plan, Step
 
 ENVIRONMENT = "acme/default/production"
 PLAN = Plan(

@@ -40,7 +40,7 @@ from sentry_mcp.refusals import (
     unanswered,
 )
 from sentry_mcp.untrusted import parsed_json
-from sophia_sync.retries import asked_wait
+from sophia_sync.runtime.retries import asked_wait
 from sophia_sync.sentry import next_cursor, scopes_of, withholds_scopes
 
 LONGEST_CALL = 20.0

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from sentry_mcp import esc
 from sentry_mcp.errors import CredentialsError
 from sophia_sync.esc.opened import Opened
-from sophia_sync.redact import Redactor
+from sophia_sync.runtime.redact import Redactor
 from sophia_sync.sentry import is_organization_slug, is_project_slug
 
 API_TOKEN = "SENTRY_API_TOKEN"  # noqa: S105 - a name

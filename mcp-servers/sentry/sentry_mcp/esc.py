@@ -10,11 +10,11 @@ from pathlib import Path
 import anyio
 from pydantic import SecretStr
 
-from sophia_sync import checks
 from sophia_sync.esc import messages, opened, opening
 from sophia_sync.esc.opened import Opened
-from sophia_sync.redact import Redactor
 from sophia_sync.runtime import processes
+from sophia_sync.runtime.redact import Redactor
+from sophia_sync.settings import checks
 
 DEFAULT_PROJECT = "default"
 """The project that Pulumi itself makes for an organisation."""

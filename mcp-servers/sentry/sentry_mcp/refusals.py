@@ -15,7 +15,7 @@ from sentry_mcp.credentials import Credentials
 from sentry_mcp.errors import ForbiddenError, MissingError, RefusedError, UnavailableError
 from sentry_mcp.outside import Marker
 from sentry_mcp.untrusted import parsed_json
-from sophia_sync.retries import TRANSIENT_STATUS, asked_wait
+from sophia_sync.runtime.retries import TRANSIENT_STATUS, asked_wait
 
 MAYBE_DONE = " The change may have been made: look before you repeat it."
 DONE = " The change itself was made; it is reading it back that failed."

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 from pydantic_settings import BaseSettings, CliImplicitFlag, NoDecode, SettingsConfigDict
 
-from sophia_sync import checks
+from sophia_sync.settings import checks
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 

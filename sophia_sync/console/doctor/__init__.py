@@ -8,12 +8,12 @@ from functools import partial
 
 import anyio
 
-from sophia_sync.bundle import SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, Diagnosis, Section, State, summary
 from sophia_sync.console.doctor import esc, github, mcp
 from sophia_sync.console.screen import Mark, Row, Screen
 from sophia_sync.console.session import Session, look_and_show, session
 from sophia_sync.runtime.tasks import in_thread, side_by_side
+from sophia_sync.sync.bundle import SENTRY_KEYS
 
 SOMETHING_IS_BAD = 1
 """The exit code of `doctor` where something is bad."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sophia_sync.bundle import SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, bad, good
 from sophia_sync.console.times import length, now
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, Name
-from sophia_sync.history import NEW_VALUE, LastChange, last_changes
+from sophia_sync.sync.bundle import SENTRY_KEYS
+from sophia_sync.sync.history import NEW_VALUE, LastChange, last_changes
 
 _REPLACE = "Make a new one, put it into GitHub's organisation secrets, sync, and revoke the old one."
 _LOOK_FURTHER = "Look at more revisions with --limit."

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from sophia_sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, Section, bad, good, none_of, warning
 from sophia_sync.console.doctor import ages, sentry
 from sophia_sync.console.session import Session
 from sophia_sync.console.times import ago, changed, counted, now
-from sophia_sync.environment import read
-from sophia_sync.errors import EscError
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.opened import Opened
-from sophia_sync.history import LastChange, last_changes
+from sophia_sync.runtime.errors import EscError
 from sophia_sync.runtime.tasks import side_by_side, task_group
+from sophia_sync.sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
+from sophia_sync.sync.environment import read
+from sophia_sync.sync.history import LastChange, last_changes
 
 PULUMI = "Pulumi"
 CLI, TOKEN, ENVIRONMENT = "CLI", "access token", "environment"

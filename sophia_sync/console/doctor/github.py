@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sophia_sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, Section, State, bad, good, none_of, not_checked, warning
 from sophia_sync.console.session import Session
 from sophia_sync.console.times import ago, moment, now
 from sophia_sync.deploy import target_of
-from sophia_sync.dispatch import Dispatcher
-from sophia_sync.github_actions import Facts, Named, Reader, ReadingError, Run, Workflow
-from sophia_sync.github_api import GitHubError
+from sophia_sync.github.actions import Facts, Named, Reader, ReadingError, Run, Workflow
+from sophia_sync.github.api import GitHubError
+from sophia_sync.github.dispatch import Dispatcher
+from sophia_sync.sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
 
 GITHUB, GITHUB_SECRETS = "GitHub", "GitHub's secrets"
 REPOSITORY, SYNC, SYNC_RUN, SCHEDULE = "repository", "sync workflow", "last sync", "schedule"

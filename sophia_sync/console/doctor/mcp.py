@@ -19,7 +19,7 @@ async def sections(url: str | None) -> list[Section]:
 
 
 async def _readiness(url: str | None) -> Check:
-    from sophia_sync import web  # noqa: PLC0415 - it brings `requests`
+    from sophia_sync.runtime import http as web  # noqa: PLC0415 - it brings `requests`
 
     where = f"{(url or DEFAULT_URL).rstrip('/')}/readyz"
     try:

@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from sophia_sync import checks as inputs_checks
-from sophia_sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
 from sophia_sync.console.diagnosis import Check, State, bad, good, none_of, not_checked
 from sophia_sync.console.session import Session
-from sophia_sync.errors import EscError
 from sophia_sync.esc.opened import Opened
-from sophia_sync.redact import Redactor
+from sophia_sync.runtime.errors import EscError
+from sophia_sync.runtime.redact import Redactor
+from sophia_sync.settings import checks as inputs_checks
+from sophia_sync.sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
 
 CONSUMERS, VALUES, SENTRY = "consumers' view", "values", "Sentry"
 NAMES = (CONSUMERS, VALUES, SENTRY)

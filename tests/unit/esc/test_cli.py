@@ -16,12 +16,12 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
-from sophia_sync.errors import EscError, TransientError
 from sophia_sync.esc import cli, revisions
 from sophia_sync.esc.cli import Pulumi, private_folder
 from sophia_sync.esc.revisions import Revision
-from sophia_sync.redact import Redactor
+from sophia_sync.runtime.errors import EscError, TransientError
 from sophia_sync.runtime.processes import Finished
+from sophia_sync.runtime.redact import Redactor
 
 URL = "https://pulumi.example"
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from sophia_sync.errors import DefinitionError
 from sophia_sync.esc.definition import Exported, HeldKind, Name, parse
 from sophia_sync.esc.merge import Change, merge, prove, prove_restored, restore
+from sophia_sync.runtime.errors import DefinitionError
 from tests.support.examples import examples
 from tests.support.merges import check_corruption, check_merge, check_restore
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sophia_sync.errors import DefinitionError
 from sophia_sync.esc import editor
+from sophia_sync.runtime.errors import DefinitionError
 
 LINES = st.lists(
     st.sampled_from(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sophia_sync.errors import ApprovalError, ConflictError, DefinitionError, EscError, TransientError
 from sophia_sync.esc import messages
+from sophia_sync.runtime.errors import ApprovalError, ConflictError, DefinitionError, EscError, TransientError
 
 CLOUD = "https://pulumi.example"
 CANARY = "canary-of-another-team"

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from sophia_sync.errors import EscError, SyncError
-from sophia_sync.runtime.program import SIGNALS, Program, conduct
+from sophia_sync.runtime.errors import EscError, SyncError
+from sophia_sync.runtime.run import SIGNALS, Program, conduct
 from sophia_sync.runtime.tasks import finish_within, in_thread
 
 

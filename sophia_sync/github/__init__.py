@@ -1,0 +1,1 @@
+"""GitHub: sign in, dispatch the deploy, and follow its run. PyGithub makes every request."""

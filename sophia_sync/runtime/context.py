@@ -1,0 +1,110 @@
+"""Read what the GitHub runner and the machine tell about this run. `settings.inputs` reads the inputs."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+
+@dataclass(frozen=True)
+class OidcRequest:
+    """Where a job with the permission `id-token: write` gets its identity token, and the token to ask for it with.
+
+    Source: docs.github.com, "OpenID Connect reference".
+    """
+
+    url: str
+    token: SecretStr
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What the GitHub runner tells about this run; each part is None or false outside of one.
+
+    Source: docs.github.com, "Variables reference".
+    """
+
+    on_runner: bool
+    output_path: Path | None
+    summary_path: Path | None
+    api_url: str
+    run_id: str | None
+    run_attempt: str | None
+    run_url: str | None
+    oidc: OidcRequest | None = None
+    repository: str | None = None
+    server_url: str = "https://github.com"
+
+    @property
+    def tag(self) -> str | None:
+        """The name of the revision tag of this run."""
+        return None if self.run_id is None else f"github-run-{self.run_id}-{self.run_attempt or 1}"
+
+
+def run_context() -> RunContext:
+    """Read the runner's own variables."""
+
+    def path(name: str) -> Path | None:
+        return Path(os.environ[name]) if os.environ.get(name) else None
+
+    run_id = os.environ.get("GITHUB_RUN_ID") or None
+    oidc_url = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL")
+    oidc_token = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+    repository = os.environ.get("GITHUB_REPOSITORY")
+    server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
+    return RunContext(
+        on_runner=os.environ.get("GITHUB_ACTIONS") == "true",
+        output_path=path("GITHUB_OUTPUT"),
+        summary_path=path("GITHUB_STEP_SUMMARY"),
+        api_url=os.environ.get("GITHUB_API_URL") or "https://api.github.com",
+        run_id=run_id,
+        run_attempt=os.environ.get("GITHUB_RUN_ATTEMPT") or None,
+        run_url=f"{server}/{repository}/actions/runs/{run_id}" if repository and run_id else None,
+        oidc=OidcRequest(oidc_url, SecretStr(oidc_token)) if oidc_url and oidc_token else None,
+        repository=repository or None,
+        server_url=server,
+    )
+
+
+def colours_are_refused() -> bool:
+    """Whether the person wants no colours, also not on a terminal; no-color.org."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+
+
+def pulumi_login(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the folder where an existing `pulumi login` keeps its credentials; None if there are none.
+
+    Source: github.com/pulumi/pulumi, `workspace.getCredsFilePath`: PULUMI_CREDENTIALS_PATH, then PULUMI_HOME.
+    """
+    try:
+        # As the CLI finds it: HOME counts only for a user whom the machine doesn't know.
+        home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        home = Path(environ.get("HOME", os.curdir))
+    folder = Path(environ.get("PULUMI_CREDENTIALS_PATH") or environ.get("PULUMI_HOME") or home / ".pulumi")
+    return folder if (folder / "credentials.json").is_file() else None
+
+
+# What a child process may see of our environment: where programs are, and how to reach the network through a
+# company's proxy and certificates. Inputs are not among it.
+_CHILD_VARIABLES = (
+    "PATH",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
+
+
+def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the part of our environment that a child process may have."""
+    return {name: environ[name] for name in _CHILD_VARIABLES if name in environ}

@@ -1,0 +1,76 @@
+"""Run a synchronous program that stands around the action: a step of a deploy or a release.
+
+It works in the main thread, where a signal raises an exception, as Ctrl-C does: what is under way can be taken back.
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn, TextIO
+
+from sophia_sync.runtime.context import RunContext, run_context
+from sophia_sync.runtime.errors import EndedBySignalError, SyncError
+from sophia_sync.runtime.redact import Redactor
+from sophia_sync.runtime.run import SIGNALS
+from sophia_sync.runtime.runner import Runner
+
+
+class Stopped(BaseException):  # like KeyboardInterrupt: no `except Exception` may swallow it
+    """A signal asked the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    for each in SIGNALS:  # what takes the work back must not be torn apart itself
+        signal.signal(each, signal.SIG_IGN)
+    raise Stopped(number)
+
+
+def run(
+    program: str,
+    work: Callable[[Runner, Redactor, RunContext], None],
+    after_signal: str,
+    stream: TextIO | None,
+    *,
+    summarise: bool = True,
+) -> int:
+    """Do the work of one command. Return the exit code.
+
+    Args:
+        program: Its name in the text of a defect.
+        work: Gets the way to print, what hides secrets in it, and what is known of the run.
+        after_signal: What a person should know and do after a signal.
+        stream: Where it prints; None is standard output.
+        summarise: Whether a failure becomes the step's summary, where the work itself writes none.
+    """
+    context = run_context()
+    redact = Redactor()
+    runner = Runner.of(context, redact, stream)
+
+    def fail(error: SyncError) -> int:
+        runner.error(str(error), error.title)
+        if summarise:
+            parts = (f"## {error.title}", error.what, error.changed, error.todo)
+            runner.summary("\n\n".join(filter(None, parts)) + "\n")
+        return error.exit_code
+
+    before = {number: signal.signal(number, _stop) for number in SIGNALS}
+    try:
+        work(runner, redact, context)
+    except SyncError as error:
+        return fail(error)
+    except Stopped as by:
+        return fail(EndedBySignalError(f"{by} ended the run.", after_signal, by.number))
+    except Exception:  # noqa: BLE001 - a defect of ours: told as one, with a trace that passes the redactor
+        runner.line(traceback.format_exc())
+        return fail(SyncError(f"A defect of the {program}.", "Please report it with its trace."))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0

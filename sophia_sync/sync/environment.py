@@ -1,0 +1,329 @@
+"""One environment: read, write, read back. The write is one revision or none; a wrong one is set back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+
+from sophia_sync.esc import definition, messages, shown
+from sophia_sync.esc.cli import Pulumi
+from sophia_sync.esc.definition import Document, Name
+from sophia_sync.esc.editor import Stored
+from sophia_sync.esc.merge import Change, merge, restore
+from sophia_sync.esc.shown import Holding
+from sophia_sync.outcome import Ended, Result, Synced
+from sophia_sync.runtime.errors import (
+    ConflictError,
+    DefinitionError,
+    EscError,
+    SyncError,
+    TransientError,
+    VerificationError,
+)
+from sophia_sync.runtime.retries import retrying_async
+from sophia_sync.runtime.tasks import Task, Tasks, time_left
+from sophia_sync.sync.bundle import Bundle
+from sophia_sync.sync.plan import OVERRIDDEN, Plan, agree, differing, listed, make_plan, same_entries
+
+
+@dataclass
+class Sent:
+    """One write: the entries that it changed, what they held, the stored text before it, the text that was sent."""
+
+    names: tuple[Name, ...]
+    held: Holding
+    before: str = ""
+    text: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+async def read(pulumi: Pulumi, environment: str, names: Collection[Name], version: str = "") -> Holding:
+    """Read what an environment, or a version of it, holds of `names`: one CLI call.
+
+    Raises:
+        EscError: It can't be read, or its definition makes no sense.
+    """
+    printed = await pulumi.read(environment, version)
+    try:
+        return shown.holding(shown.parse(printed), names)
+    except shown.UnknownOutputError as error:
+        raise EscError(
+            f"The Pulumi CLI's `env get` printed something unknown: {error}.",
+            "Use the release of the CLI that the action's image has.",
+        ) from None
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether another try may succeed: after somebody else's write, or a failure that may pass."""
+    return isinstance(error, ConflictError | TransientError)
+
+
+async def set_tag(pulumi: Pulumi, environment: str, name: str, revision: int | None) -> None:
+    """Make or move a revision tag (None: to the latest). It can be repeated safely, and is where that may help.
+
+    Raises:
+        EscError: It could not be set.
+    """
+    # No more than a quarter of the time: a tag that can't be set must not cost the deploy.
+    share = time_left().remaining() / 4
+    with anyio.move_on_after(share):
+        async for attempt in retrying_async(lambda error: isinstance(error, TransientError)):
+            with attempt:
+                await pulumi.tag(environment, name, revision)
+        return
+    raise TransientError(f"Could not set the revision tag {name} of {environment} in time.", "Run again.")
+
+
+class Environment:
+    """One environment of a run. `state` says at any moment, for a person, what the run has done to it.
+
+    Args:
+        pulumi: The CLI, signed in to its organisation.
+        name: `organisation/project/environment`.
+        bundle: What it should hold.
+    """
+
+    def __init__(self, pulumi: Pulumi, name: str, bundle: Bundle) -> None:
+        self.name = name
+        self.pulumi = pulumi
+        self.state = "Nothing was written."
+        self.revision: int | None = None
+        self.warnings: list[str] = []  # what ESC warned of when it saved
+        self._bundle = bundle
+        self._written: Plan | None = None  # sent to ESC, perhaps saved, not yet verified
+        self._held: Holding | None = None  # what the environment held when that was sent
+        self._tag: Task[None] | None = None
+        self._tagged: int | None = None
+        self._complete = False  # write every key, also those that seem unchanged
+
+    async def read(self, version: str = "") -> Holding:
+        """Read what it holds of the bundle: one CLI call.
+
+        Raises:
+            DefinitionError: ESC can't evaluate it.
+            EscError: It can't be read.
+        """
+        found = await read(self.pulumi, self.name, self._bundle.names, version)
+        if not found.is_evaluated and not version and self._written is None:
+            await self._refuse_what_can_not_be_evaluated()
+        return found
+
+    async def _refuse_what_can_not_be_evaluated(self) -> None:
+        """Find out by an edit that saves nothing why the CLI showed nothing, and raise ESC's own diagnostic.
+
+        Raises:
+            DefinitionError: ESC can't evaluate the environment.
+            ConflictError: It can now.
+        """
+
+        def look(stored: Stored) -> str:
+            if stored.problems:
+                raise DefinitionError(*messages.not_evaluated(self.name, stored.problems))
+            if definition.parse(stored.text).keys:
+                raise ConflictError("The environment was changed while it was read.", "Run again.")
+            raise _LookedError
+
+        with contextlib.suppress(_LookedError):
+            await self.pulumi.edit(self.name, look)
+
+    async def write(self, found: Holding, plan: Plan) -> Sent:
+        """Write what the plan changes, in one revision that is conditional on what was read: one CLI call.
+
+        Raises:
+            ConflictError: Somebody else changed it since it was read.
+            TransientError: Whether it was saved isn't known.
+            EscError: Nothing was saved.
+        """
+        names = self._bundle.names if self._complete else plan.changed
+        entries = [entry for entry in self._bundle.entries if entry.name in names]
+        changes = [Change(entry.name, entry.value, entry.secret) for entry in entries]
+        sent = Sent(names, found)
+        earlier = self._written, self.revision, self.state
+
+        def change(stored: Stored) -> str:
+            sent.before = stored.text
+            sent.text = merge(as_planned(stored, found, self._bundle, self.name), changes)
+            # From here on the CLI may save it, whatever becomes of us.
+            self._written, self._held, self.revision = plan, found, None
+            self.state = "Whether the new revision was saved isn't known; the next run finds out."
+            return sent.text
+
+        try:
+            saved = await self.pulumi.edit(self.name, change, self._saved)
+        except TransientError:
+            raise
+        except EscError:  # nothing was saved by this attempt; perhaps by an earlier one
+            self._written, self.revision, self.state = earlier
+            raise
+        sent.warnings = saved.warnings
+        self.warnings += saved.warnings
+        return sent
+
+    def _saved(self, revision: int) -> None:
+        self.revision = revision
+        self.state = f"Revision {revision} was saved whole; it was not verified yet."
+
+    async def read_back(self, sent: Sent) -> None:
+        """Prove that ESC holds every key, with its exact value, encrypted or plain as it should be: one CLI call.
+
+        Raises:
+            ConflictError: A key that the plan left alone was changed meanwhile; another try writes all keys.
+            VerificationError: What ESC holds differs from what was sent. Our keys are set back where that is ours.
+        """
+        wrong = differing(self._bundle, await self._read_again())
+        if not wrong:
+            return
+        ours = await self._read_again(str(self.revision))
+        wrong_in_ours = differing(self._bundle, ours)
+        if not wrong_in_ours:
+            raise VerificationError(
+                f"Revision {self.revision} is as it was sent, but somebody else has changed our keys since: "
+                f"{listed(wrong)}.",
+                "See the environment's history for who writes these keys, and run again.",
+                "Nothing was deployed, and their change was left alone.",
+            )
+        if not wrong_in_ours.keys() & set(sent.names):
+            # A key that we left alone was changed between our read and our write: write all of them together.
+            self._complete = True
+            what = f"Others keep changing our keys in {self.name}: {listed(wrong_in_ours)}."
+            raise ConflictError(what, "Run again.")
+        outcome = await self._roll_back(sent, ours)
+        what, todo = why_wrong(wrong_in_ours, sent.warnings)
+        raise VerificationError(
+            f"ESC saved revision {self.revision}, but {what}", todo, f"{outcome} Nothing was deployed."
+        )
+
+    async def settled(self, plan: Plan) -> Synced:
+        """Return the end of a sync after which ESC holds the bundle: from the start, or because of a write of ours."""
+        if self._written is None:
+            return Synced(self.name, Result.UNCHANGED, plan)
+        if self.revision is None:  # the answer to the write was lost, and reading shows that it went through
+            with contextlib.suppress(EscError):  # what was read is the proof, the number is not
+                self.revision = await self.pulumi.latest_revision(self.name)
+            self.state = "A new revision was saved and verified."
+            return Synced(self.name, Result.SYNCED, self._written, self.revision)
+        self.state = f"Revision {self.revision} was saved and verified."
+        # The write was conditional on the revision that it was made from, and ESC counts them one by one.
+        return Synced(self.name, Result.SYNCED, self._written, self.revision, self.revision - 1)
+
+    def start_tag(self, tasks: Tasks, tag: str | None) -> None:
+        """Tag the revision that was saved, beside what follows: it is this run's, whatever the read-back shows."""
+        if tag is None or self.revision in (None, self._tagged):
+            return
+        before, self._tagged = self._tag, self.revision
+        self._tag = tasks.start(partial(self._set_tag, before, tag, self.revision))
+
+    async def _set_tag(self, before: Task[None] | None, tag: str, revision: int | None) -> None:
+        if before is not None:
+            with contextlib.suppress(EscError):
+                await before.result()
+        await set_tag(self.pulumi, self.name, tag, revision)
+
+    async def ended(self, synced: Synced, tasks: Tasks, tag: str | None) -> Ended:
+        """Return the end of a sync that is verified. It doesn't fail for its tag."""
+        self.start_tag(tasks, tag)  # where the number became known late
+        warnings = self._warnings()
+        if self._tag is not None:
+            try:
+                await self._tag.result()
+            except EscError as error:
+                warnings.append(f"{error} The sync itself is complete.")
+        return Ended(self.name, synced, None, self.revision, tuple(warnings))
+
+    async def failed(self, error: SyncError) -> Ended:
+        """Return the end of a sync that raised: perhaps its write went through although the answer was lost."""
+        synced = await self._find_lost_write() if isinstance(error, EscError) else None
+        if synced is not None:
+            return Ended(self.name, synced, None, self.revision)
+        error.changed = error.changed or self.state
+        return Ended(self.name, None, error, self.revision, tuple(self._warnings()))
+
+    def _warnings(self) -> list[str]:
+        return [f"ESC warns: {warning}." for warning in dict.fromkeys(self.warnings)]
+
+    async def _find_lost_write(self) -> Synced | None:
+        """Find out by reading, after the last try, whether a write whose answer was lost went through."""
+        if self._written is None or self.revision is not None:
+            return None
+        try:
+            held = await self.read()
+        except EscError:
+            return None
+        plan = make_plan(self._bundle, held)
+        if not plan.changed:
+            return await self.settled(plan)
+        if self._held is not None and same_entries(held, self._held, self._bundle.names):
+            self.state = "Nothing was saved, as a read after the last try shows."
+        return None
+
+    async def _read_again(self, version: str = "") -> Holding:
+        found = await self.read(version)
+        if not found.is_evaluated:  # any more: an import changed, or somebody else saved it
+            raise TransientError(*messages.not_evaluated(self.name, ()))
+        return found
+
+    async def _roll_back(self, sent: Sent, ours: Holding) -> str:
+        """Set our keys back to exactly what they were, safe against other writers. Return how that went."""
+
+        def change(stored: Stored) -> str:
+            return restore(
+                definition.parse(stored.text), definition.parse(sent.before), definition.parse(sent.text), sent.names
+            )
+
+        async def attempt_once() -> int | None:
+            now = await self.read()
+            if same_entries(now, sent.held, sent.names):
+                return None  # by an attempt whose answer was lost
+            if not same_entries(now, ours, sent.names):
+                raise EscError("somebody else has changed them since.", "")
+            return (await self.pulumi.edit(self.name, change)).revision
+
+        self.state = f"Revision {self.revision} was saved and is wrong; whether our keys were set back isn't known."
+        try:
+            revision: int | None = None
+            async for attempt in retrying_async(may_pass):
+                with attempt:
+                    revision = await attempt_once()
+            now = await self.read()
+        except EscError as error:
+            self.state = f"Revision {self.revision} was saved, is wrong, and could not be set back."
+            return f"Our keys could not be set back to revision {(self.revision or 1) - 1}: {error}".strip()
+        where = "" if revision is None else f", in revision {revision}"
+        if not same_entries(now, sent.held, sent.names):
+            self.state = f"Our keys were set back{where}, and still differ."
+        else:
+            self.state = f"Our keys were set back to what they were{where}."
+        return self.state
+
+
+class _LookedError(Exception):
+    """Raised to end an edit that only looks: nothing is saved."""
+
+
+def as_planned(stored: Stored, found: Holding, bundle: Bundle, environment: str) -> Document:
+    """Return the stored definition, parsed. Pure.
+
+    Raises:
+        DefinitionError: ESC can't evaluate it, or it makes no sense.
+        ConflictError: Our entries are no longer as they were when they were read.
+    """
+    if stored.problems:
+        raise DefinitionError(*messages.not_evaluated(environment, stored.problems))
+    document = definition.parse(stored.text)
+    now = document.held(bundle.names)
+    if any(not agree(found.entries.get(name), now.get(name)) for name in bundle.names):
+        raise ConflictError("The environment was changed between our read and our write.", "Run again.")
+    return document
+
+
+def why_wrong(wrong: Mapping[Name, str], warnings: Collection[str]) -> tuple[str, str]:
+    """Return what is wrong with a revision that was saved, and what to do about it. Pure."""
+    if OVERRIDDEN in wrong.values() and messages.FINAL in warnings:
+        what = f"consumers don't get what was sent: {listed(wrong)}. ESC warned: {messages.FINAL}."
+        return what, "An import declares these keys `fn::final`: change them there, or take that away, and run again."
+    what = f"what it holds isn't what was sent: {listed(wrong)}."
+    return what, "See the environment's history, and run again."

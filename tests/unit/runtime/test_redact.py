@@ -1,0 +1,174 @@
+"""Whatever form a secret takes in a text, it is gone from it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import urllib.parse
+from collections.abc import Callable
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from sophia_sync.runtime.redact import REPLACEMENT, SHORTEST, Redactor, forms
+from tests.support.examples import examples
+
+# Without `*`, of which the replacement is made.
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="*")
+SECRETS = st.text(CHARACTERS, min_size=SHORTEST, max_size=60).filter(lambda text: len(text.strip()) >= SHORTEST)
+TEXTS = st.text(CHARACTERS, max_size=30)
+
+
+def redacted(text: str, *secrets: str) -> str:
+    return Redactor(map(SecretStr, secrets))(text)
+
+
+def go_json(text: str) -> str:
+    """As Go's encoding/json writes a string, so that it is safe within HTML."""
+    escaped = json.dumps(text, ensure_ascii=False)[1:-1]
+    return escaped.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+
+
+def unquoted(text: str) -> str:
+    """A quoted string without its quotes, as it stands in the middle of a longer one."""
+    return text.strip()[1:-1]
+
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "at the end of a line": lambda text: f"{text}\n",
+    "URL, as a query": urllib.parse.quote_plus,
+    "URL, as a path": urllib.parse.quote,
+    "URL, all of it": lambda text: urllib.parse.quote(text, safe=""),
+    "JSON": lambda text: unquoted(json.dumps(text)),
+    "JSON in UTF-8": lambda text: unquoted(json.dumps(text, ensure_ascii=False)),
+    "JSON by Go": go_json,
+    "YAML": lambda text: unquoted(yaml.dump(text, default_style='"', width=10**9)),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
+}
+
+
+class TestEveryFormIsGone:
+    @pytest.mark.parametrize("encoding", ENCODINGS)
+    @settings(max_examples=examples(60), deadline=None)
+    @given(before=TEXTS, secret=SECRETS, after=TEXTS)
+    def test_of_a_secret_in_any_text(self, encoding: str, before: str, secret: str, after: str) -> None:
+        encoded = ENCODINGS[encoding](secret)
+        left = redacted(before + encoded + after, secret)
+        assert encoded not in left
+        assert REPLACEMENT in left
+
+    @pytest.mark.parametrize("encoding", ENCODINGS)
+    @pytest.mark.parametrize(
+        "secret",
+        [
+            "pa/ss w<o>r&d",
+            "<&\u00e9/\u65e5 >",
+            '"both\'quotes" \\back\\',
+            "\u00e9 \U0001f511\u2028\x7f\x1b",
+            "a long one, " * 30 + "with words & <signs>",
+            "two\nlines, tab\tand \u00e9",
+        ],
+    )
+    def test_to_its_last_character(self, encoding: str, secret: str) -> None:
+        encoded = ENCODINGS[encoding](secret).rstrip("\n")
+        left = redacted(f"[{encoded}]", secret)
+        if encoding.startswith("base64"):
+            # The last character may hold bits of what follows, and so varies; `=` fills up.
+            left = left.replace("=", "").replace(f"***{encoded.rstrip('=')[-1]}]", "***]")
+        assert left == "[***]"
+
+    @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+    @settings(max_examples=examples(200), deadline=None)
+    @given(before=st.binary(max_size=7), secret=SECRETS, after=st.binary(max_size=7))
+    def test_of_base64_at_every_alignment(
+        self, encode: Callable[[bytes], bytes], before: bytes, secret: str, after: bytes
+    ) -> None:
+        data = secret.encode()
+        encoded = encode(before + data + after).decode()
+        # What is the secret's alone: whole characters of 6 bits within its bytes.
+        certain = encoded[-(-len(before) * 8 // 6) : (len(before) + len(data)) * 8 // 6]
+        assert certain not in redacted(f"token: {encoded}.", secret)
+
+    @pytest.mark.parametrize(("before", "left"), [(b"", ""), (b"a", "YX"), (b"ab", "YWJ"), (b"abc", "YWJj")])
+    def test_of_base64_to_its_first_character(self, before: bytes, left: str) -> None:
+        encoded = base64.b64encode(before + b"token-17").decode()
+        certain = (len(before) + len(b"token-17")) * 8 // 6
+        assert redacted(encoded, "token-17") == f"{left}***{encoded[certain:]}"
+
+    @settings(max_examples=examples(200), deadline=None)
+    @given(lines=st.lists(SECRETS, min_size=2, max_size=4), newline=st.sampled_from(["\n", "\r\n"]), before=TEXTS)
+    def test_of_each_line_of_a_secret(self, lines: list[str], newline: str, before: str) -> None:
+        secret = newline.join(lines)
+        for line in secret.splitlines():
+            if len(line.strip()) >= SHORTEST:
+                for encode in ENCODINGS.values():
+                    encoded = encode(line.strip())
+                    assert encoded not in redacted(before + encoded, secret)
+
+    @settings(max_examples=examples(200), deadline=None)
+    @given(secrets=st.lists(SECRETS, min_size=2, max_size=4), texts=st.lists(TEXTS, min_size=5, max_size=5))
+    def test_of_several_secrets_whichever_was_told_first(self, secrets: list[str], texts: list[str]) -> None:
+        text = "".join(a + b for a, b in zip(texts, [*secrets, ""], strict=False))
+        left = redacted(text, *secrets)
+        assert left == redacted(text, *reversed(secrets))
+        assert not any(secret in left for secret in secrets)
+
+    def test_of_secrets_that_overlap_in_a_text(self) -> None:
+        assert redacted("<abcdefgh>", "abcdef", "defgh") == "<***>"
+        assert redacted("<ababab>", "abab") == "<***>"
+        assert redacted("<aaaaa>", "aaaa") == "<***>"
+        assert redacted("<token-17token-17>", "token-17") == "<******>"
+
+    def test_of_a_secret_that_holds_another(self) -> None:
+        dsn = "https://0a1b2c3d@sentry.example/1"
+        assert redacted(f"{dsn} and 0a1b2c3d", "0a1b2c3d", dsn) == "*** and ***"
+
+    def test_of_a_secret_that_was_pasted_with_white_space(self) -> None:
+        assert redacted("<token-17>", " token-17\n") == "<***>"
+
+    @pytest.mark.parametrize("stray", [0xD800, 0xDBFF, 0xDC80, 0xDCFF, 0xDFFF])
+    def test_of_a_secret_that_is_no_valid_text(self, stray: int) -> None:
+        # A variable's bytes that aren't UTF-8 reach us like this.
+        secret = f"token{chr(stray)}17"
+        assert redacted(f"<{secret}>", secret) == "<***>"
+        assert redacted(json.dumps(secret), secret) == '"***"'
+
+
+class TestEverythingElseStays:
+    @settings(max_examples=examples(200), deadline=None)
+    @given(text=st.text(st.characters(exclude_characters="Z")))
+    def test_a_text_without_a_secret(self, text: str) -> None:
+        assert redacted(text, "ZZZZ-the-secret-ZZZZ".replace("-", "Z")) == text
+
+    @given(text=st.text())
+    def test_any_text_while_there_is_no_secret(self, text: str) -> None:
+        assert redacted(text) == text
+
+    @pytest.mark.parametrize("short", ["", " ", "1", "abc"])
+    def test_what_is_too_short_to_be_hidden(self, short: str) -> None:
+        assert forms(short) - {short} == frozenset()
+        assert redacted("abc 1 a", short) == "abc 1 a"
+
+    def test_the_rest_of_the_text(self) -> None:
+        assert redacted("a token-17 b token-17", "token-17") == "a *** b ***"
+
+
+def test_a_secret_can_be_told_at_any_time() -> None:
+    redact = Redactor()
+    assert redact("token-17") == "token-17"
+    redact.add(SecretStr("token-17"))
+    assert redact("token-17") == "***"
+
+
+def test_a_large_secret_of_many_lines_costs_little() -> None:
+    secret = "\n".join(f"line {number} of a long secret, with {number * 7919} in it" for number in range(1500))
+    began = time.process_time()
+    left = redacted(f"<{secret}>" + "x" * 60_000, secret)
+    assert left == "<***>" + "x" * 60_000
+    assert time.process_time() - began < 5

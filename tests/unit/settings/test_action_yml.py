@@ -1,0 +1,129 @@
+"""action.yml, docs/reference.md and the code tell the same inputs, defaults and outputs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic_core import PydanticUndefined
+
+from sophia_sync import report
+from sophia_sync.deploy import Target
+from sophia_sync.github.dispatch import Deployed
+from sophia_sync.outcome import Ended, Outcome, Result, Synced
+from sophia_sync.runtime.errors import EscError
+from sophia_sync.settings.inputs import PLAIN_VARIABLES, Settings
+from sophia_sync.sync.plan import Action, Plan, Step
+
+ROOT = Path(__file__).resolve().parents[3]
+ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+INPUTS: dict[str, dict[str, Any]] = ACTION["inputs"]
+FIELDS = {field.replace("_", "-"): info for field, info in Settings.model_fields.items()}
+
+# The one default that only a workflow can give.
+TOKEN_OF_THE_JOB = {"github-token": "${{ github.token }}"}
+
+
+def table(*header: str) -> dict[str, list[str]]:
+    """The page's table with that header: the cells of each row, by each name in the row's first cell."""
+    lines = iter((ROOT / "docs/reference.md").read_text(encoding="utf-8").splitlines())
+    for line in lines:
+        if _cells(line)[: len(header)] == list(header):
+            break
+    else:
+        pytest.fail(f"docs/reference.md has no table with the header | {' | '.join(header)} |")
+    assert set(next(lines)) <= set("|-: "), "the table's second line"
+    rows: dict[str, list[str]] = {}
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        cells = _cells(line)
+        for name in re.findall(r"`([^`]+)`", cells[0]):
+            assert name not in rows, f"{name} stands twice on the page"
+            rows[name] = cells[1:]
+    return rows
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def default_of(name: str) -> str | None:
+    """The default of a setting, as action.yml would write it; None where there is none."""
+    default = FIELDS[name].default
+    if isinstance(default, Enum):
+        return str(default.value)
+    if isinstance(default, tuple):
+        return "\n".join(default)
+    if isinstance(default, bool):
+        return str(default).lower()
+    text = "" if default in (PydanticUndefined, None, {}) else str(default)
+    return text or TOKEN_OF_THE_JOB.get(name)
+
+
+class TestInputs:
+    def test_action_yml_and_the_settings_have_the_same(self) -> None:
+        assert sorted(INPUTS) == sorted(FIELDS)
+
+    def test_the_reference_has_the_same(self) -> None:
+        assert sorted(table("input")) == sorted(FIELDS)
+
+    @pytest.mark.parametrize("name", INPUTS)
+    def test_action_yml_has_the_default_of_the_settings(self, name: str) -> None:
+        assert INPUTS[name].get("default") == default_of(name)
+        assert INPUTS[name]["required"] == FIELDS[name].is_required()
+
+    @pytest.mark.parametrize("name", INPUTS)
+    def test_the_reference_has_the_default_of_the_settings(self, name: str) -> None:
+        variable, default, meaning = table("input", "plain variable", "default")[name][:3]
+        if FIELDS[name].is_required():
+            assert default == "required"
+        elif default_of(name) is None:
+            assert "`" not in default
+            assert default
+        else:
+            assert default == f"`{default_of(name)}`"
+        assert variable == (f"`{PLAIN_VARIABLES[name]}`" if name in PLAIN_VARIABLES else "")
+        assert meaning
+
+    @pytest.mark.parametrize("name", INPUTS)
+    def test_each_is_described(self, name: str) -> None:
+        assert re.fullmatch(r".{10,}\.", INPUTS[name]["description"], re.DOTALL)
+
+
+STEP = Step("SENTRY_DSN", Action.ADD, secret=True)
+ENDED = (Ended("a/b/c", Synced("a/b/c", Result.SYNCED, Plan((STEP,)), 8, 7)),)
+DEPLOYED = Deployed(Target("a/b", "c.yml", None), "main", 1, "https://github.example/1", "success")
+
+
+class TestOutputs:
+    def test_action_yml_has_what_is_set(self) -> None:
+        assert set(report.outputs(Outcome(ENDED, DEPLOYED))) == set(ACTION["outputs"])
+
+    def test_whatever_happens_no_other_is_set(self) -> None:
+        for outcome in (
+            Outcome(),
+            Outcome((Ended("a/b/c"),), error=EscError("It failed.", "Run again.")),
+            Outcome((Ended("a/b/c", Synced("a/b/c", Result.PLANNED, Plan((STEP,)))),)),
+            Outcome(ENDED, replace(DEPLOYED, run_id=None, run_url=None, conclusion=None)),
+        ):
+            assert set(report.outputs(outcome)) <= set(ACTION["outputs"])
+
+    def test_the_reference_has_the_same(self) -> None:
+        assert sorted(table("output")) == sorted(ACTION["outputs"])
+
+    @pytest.mark.parametrize("name", ACTION["outputs"])
+    def test_each_is_described(self, name: str) -> None:
+        assert ACTION["outputs"][name]["description"]
+        assert table("output")[name][0]
+
+
+def test_it_is_a_container_action_with_branding() -> None:
+    assert ACTION["runs"]["using"] == "docker"
+    assert ACTION["branding"].keys() == {"icon", "color"}
+    assert "entrypoint" not in ACTION["runs"], "a shell would drop the variables with hyphens"
