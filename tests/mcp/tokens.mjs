@@ -1,10 +1,13 @@
-// Counts the tokens of the text on standard input: node tokens.mjs NODE_MODULES. Prints them by tokenizer, as JSON.
-import { createRequire } from "node:module";
+// Counts tokens: node tokens.mjs NODE_MODULES < TEXTS, a JSON array. Prints an array with, for each text, the tokens of
+// the tokenizer that makes the most of it.
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
 const require = createRequire(`${process.argv[2]}/`);
-const text = readFileSync(0, "utf8");
-const { countTokens } = require("@anthropic-ai/tokenizer");
+const { getTokenizer } = require("@anthropic-ai/tokenizer");
 const { get_encoding } = require("tiktoken");
-const counted = { claude: countTokens(text) };
-for (const name of ["cl100k_base", "o200k_base"]) counted[name] = get_encoding(name).encode(text, [], []).length;
-console.log(JSON.stringify(counted));
+const claude = getTokenizer();
+const openai = ["cl100k_base", "o200k_base"].map((name) => get_encoding(name));
+const count = (text) =>
+  Math.max(claude.encode(text.normalize("NFKC"), "all").length, ...openai.map((one) => one.encode(text, [], []).length));
+console.log(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map(count)));
