@@ -85,7 +85,7 @@ def holding(shown: Shown, names: Collection[Name]) -> Holding:
     """Return what an environment holds of `names`.
 
     Raises:
-        DefinitionError: The definition makes no sense.
+        DefinitionError: The definition can't be parsed.
     """
     document = definition.parse(shown.definition)
     strings = {name: value for name in names if isinstance(value := _value(shown.values, name), str)}
