@@ -130,9 +130,9 @@ def plan(as_json: bool, **options: Any) -> int:
     Exit codes: 0 nothing would change, 10 something would,
     2 an input is missing or malformed, 4 ESC can't be read.
     """
-    from sophia_sync.console import syncing  # noqa: PLC0415 - each command loads what it needs
+    from sophia_sync.console import plan as command  # noqa: PLC0415 - each command loads what it needs
 
-    return syncing.plan(Screen(Redactor(), as_json=as_json), _given(**options))
+    return command.plan(Screen(Redactor(), as_json=as_json), _given(**options))
 
 
 @commands.command()
@@ -162,9 +162,9 @@ def sync(as_json: bool, yes: bool, **options: Any) -> int:
     2 an input is missing or malformed, 3 Sentry refuses the credentials,
     4 ESC, 5 the read-back differs, 6 the deploy, 70 a defect, 130 and 143 a signal.
     """
-    from sophia_sync.console import syncing  # noqa: PLC0415
+    from sophia_sync.console import sync as command  # noqa: PLC0415
 
-    return syncing.sync(Screen(Redactor(), as_json=as_json), _given(**options), yes=yes)
+    return command.sync(Screen(Redactor(), as_json=as_json), _given(**options), yes=yes)
 
 
 @commands.command()

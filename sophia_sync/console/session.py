@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar, cast
@@ -124,8 +123,3 @@ class _Looking(Program, Generic[T]):
 def look_and_show(screen: Screen, look: Callable[[], Awaitable[T]], show: Callable[[T], int]) -> int:
     """Conduct a command that only looks, and tell how it failed. Return the exit code. See `_Looking`."""
     return conduct(_Looking(screen, look, show))
-
-
-def on_a_terminal() -> bool:
-    """Return whether there is a person who can be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from sophia_sync import __version__, console
-from sophia_sync.console import program, question, session, syncing
+from sophia_sync.console import pipeline, program, session, sync
 from sophia_sync.console.screen import Screen
 from sophia_sync.runtime.errors import EscError
 from sophia_sync.runtime.redact import Redactor
@@ -213,7 +213,7 @@ class TestTheQuestion:
             return answer
 
         with environment(laptop.with_variables({"INPUT_DEPLOY": "never"})):
-            code = conduct(syncing.ConsoleRun(Screen(Redactor(), out=out, err=io.StringIO()), agree))
+            code = conduct(pipeline.ConsoleRun(Screen(Redactor(), out=out, err=io.StringIO()), agree))
         return code, "".join(asked), len(asked)
 
     def test_yes(self, laptop: Laptop) -> None:
@@ -245,4 +245,4 @@ class TestWhatIsTyped:
             monkeypatch.setattr("sys.stdin", stdin)
             os.write(writer, typed.encode())
             os.close(writer)
-            assert question.agreed("Write this?") is answer
+            assert sync.agreed("Write this?") is answer

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-CURSOR = r"[0-9.-]{1,40}:-?[0-9]{1,20}:[01]"
-"""A cursor of Sentry's, as a regular expression."""
+from sophia_sync.sentry import CURSOR
 
 
 def _number_as_text(value: Any) -> Any:

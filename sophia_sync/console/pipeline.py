@@ -1,29 +1,23 @@
-"""`plan` and `sync`: the action's own pipeline, with a person before it instead of a runner."""
+"""Run the action's pipeline for a person: `plan` and `sync` share it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 
 from sophia_sync import report
 from sophia_sync.app import Run
-from sophia_sync.console.question import agreed
 from sophia_sync.console.screen import Mark, Row, Screen, error_json
-from sophia_sync.console.session import on_a_terminal
 from sophia_sync.console.times import counted
 from sophia_sync.esc.cli import private_folder
 from sophia_sync.outcome import Ended, Outcome, Result
 from sophia_sync.runtime.context import run_context
-from sophia_sync.runtime.errors import InputError, SyncError
+from sophia_sync.runtime.errors import SyncError
 from sophia_sync.runtime.limits import TimeLimit
-from sophia_sync.runtime.run import conduct
 from sophia_sync.runtime.tasks import in_thread
 from sophia_sync.settings import inputs
 from sophia_sync.settings.inputs import PreflightMode
 from sophia_sync.sync.plan import Action, Plan
 
-CHANGES = 10
-"""The exit code of `plan` where a sync would change something."""
 DECLINED = 1
 """The exit code of `sync` where the person doesn't want it."""
 
@@ -37,10 +31,10 @@ _MARKS = {
 
 
 class DeclinedError(SyncError):
-    """The person was shown the plan and doesn't want it."""
+    """The person declined the plan."""
 
     exit_code = DECLINED
-    title = "Sync"
+    title = "Nothing was written"
 
     def __init__(self) -> None:
         super().__init__("You answered no.", "Run it again when you want it.", "Nothing was written.")
@@ -166,25 +160,3 @@ def _environment_json(ended: Ended) -> dict[str, object]:
         "previous_revision": synced.previous_revision if synced else None,
         "error": error_json(ended.error),
     }
-
-
-def plan(screen: Screen, given: Mapping[str, str]) -> int:
-    """Show what a sync would change; writes nothing and asks Sentry nothing."""
-    inputs.give({**given, "dry-run": "true", "preflight": "off"})
-    if not any(map(inputs.is_given, ("github-token", "github-app-id"))):
-        inputs.give({"deploy": "never"})  # the deploy's workflow can't be checked
-    run = ConsoleRun(screen, agree=None)
-    return conduct(run) or (CHANGES if run.changes else 0)
-
-
-def sync(screen: Screen, given: Mapping[str, str], *, yes: bool) -> int:
-    """Sync, and ask before anything is written."""
-    inputs.give(given)
-    if not inputs.is_given("deploy"):
-        inputs.give({"deploy": "never"})  # a person on a laptop says so who wants a deploy
-    if not yes and (screen.as_json or not on_a_terminal()):
-        error = InputError(["Nobody can be asked whether to write: that takes a terminal, and no --json. Pass --yes."])
-        screen.failure(error)
-        screen.json(outcome_json(Outcome(error=error)))
-        return error.exit_code
-    return conduct(ConsoleRun(screen, agree=None if yes else partial(agreed, "Write this?")))
