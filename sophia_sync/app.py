@@ -190,6 +190,8 @@ class Run(Program):
         dispatcher = Dispatcher(settings, target, self.context.api_url, time_left())
         self.deploy_state = "Whether the deploy was dispatched isn't known."
         deployed = await in_thread(partial(dispatcher.dispatch, given))
+        if deployed.run_url is not None:
+            deployed = replace(deployed, run_url=self.redact(deployed.run_url))
         self.deploy_state = "The deploy was dispatched."
         self.outcome = replace(self.outcome, deployed=deployed)
         where = deployed.run_url or f"{target.repository} on {deployed.ref}"
@@ -266,6 +268,8 @@ class Run(Program):
 
     def tell(self, ended: Ended) -> None:
         """Record how the sync of an environment ended, and print it."""
+        if ended.error is not None:
+            ended.error.hide(self.redact)
         self.outcome = self.outcome.with_end(ended)
         self.show(ended)
         self.warn(ended.warnings)
@@ -311,20 +315,27 @@ class Run(Program):
 
     def note(self, error: SyncError) -> None:
         """Record the run's error, and what it had saved by then."""
+        error.hide(self.redact)
         for environment in self.environments:  # environments whose sync was cut off
             self.outcome = self.outcome.with_state(environment.name, environment.revision, environment.state)
         self.outcome = replace(self.outcome, error=error)
 
     def write_report(self) -> None:
-        """Write the outputs and the summary. A failure to write them changes nothing of what was done."""
+        """Write the outputs, then the summary, each on its own. A failure changes nothing of what was done."""
         if self.outcome.error is None:
             self.runner.notice(report.notice(self.outcome))
-        try:
-            for name, value in report.outputs(self.outcome).items():
-                self.runner.output(name, value)
-            self.runner.summary(report.summary(self.outcome))
-        except OSError as error:
-            self.runner.warning(f"The summary or the outputs could not be written: {error.strerror}.")
+        parts = {
+            f"the output `{name}`": partial(self.runner.output, name, value)
+            for name, value in report.outputs(self.outcome).items()
+        }
+        parts["the summary"] = partial(self.runner.summary, report.summary(self.outcome))
+        lost: dict[str, list[str]] = {}
+        for name, write in parts.items():
+            try:
+                write()
+            except OSError as error:
+                lost.setdefault(error.strerror or str(error), []).append(name)
+        self.warn(f"Could not write {', '.join(names)}: {reason}." for reason, names in lost.items())
 
 
 async def _ask_sentry(settings: Settings) -> Verdict | None:

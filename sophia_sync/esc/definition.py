@@ -140,6 +140,17 @@ class Document:
         """Return the keys of the section."""
         return tuple(pair.name for pair in self.value_pairs if pair.name is not None)
 
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """Return every value that the definition keeps as `fn::secret`, wherever it stands."""
+        calls = (
+            at
+            for at, event in enumerate(self.events)
+            if isinstance(event, MappingStartEvent) and scalar(self.events[at + 1]) == SECRET_FUNCTION
+        )
+        values = (scalar(self.events[at + 2]) for at in calls)
+        return tuple(SecretStr(value) for value in values if value)
+
     def held(self, names: Collection[Name]) -> dict[Name, Held]:
         """Return what each of `names` holds. A name that isn't there is left out."""
         return {name: view._held(pair) for name, view, pair in self.entries(names)}

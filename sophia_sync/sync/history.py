@@ -136,7 +136,10 @@ async def _states(
             text = await pulumi.read(environment, str(revision.number))
             if not text.strip() and revision.number > 1:
                 return None  # only the first revision is empty: for a later one this means that it has errors
-            return definition.parse(shown.parse(text).definition).held(keys)
+            document = definition.parse(shown.parse(text).definition)
+            for secret in document.secrets:
+                pulumi.redact.add(secret)
+            return document.held(keys)
         except (DefinitionError, shown.UnknownOutputError):
             return None
 
