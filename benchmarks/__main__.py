@@ -318,7 +318,7 @@ def targets(rows: Mapping[str, Row]) -> list[tuple[str, float, float]]:
 
 
 def page(rows: Mapping[str, Row], about: str) -> str:
-    """Return docs/performance.md: what a person waits for, in ten lines and a picture."""
+    """Return docs/maintainers/performance.md: what a person waits for, in ten lines and a picture."""
     script, unchanged, changed = (rows[f"{name}, 0 ms"].median for name in ("the script", "unchanged", "changed"))
     lines = [
         "# What a person waits for\n",
@@ -372,7 +372,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=10, help="runs of each command (10)")
     parser.add_argument("--quick", action="store_true", help="the smallest measurement of each kind, without Docker")
     parser.add_argument("--image-before", metavar="IMAGE", help="an image of this engine to measure beside the new one")
-    parser.add_argument("--to", type=Path, default=ROOT / "docs", help="the folder for the page and the picture")
+    parser.add_argument("--to", type=Path, default=ROOT / "docs/maintainers", help="folder of the page and picture")
     chosen = parser.parse_args(arguments)
     pulumi = pulumi_cli.ensure()
     version = subprocess.run([pulumi, "version"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
