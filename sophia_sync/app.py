@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from sophia_sync.github.dispatch import Deployed, Dispatcher
     from sophia_sync.preflight import Verdict
 
-AT_ONCE = 8
-"""Number of environments that are synced at the same time."""
-
 # Maximum number of environments to list in one sentence.
 _LISTED = 20
 # Seconds beyond `deploy-timeout` for the last look at the deploy's run.
@@ -126,7 +123,7 @@ class Run(Program):
                     else:
                         self.tell(await environment.ended(synced, tasks, tag))
 
-                await side_by_side([partial(end, environment) for environment in self.environments], AT_ONCE)
+                await side_by_side([partial(end, environment) for environment in self.environments])
                 error = _failure(self.outcome.environments, dry_run=settings.dry_run)
                 if error is None or self.outcome.synced:  # Sentry's warnings matter, too, if nothing was written
                     self.warn(await _heed(preflight, settings))

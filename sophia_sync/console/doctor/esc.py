@@ -23,8 +23,6 @@ from sophia_sync.sync.history import LastChange, last_changes
 PULUMI = "Pulumi"
 CLI, TOKEN, ENVIRONMENT = "CLI", "access token", "environment"
 
-# Number of environments that are checked at the same time.
-_AT_ONCE = 8
 _OTHERS = "Add it in the Pulumi console, or let the sync carry it, by `extra-secrets` or `extra-variables`."
 _SYNC = "`sophia-sync sync` writes it, or run the sync workflow."
 
@@ -45,7 +43,7 @@ async def sections(
     """Return the checks of ESC and what it holds."""
     checks, usable = await pulumi(session)
     work = [partial(_environment, session, name, keys, limit, max_age, usable) for name in session.environments]
-    found = await side_by_side(work, _AT_ONCE)
+    found = await side_by_side(work)
     return [Section(PULUMI, tuple(checks)), *found]
 
 
