@@ -47,8 +47,8 @@ ACTIONS: Mapping[str, StandIn] = {
         ("context", "file", "platforms", "push", "no-cache", "provenance", "sbom", "tags", "labels"),
         # The build itself is another test's: an image of one layer more shows which file was asked for.
         'test "$PUSH $SBOM $PROVENANCE" = "true true mode=max"\n'
-        'printf \'FROM %s\\nLABEL built-from=%s\\nENTRYPOINT ["true"]\\n\' "$BASE" "${FILE:-Dockerfile}" |\n'
-        '    docker build --quiet --label "$LABELS" --tag "$TAGS" -\n'
+        'printf \'FROM %s\\nLABEL built-from=%s\\nENTRYPOINT ["python3", "-c", ""]\\n\' "$BASE" \\\n'
+        '    "${FILE:-Dockerfile}" | docker build --quiet --label "$LABELS" --tag "$TAGS" -\n'
         'echo "digest=$(digest_of "$TAGS")" >>"$GITHUB_OUTPUT"',
         ("digest",),
     ),
