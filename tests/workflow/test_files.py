@@ -83,6 +83,12 @@ def test_every_action_is_pinned_by_commit(path: Path) -> None:
     assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", comment) for comment in pinned)
 
 
+def test_an_action_is_pinned_by_the_same_commit_everywhere() -> None:
+    pinned = re.findall(r"uses: ([\w.-]+/[\w./-]+)@([0-9a-f]{40})", "".join(path.read_text("utf-8") for path in FILES))
+    commits = {name: {commit for found, commit in pinned if found == name} for name, _ in pinned}
+    assert {name: found for name, found in commits.items() if len(found) > 1} == {}
+
+
 @every_workflow
 def test_no_expression_becomes_part_of_a_script(path: Path) -> None:
     assert not [step["run"] for step in steps_of(load(path)) if "${{" in step.get("run", "")]
