@@ -1,4 +1,4 @@
-"""What a run knows at its end: how each environment's sync ended, the deploy, and the run's own error."""
+"""The outcome of a run: how each environment's sync ended, the deploy, and the run's own error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Synced:
-    """What a sync did to one environment. The revisions are known where one was written."""
+    """What a sync did to one environment. The revisions are known if one was written."""
 
     environment: str
     result: Result
@@ -38,11 +38,11 @@ class Ended:
 
     Attributes:
         environment: `organisation/project/environment`.
-        synced: What was done, where it was done and verified.
-        error: What it failed with.
-        revision: The revision that was saved, also where it was not verified.
-        state: What had been done, for a person, where the run ended before the sync did.
-        warnings: What is to be told besides.
+        synced: What was done and verified; None if the sync failed.
+        error: The error of the sync, if it failed.
+        revision: The revision that was saved, verified or not.
+        state: What had been done, in words, if the run ended before the sync did.
+        warnings: Texts for a person.
     """
 
     environment: str
@@ -55,7 +55,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that a run knows at its end, however far it came; the environments in the order of the input."""
+    """Everything that a run knows at its end, however far it came. Environments keep the input's order."""
 
     environments: tuple[Ended, ...] = ()
     deployed: Deployed | None = None
@@ -63,12 +63,12 @@ class Outcome:
 
     @property
     def synced(self) -> tuple[Synced, ...]:
-        """What was done to the environments whose syncs are verified."""
+        """The environments whose syncs are verified."""
         return tuple(ended.synced for ended in self.environments if ended.synced is not None)
 
     @property
     def is_synced(self) -> bool:
-        """Whether all of them are."""
+        """Whether all environments are synced."""
         return bool(self.environments) and len(self.synced) == len(self.environments)
 
     def with_end(self, end: Ended) -> Outcome:
@@ -76,7 +76,7 @@ class Outcome:
         return replace(self, environments=tuple(ends))
 
     def with_state(self, environment: str, revision: int | None, state: str) -> Outcome:
-        """Note what was saved where the run ended before the sync did."""
+        """Return the outcome with what was saved before the run ended."""
         ends = (
             replace(ended, revision=revision, state=state) if ended.environment == environment else ended
             for ended in self.environments

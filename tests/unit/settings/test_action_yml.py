@@ -75,8 +75,15 @@ class TestInputs:
 
     @pytest.mark.parametrize("name", INPUTS)
     def test_action_yml_has_the_default_of_the_settings(self, name: str) -> None:
-        assert INPUTS[name].get("default") == default_of(name)
+        """An input with a default is always set, so that a plain variable would never count."""
+        written = TOKEN_OF_THE_JOB.get(name) if name in PLAIN_VARIABLES else default_of(name)
+        assert INPUTS[name].get("default") == written
         assert INPUTS[name]["required"] == FIELDS[name].is_required()
+
+    @pytest.mark.parametrize("name", sorted(PLAIN_VARIABLES.keys() - TOKEN_OF_THE_JOB.keys()))
+    def test_action_yml_describes_a_default_that_it_does_not_set(self, name: str) -> None:
+        default = default_of(name)
+        assert default is None or f"Default: {default}." in INPUTS[name]["description"]
 
     @pytest.mark.parametrize("name", INPUTS)
     def test_the_reference_has_the_default_of_the_settings(self, name: str) -> None:
