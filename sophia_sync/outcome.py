@@ -1,4 +1,4 @@
-"""What a run knows at its end: how each environment's sync ended, the deploy, and the run's own error."""
+"""The outcome of a run: how each environment's sync ended, the deploy, and the run's own error."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Synced:
-    """What a sync did to one environment. The revisions are known where one was written.
+    """What a sync did to one environment. The revisions are known if one was written.
 
-    `proposes` says whether the change is a change request's: one that is open, or of a plan, one that would be opened.
+    `proposes` says whether the change takes the way of a change request: one that is open, or would be opened.
     """
 
     environment: str
@@ -45,12 +45,12 @@ class Ended:
 
     Attributes:
         environment: `organisation/project/environment`.
-        synced: What was done, where it was done and verified.
-        error: What it failed with.
-        revision: The revision that was saved, also where it was not verified.
-        state: What had been done, for a person, where the run ended before the sync did.
-        warnings: What is to be told besides.
-        change_request: The change request that was opened, also where it was not verified, or that is open.
+        synced: What was done and verified; None if the sync failed.
+        error: The error of the sync, if it failed.
+        revision: The revision that was saved, verified or not.
+        state: What had been done, in words, if the run ended before the sync did.
+        warnings: Texts for a person.
+        change_request: The change request that was opened, verified or not, or that is still open.
     """
 
     environment: str
@@ -64,7 +64,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that a run knows at its end, however far it came; the environments in the order of the input."""
+    """Everything that a run knows at its end, however far it came. Environments keep the input's order."""
 
     environments: tuple[Ended, ...] = ()
     deployed: Deployed | None = None
@@ -72,12 +72,12 @@ class Outcome:
 
     @property
     def synced(self) -> tuple[Synced, ...]:
-        """What was done to the environments whose syncs are verified."""
+        """The environments whose syncs are verified."""
         return tuple(ended.synced for ended in self.environments if ended.synced is not None)
 
     @property
     def is_synced(self) -> bool:
-        """Whether all of them are."""
+        """Whether all environments are synced."""
         return bool(self.environments) and len(self.synced) == len(self.environments)
 
     @property
@@ -97,7 +97,7 @@ class Outcome:
     def with_state(
         self, environment: str, revision: int | None, state: str, change_request: ChangeRequest | None = None
     ) -> Outcome:
-        """Note what was saved or proposed where the run ended before the sync did."""
+        """Return the outcome with what was saved or proposed before the run ended."""
         ends = (
             replace(ended, revision=revision, state=state, change_request=change_request)
             if ended.environment == environment

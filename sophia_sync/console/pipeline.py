@@ -20,7 +20,7 @@ from sophia_sync.settings.inputs import PreflightMode
 from sophia_sync.sync.plan import Action, Plan
 
 DECLINED = 1
-"""The exit code of `sync` where the person doesn't want it."""
+"""The exit code of `sync` if the person answers no."""
 
 _MARKS = {
     Action.ADD: Mark.ADD,
@@ -46,7 +46,7 @@ class ConsoleRun(Run):
 
     Args:
         screen: Where the plan, the outcome and the errors go; what a run logs goes to its standard error.
-        agree: Asks the person, who has seen the plan, a question; None asks nobody.
+        agree: Asks the person a question after showing the plan; None asks nobody.
     """
 
     name = "sophia-sync"
@@ -59,7 +59,7 @@ class ConsoleRun(Run):
         self._shown: set[str] = set()
 
     async def work(self) -> None:
-        """Run the pipeline. Where somebody is to be asked, plan first, and write only if the answer is yes."""
+        """Run the pipeline. If a person is to be asked, plan first, and write only after a yes."""
         with private_folder() as home:
             if self._agree is None:
                 await self.pipeline(home)
@@ -80,7 +80,7 @@ class ConsoleRun(Run):
 
     @property
     def changes(self) -> int:
-        """How many keys a sync would change."""
+        """Number of keys that a sync would change."""
         plans = [synced.plan for synced in self.outcome.synced if synced.result is Result.PLANNED]
         return sum(len(plan.changed) for plan in plans)
 
@@ -92,7 +92,7 @@ class ConsoleRun(Run):
             self._screen.line()
 
     def report(self, error: SyncError | None) -> int:
-        """Show how the run ended; returns the exit code."""
+        """Show how the run ended. Return the exit code."""
         if error is not None:
             self.note(error)
         if isinstance(error, DeclinedError):
@@ -137,7 +137,7 @@ def _headline(outcome: Outcome) -> str:
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:
-    """What `plan` and `sync` print with `--json`."""
+    """Return what `plan` and `sync` print with `--json`."""
     result = report.outputs(outcome).get("result") if outcome.is_synced else None
     deployed = outcome.deployed
     return {

@@ -6,7 +6,7 @@ text could hold one is never chained, but raised `from None`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class SyncError(Exception):
@@ -29,6 +29,10 @@ class SyncError(Exception):
         self.changed = changed
         if title:
             self.title = title
+
+    def hide(self, redact: Callable[[str], str]) -> None:
+        """Hide secrets in what a service may have said."""
+        self.what, self.todo, self.changed = map(redact, (self.what, self.todo, self.changed))
 
     def __str__(self) -> str:
         """Return the three parts as one text; each on lines of its own if the first has several."""

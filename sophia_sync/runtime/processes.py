@@ -1,4 +1,4 @@
-"""Start processes: each in a group of its own, which is killed when the task that started it ends.
+"""Start processes, each in a group of its own, which is killed when the task that started it ends.
 
 No other module of the action or the command line starts one.
 """

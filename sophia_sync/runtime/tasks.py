@@ -1,4 +1,4 @@
-"""Structured concurrency in the shape that a run needs: tasks with results, threads, and work that may finish.
+"""Run tasks with results, threads, and work that may finish after a cancellation.
 
 Built on anyio. A run is one tree of tasks: cancelling its root ends everything below it.
 """

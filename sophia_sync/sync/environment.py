@@ -45,17 +45,22 @@ class Sent:
 async def read(pulumi: Pulumi, environment: str, names: Collection[Name], version: str = "") -> Holding:
     """Read what an environment, or a version of it, holds of `names`: one CLI call.
 
+    The read shows the whole definition, decrypted. All its secrets are hidden from then on, also those of others.
+
     Raises:
         EscError: It can't be read, or its definition makes no sense.
     """
     printed = await pulumi.read(environment, version)
     try:
-        return shown.holding(shown.parse(printed), names)
+        found = shown.holding(shown.parse(printed), names)
     except shown.UnknownOutputError as error:
         raise EscError(
             f"The Pulumi CLI's `env get` printed something unknown: {error}.",
             "Use the release of the CLI that the action's image has.",
         ) from None
+    for secret in found.secrets:
+        pulumi.redact.add(secret)
+    return found
 
 
 def may_pass(error: BaseException) -> bool:

@@ -105,6 +105,8 @@ async def test_an_issue_with_what_belongs_to_it(client: Client, sentry: Sentry, 
     assert told["issue"]["annotations"] == issue.extra["annotations"]
     assert (told["issue"]["status"], told["issue"]["level"]) == ("pending_deletion", "unknown")
     assert (told["issue"]["userReportCount"], told["teams"][0]["slug"]) == (2, "backend")
+    assert (told["issue"]["firstRelease"]["version"], told["issue"]["lastRelease"]["version"]) == ("shop@1.0",) * 2
+    assert "jane@example.com" not in str(told)
 
 
 async def test_events_of_the_project_by_query(client: Client, sentry: Sentry, issue: Issue, stranger: Issue) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from sophia_sync import app, report
 from sophia_sync.deploy import Target
@@ -14,6 +19,7 @@ from sophia_sync.github.dispatch import Deployed
 from sophia_sync.outcome import Ended, Outcome, Result, Synced
 from sophia_sync.runtime.errors import DeployError, EndedBySignalError, EscError, SeveralError, SyncError
 from sophia_sync.sync.plan import Action, Plan, Step
+from tests.support.examples import examples
 
 ENVIRONMENT = "acme/default/production"
 PLAN = Plan(
@@ -111,6 +117,122 @@ class TestSummary:
         text = report.summary(outcome(lost)) + report.headline(lost)
         assert "**8**" in text
         assert "None" not in text
+
+
+MARKDOWN = MarkdownIt().enable(["table", "strikethrough"])
+LARGEST = 1024 * 1024
+MARKUP = st.lists(
+    st.one_of(
+        st.sampled_from([*"\\`*_{}[]()<>#+-=|~!&$:.\n \t1", "](", "<b>", "&lt;", "---", "http://x"]),
+        st.text(max_size=4),
+    )
+).map("".join)
+
+
+class TestTextOfAService:
+    """It is data: what a service says makes no link, image, heading or HTML in the summary."""
+
+    @settings(max_examples=examples(300), deadline=None)
+    @given(text=MARKUP)
+    def test_is_shown_as_it_is(self, text: str) -> None:
+        text = " ".join(f"a{text}z".split())
+        rendered = MARKDOWN.render(report.summary(outcome(error=EscError(text, "Run again."))))
+        shown = rendered.split("</h2>")[1].split("<p><strong>What to do")[0].strip()
+        assert set(re.findall(r"<[^>]*>", shown)) <= {"<p>", "</p>", "<code>", "</code>"}
+        # Between backticks it is code, as our own words are.
+        plain = html.unescape(re.sub("</?p>", "", re.sub("</?code>", "`", shown)))
+        assert plain.replace("` ", "`").replace(" `", "`") == text.replace("` ", "`").replace(" `", "`")
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "# heading",
+            "a\n===",
+            "a\n---",
+            "> quote",
+            "+ item",
+            "    code",
+            "<img src=x>",
+            "![x](http://x)",
+            "| a |\n| - |",
+        ],
+    )
+    def test_begins_no_block(self, said: str) -> None:
+        rendered = MARKDOWN.render(report.summary(outcome(error=EscError(said, "Run again."))))
+        shown = rendered.split("</h2>")[1]
+        assert set(re.findall(r"<(\w+)", shown)) == {"p", "strong"}
+
+    def test_is_cut_off(self) -> None:
+        error = EscError("&" * 5_000_000, "😀" * 5_000_000, "`" * 5_000_000)
+        text = report.summary(outcome(error=error))
+        assert len(text.encode()) < LARGEST
+        assert "…" in text
+        assert len(report.outputs(outcome(error=error))["environments"]) < 10_000
+
+    @pytest.mark.parametrize(
+        "url", ["javascript:alert(1)", "https://x/) ![y](z", "https://x/\n# y", "https://x/<b>", "x" * 5_000]
+    )
+    def test_is_a_link_only_where_it_is_an_address(self, url: str) -> None:
+        text = report.summary(outcome(SYNCED, replace(DEPLOYED, run_url=url)))
+        assert url not in text
+        assert "](" not in text
+
+    def test_of_a_deploy_is_data_too(self) -> None:
+        deployed = Deployed(Target("acme/sophia", "a`b.yml", None), "x`<b>", 17, None, "![a](b)")
+        rendered = MARKDOWN.render(report.summary(outcome(SYNCED, deployed))).split("</table>")[1]
+        assert set(re.findall(r"<(\w+)", rendered)) <= {"p", "strong", "code"}
+        assert "deploy-conclusion" not in report.outputs(outcome(SYNCED, deployed))
+
+
+class TestSize:
+    """GitHub drops a summary of more than 1 MiB whole."""
+
+    @staticmethod
+    def many(number: int) -> Outcome:
+        """Return the outcome of a run in which half of the environments changed, and one in a hundred failed."""
+        ends = []
+        for at in range(number):
+            name = f"acme/default/{'e' * 80}-{at}"
+            if at % 100 == 50:
+                ends.append(Ended(name, error=EscError(f"It failed. {'x' * 1_000}", "Run again."), revision=5))
+            else:
+                ends.append(Ended(name, replace(SYNCED if at % 2 else UNCHANGED, environment=name)))
+        return Outcome(tuple(ends), error=app._failure(ends))
+
+    def test_of_a_summary_is_limited(self) -> None:
+        text = report.summary(self.many(20_000))
+        assert 500_000 < len(text.encode()) < LARGEST
+
+    def test_what_failed_comes_first_and_then_what_changed(self) -> None:
+        shown = list(rows(report.summary(self.many(20_000))).values())
+        kinds = [how.split()[1] for how in shown if how.split()[1] in ("failed", "synced", "up")]
+        assert kinds == sorted(kinds, key=["failed", "synced", "up"].index)
+        assert kinds.count("failed") == 200
+
+    def test_what_was_left_out_is_said(self) -> None:
+        ran = self.many(20_000)
+        text = report.summary(ran)
+        listed = sum(line.startswith("| `acme/") for line in text.splitlines())
+        detailed = text.count("| Key |")
+        assert f"{20_000 - listed} more environments" in text
+        assert (
+            f"The changes in {len([one for one in ran.synced if one.plan.changed]) - detailed} more environments"
+            in text
+        )
+        assert "the output `environments`" in text
+
+    def test_nothing_is_said_to_be_left_out_where_nothing_is(self) -> None:
+        assert "more" not in report.summary(self.many(10)).replace("what_more", "")
+
+    def test_of_a_table_of_keys_is_limited_and_the_changed_come_first(self) -> None:
+        steps = tuple(
+            Step(f"KEY_{at}", Action.CHANGE if at > 19_000 else Action.UNCHANGED, True) for at in range(20_000)
+        )
+        text = report.summary(outcome(replace(SYNCED, plan=Plan(steps))))
+        shown = list(rows(text))
+        assert len(text.encode()) < LARGEST
+        assert shown[0] == "KEY_19001"
+        assert f"{20_000 - len(shown)} more keys" in text
 
 
 class TestLog:

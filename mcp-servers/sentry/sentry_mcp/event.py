@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from sentry_mcp import shown
-from sentry_mcp.outside import LARGEST_ANSWER, Marker, as_text
+from sentry_mcp.outside import MOST_TOKENS, Marker, as_text
 from sentry_mcp.shown import is_object, line, number, record, rows, scrubbed, text
 
 MOST_EXCEPTIONS = 10
@@ -279,21 +279,21 @@ def _crumb_data(crumb: Json) -> str:
 Section: TypeAlias = Callable[[Marker, Json, bool], Any]
 
 SECTIONS: dict[str, tuple[Section, int]] = {
-    "exceptions": (_exceptions, 12_000),
-    "stacktrace": (_stacktrace, 6_000),
-    "message": (_message, 2_500),
-    "evidence": (_evidence, 5_000),
-    "csp": (_csp, 2_500),
-    "feedback": (_feedback, 4_000),
-    "threads": (_threads, 8_000),
-    "errors": (_errors, 2_000),
-    "request": (_request, 3_000),
-    "breadcrumbs": (_breadcrumbs, 5_000),
-    "tags": (lambda marker, body, _: shown.tags(marker, body.get("tags")), 3_000),
-    "contexts": (_contexts, 3_000),
-    "extra": (_extra, 3_000),
+    "exceptions": (_exceptions, 7_500),
+    "stacktrace": (_stacktrace, 4_000),
+    "message": (_message, 1_600),
+    "evidence": (_evidence, 3_200),
+    "csp": (_csp, 1_600),
+    "feedback": (_feedback, 2_600),
+    "threads": (_threads, 5_000),
+    "errors": (_errors, 1_300),
+    "request": (_request, 2_000),
+    "breadcrumbs": (_breadcrumbs, 3_200),
+    "tags": (lambda marker, body, _: shown.tags(marker, body.get("tags")), 2_000),
+    "contexts": (_contexts, 2_000),
+    "extra": (_extra, 2_000),
 }
-"""By its name: what shows a section, and the bytes that it may take beside the others."""
+"""By its name: what shows a section, and the tokens that it may take beside the others."""
 
 _HEAD = record(
     id=shown.HEX, groupID=shown.ID, title=line, culprit=line, location=line, type=line, level=shown.LEVEL,
@@ -324,7 +324,7 @@ def show(marker: Marker, body: Json, only: str | None = None) -> Json:
     for name, (section, budget) in SECTIONS.items():
         if only in (None, name):
             before, marker.cut = marker.cut, False
-            with marker.section(LARGEST_ANSWER if only else budget):
+            with marker.section(MOST_TOKENS if only else budget):
                 value = section(marker, body, only is not None)
             if value not in (None, "", [], {}):
                 found[name] = value

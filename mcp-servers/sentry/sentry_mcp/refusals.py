@@ -17,8 +17,6 @@ from sentry_mcp.outside import Marker
 from sentry_mcp.untrusted import parsed_json
 from sophia_sync.runtime.retries import TRANSIENT_STATUS, asked_wait
 
-# An OAuth token for one organisation is good for that one's routes, but on the index it gets a 401 with these words.
-_LIMITED = b"limited to organization endpoints"
 MAYBE_DONE = " The change may have been made: look before you repeat it."
 DONE = " The change itself was made; it is reading it back that failed."
 
@@ -41,17 +39,12 @@ class RefusedTokenError(Exception):
     """Sentry refuses the token."""
 
 
-class LimitedTokenError(Exception):
-    """The token is of a kind whose scopes Sentry doesn't tell."""
+class WithheldScopesError(Exception):
+    """Sentry keeps the scopes of the token to itself."""
 
     def __init__(self, credentials: Credentials) -> None:
         super().__init__()
         self.credentials = credentials
-
-
-def is_limited(error: StatusError) -> bool:
-    """Whether the index answers so to a token that is good for one organisation."""
-    return error.response.status_code == HTTPStatus.UNAUTHORIZED and _LIMITED in error.content
 
 
 def meaning(error: StatusError, url: str, redact: Callable[[str], str]) -> Exception:

@@ -1,4 +1,4 @@
-"""`doctor`: the Pulumi CLI, the token, the environments, and the keys in them."""
+"""`doctor`: check the Pulumi CLI, the token, the environments, and their keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sophia_sync.sync.history import LastChange, last_changes
 PULUMI = "Pulumi"
 CLI, TOKEN, ENVIRONMENT, APPROVALS = "CLI", "access token", "environment", "approvals"
 
-# Number of environments that are looked at at the same time.
+# Number of environments that are checked at the same time.
 _AT_ONCE = 8
 _OTHERS = "Add it in the Pulumi console, or let the sync carry it, by `extra-secrets` or `extra-variables`."
 _SYNC = "`sophia-sync sync` writes it, or run the sync workflow."
@@ -32,7 +32,7 @@ _SYNC = "`sophia-sync sync` writes it, or run the sync workflow."
 
 @dataclass(frozen=True)
 class _Holding:
-    """What could be read of one environment."""
+    """What was read of one environment."""
 
     held: Mapping[Name, Held]
     changes: Mapping[str, LastChange]
@@ -43,7 +43,7 @@ class _Holding:
 async def sections(
     session: Session, keys: Sequence[str], limit: int, max_age: timedelta | None = None
 ) -> list[Section]:
-    """Everything about ESC and what it holds."""
+    """Return the checks of ESC and what it holds."""
     checks, usable = await pulumi(session)
     work = [partial(_environment, session, name, keys, limit, max_age, usable) for name in session.environments]
     found = await side_by_side(work, _AT_ONCE)
@@ -51,7 +51,7 @@ async def sections(
 
 
 async def pulumi(session: Session) -> tuple[list[Check], bool]:
-    """The CLI and whose token it has; the second part tells whether it is of use to go on."""
+    """Check the CLI and its token. Return also whether the token works."""
     first = session.environments[0]
     try:
         client = await session.pulumi(first)
@@ -70,7 +70,7 @@ async def pulumi(session: Session) -> tuple[list[Check], bool]:
 
 
 def _anew(client: Pulumi) -> str:
-    """How to get a token that works."""
+    """Return how to get a token that works."""
     if client.access_token is None:
         return "Sign in again: pulumi login"
     return f"Make a new one in {client.cloud_url} → Access Tokens, and set PULUMI_ACCESS_TOKEN to it."
@@ -85,7 +85,7 @@ def _source(session: Session, client: Pulumi) -> str:
 async def _environment(
     session: Session, name: str, keys: Sequence[str], limit: int, max_age: timedelta | None, usable: bool
 ) -> Section:
-    """One environment, its keys, and the values in it."""
+    """Return the checks of one environment, its keys, and its values."""
     rest = [APPROVALS, *keys, *sentry.NAMES]
     if not usable:
         return Section(name, tuple(none_of([ENVIRONMENT, *rest], "Needs a CLI with a token that works.")))
@@ -105,7 +105,7 @@ async def _environment(
 
 
 async def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int, max_age: timedelta | None) -> _Holding:
-    """Read an environment: its definition, its history, and what a consumer sees of it."""
+    """Read an environment: its definition, its history, and what its consumers get."""
 
     async def opened() -> Mapping[str, Opened] | EscError:
         try:
@@ -116,7 +116,7 @@ async def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int, m
     async with task_group() as tasks:
         values = tasks.start(opened)
         held = (await read(client, name, keys)).entries
-        # One that need not be there is not looked for through the whole history.
+        # Don't search the whole history for an optional key.
         wanted = [key for key in keys if key in held or key not in OPTIONAL_KEYS]
         changes = await last_changes(client, name, wanted, limit)
         of_secrets = await ages.checks(client, name, keys, held, limit, max_age) if max_age else []
@@ -158,7 +158,7 @@ async def _approvals(client: Pulumi, name: str) -> Check:
 
 
 async def _missing(client: Pulumi, name: str) -> Check:
-    """Which part of an environment's path there is not."""
+    """Return which part of an environment's path doesn't exist."""
     organization, project, _ = name.split("/")
     try:
         there = await client.environments(organization)
@@ -178,7 +178,7 @@ async def _missing(client: Pulumi, name: str) -> Check:
 
 
 def _key(key: str, holding: _Holding) -> Check:
-    """One key: there, encrypted as it should be, and since when."""
+    """Check one key: whether it exists, is encrypted as it should be, and when it changed."""
     held = holding.held.get(key)
     change = holding.changes.get(key)
     when = f", {changed(change, now())}" if change else ""
