@@ -1,1 +1,1 @@
-"""The parts of a release that no maintained action does: the checks before it, and its tags. See docs/maintainers/release.md."""
+"""The checks and tags of a release, which no maintained action makes. See docs/maintainers/release.md."""

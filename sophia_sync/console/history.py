@@ -11,7 +11,7 @@ from sophia_sync.console.times import counted, moment
 from sophia_sync.runtime.tasks import side_by_side
 from sophia_sync.sync import history as esc_history
 from sophia_sync.sync.bundle import SENTRY_KEYS
-from sophia_sync.sync.history import AT_ONCE, Entry, How, WorkflowRun
+from sophia_sync.sync.history import Entry, How, WorkflowRun
 
 _MARKS = {
     How.ADDED: Mark.ADD,
@@ -30,7 +30,7 @@ def history(screen: Screen, given: Mapping[str, str], *, keys: Sequence[str], li
         async with session(screen, given) as looking:
             screen.progress(f"Reading up to {counted(limit, 'revision')} of {', '.join(looking.environments)} …")
             read = [partial(_entries, looking, name, wanted, limit) for name in looking.environments]
-            found = dict(zip(looking.environments, await side_by_side(read, AT_ONCE), strict=True))
+            found = dict(zip(looking.environments, await side_by_side(read), strict=True))
         return looking, found
 
     def show(seen: tuple[Session, dict[str, list[Entry]]]) -> int:

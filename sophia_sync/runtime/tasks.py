@@ -18,6 +18,9 @@ from sophia_sync.runtime.limits import TimeLimit
 
 T = TypeVar("T")
 
+AT_ONCE = 8
+"""Number of environments, revisions or requests at the same time."""
+
 
 class Task(Generic[T]):
     """Work that goes on beside the task that started it."""
@@ -84,12 +87,12 @@ def time_left() -> TimeLimit:
     return TimeLimit(anyio.current_effective_deadline() - anyio.current_time())
 
 
-async def side_by_side(work: Sequence[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:
-    """Do all of `work`, up to `at_once` at a time. Return the results in the order of `work`.
+async def side_by_side(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Do all of `work`, up to `AT_ONCE` at a time. Return the results in the order of `work`.
 
     An error in one cancels the others.
     """
-    limiter = anyio.CapacityLimiter(at_once)
+    limiter = anyio.CapacityLimiter(AT_ONCE)
 
     async def limited(each: Callable[[], Awaitable[T]]) -> T:
         async with limiter:

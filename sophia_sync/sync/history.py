@@ -16,11 +16,8 @@ from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.revisions import Revision
 from sophia_sync.runtime.errors import DefinitionError
-from sophia_sync.runtime.tasks import side_by_side
+from sophia_sync.runtime.tasks import AT_ONCE, side_by_side
 from sophia_sync.sync.plan import same
-
-# Number of revisions that are read at the same time.
-AT_ONCE = 8
 
 _RUN = re.compile(r"github-run-(\d+)-(\d+)")
 _ABSENT = Held(HeldKind.ABSENT)
@@ -145,7 +142,7 @@ async def _states(
 
     for start in range(0, len(revisions), AT_ONCE):
         batch = revisions[start : start + AT_ONCE]
-        read = await side_by_side([partial(state, revision) for revision in batch], AT_ONCE)
+        read = await side_by_side([partial(state, revision) for revision in batch])
         for revision, held in zip(batch, read, strict=True):
             yield revision, held
 

@@ -83,7 +83,7 @@ SCENES: dict[str, Scene] = {
     ),
     "There is no access token for Pulumi": lambda _action, _box: {"pulumi_access_token": ""},
     "refused the access token: check": lambda _action, _box: {"pulumi_access_token": "pul-" + "0" * 40},
-    "make the environment with": lambda _action, _box: {"esc_environment": "acme/default/nowhere"},
+    "Check `esc-environment`; make the environment": lambda _action, _box: {"esc_environment": "acme/default/nowhere"},
     "and the deploy needs it.": lambda _action, _box: {"deploy": "always", "github_token": ""},
     "there is no .github/workflows/…": lambda _action, _box: {"deploy": "always", "deploy_workflow": "none.yml"},
     "GitHub refused the dispatch": lambda _action, _box: {"deploy": "always", "deploy_ref": "nowhere"},

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
-from sophia_sync.app import AT_ONCE
+from sophia_sync.runtime.tasks import AT_ONCE
 from tests.faults import moments
 from tests.faults.matrix import REQUESTS
 from tests.faults.moments import LIMIT, MOMENTS, SILENCES, Killed, Moment

@@ -165,6 +165,11 @@ async def test_a_row_that_is_odd_hides_no_other(client: Client, sentry: Sentry, 
     sentry.fail("GET .*/activities/", status=200, body={"activity": odd})
     shown = unmarked(await call(client, "get_issue_activity", issue_id="PAY-READY-1"))
     assert [row.get("text") for row in shown["activity"] if isinstance(row, dict)] == [None, "Seen"]
+    issue.events[-1].extra = {
+        "tags": [{"key": None, "value": "lost"}, {"key": "server", "value": None}, {"key": "a", "value": "b"}]
+    }
+    tags = unmarked(await call(client, "get_event", issue_id="PAY-READY-1"))["event"]["tags"]
+    assert (tags["a"], list(tags)) == ("b", ["", "server", "a"])
     keys = [{"id": "x", "label": "odd"}, {"id": "0" * 32, "dsn": {"public": "https://a_b@host.example/1"}}]
     sentry.fail("GET .*/keys/", status=200, body=keys)
     shown = unmarked(await call(client, "list_client_keys"))

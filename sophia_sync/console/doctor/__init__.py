@@ -66,7 +66,7 @@ async def diagnose(
         partial(_github, looking, sync_workflow),
         partial(mcp.sections, mcp_url),
     ]
-    found = await side_by_side(places, len(places))
+    found = await side_by_side(places)
     return Diagnosis(tuple(section for sections in found for section in sections))
 
 
