@@ -7,38 +7,17 @@ held at that tag with what it should hold now. Without a mark that can be read, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sophia_sync.outcome import Result, Synced
+from sophia_sync.outcome import DISPATCHED, NOT_STARTED, Result, Synced, Target
 from sophia_sync.runtime.errors import DeployError, EscError
 from sophia_sync.runtime.tasks import side_by_side
 from sophia_sync.settings.inputs import Access, DeployWhen, Settings
 from sophia_sync.sync.bundle import Bundle
 from sophia_sync.sync.environment import Environment, read, set_tag
 from sophia_sync.sync.plan import make_plan
-
-# What an error of the deploy says was changed.
-NOT_STARTED = "The sync succeeded. The deploy did not start."
-DISPATCHED = "The sync succeeded, and the deploy was dispatched."
-
-
-@dataclass(frozen=True)
-class Target:
-    """The workflow that deploys. `ref` None is the repository's default branch."""
-
-    repository: str
-    workflow: str
-    ref: str | None
-
-    @property
-    def mark(self) -> str:
-        """Return the name of the revision tag that says what this workflow last deployed."""
-        digest = hashlib.sha256(f"{self.repository}/{self.workflow}@{self.ref or ''}".encode()).hexdigest()
-        return f"sentry-esc-sync-deployed-{digest[:12]}"
 
 
 def target_of(settings: Access) -> Target:

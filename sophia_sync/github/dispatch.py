@@ -13,9 +13,9 @@ from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sophia_sync.deploy import DISPATCHED, NOT_STARTED, Target
 from sophia_sync.github import api
 from sophia_sync.github.api import GitHubError
+from sophia_sync.outcome import DISPATCHED, NOT_STARTED, Deployed, Target
 from sophia_sync.runtime.errors import DeployError
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.settings.inputs import Access
@@ -38,17 +38,6 @@ _REFUSALS = 5
 _NEVER = "set `deploy: never` to sync without a deploy."
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """A dispatched deploy. The run is None where GitHub doesn't tell; the conclusion where nobody waited for it."""
-
-    target: Target
-    ref: str
-    run_id: int | None
-    run_url: str | None
-    conclusion: str | None = None
 
 
 @dataclass(frozen=True)

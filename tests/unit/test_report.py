@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from sophia_sync import app, report
-from sophia_sync.deploy import Target
 from sophia_sync.esc.approvals import ChangeRequest
-from sophia_sync.github.dispatch import Deployed
-from sophia_sync.outcome import Ended, Outcome, Result, Synced
+from sophia_sync.outcome import Deployed, Ended, Outcome, Result, Synced, Target
 from sophia_sync.runtime.errors import DeployError, EndedBySignalError, EscError, SeveralError, SyncError
 from sophia_sync.sync.plan import Action, Plan, Step
 from tests.support.examples import examples

@@ -9,9 +9,9 @@ import pytest
 
 from sandbox import GitHub, Permissions
 from sandbox.faults import FaultKind
-from sophia_sync.deploy import Target
 from sophia_sync.github import api, dispatch
-from sophia_sync.github.dispatch import Deployed, Dispatcher
+from sophia_sync.github.dispatch import Dispatcher
+from sophia_sync.outcome import Deployed, Target
 from sophia_sync.runtime.errors import DeployError
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.settings import inputs
