@@ -86,6 +86,12 @@ class TestDispatch:
         assert deployed.run_url.endswith(f"{repository}/actions/runs/{dispatch.run_id}")
         assert (deployed.ref, deployed.conclusion) == ("trunk", None)
 
+    def test_of_a_repository_that_was_renamed(self, github: GitHub, repository: str, connect: Connect) -> None:
+        github.rename_repository(repository, f"{repository}-renamed")
+        deployed = connect().dispatch({})
+        assert github.dispatches[0].repository == f"{repository}-renamed"
+        assert deployed.run_id == github.dispatches[0].run_id
+
     def test_on_a_tag(self, github: GitHub, connect: Connect) -> None:
         assert connect(ref="v1").dispatch({}).ref == "v1"
         assert github.dispatches[0].ref == "v1"
@@ -495,7 +501,7 @@ class TestWaiting:
         assert str(deployed.run_url) in str(error.value)
 
     def test_is_not_possible_for_a_run_that_is_not_known(self, connect: Connect) -> None:
-        with pytest.raises(DeployError, match="which run it started"):
+        with pytest.raises(DeployError, match="which run the dispatch started"):
             connect().wait(Deployed(Target("a/b", "c.yml", None), "main", None, None), TimeLimit(5), lambda _: None)
 
 
