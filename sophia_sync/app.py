@@ -247,7 +247,7 @@ class Run(Program):
             f"The deploy run {deployed.run_id} did not end within the {seconds} seconds of `deploy-timeout`: GitHub "
             f"did not answer any more ({deployed.run_url}).",
             "Look at the run, or give a larger `deploy-timeout`.",
-            "The sync stands.",
+            deploy.DISPATCHED,
         )
 
     @contextmanager

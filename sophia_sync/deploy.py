@@ -21,6 +21,10 @@ from sophia_sync.sync.bundle import Bundle
 from sophia_sync.sync.environment import Environment, read, set_tag
 from sophia_sync.sync.plan import make_plan
 
+# What an error of the deploy says was changed.
+NOT_STARTED = "The sync succeeded. The deploy did not start."
+DISPATCHED = "The sync succeeded, and the deploy was dispatched."
+
 
 @dataclass(frozen=True)
 class Target:
@@ -124,9 +128,9 @@ def fill(inputs: dict[str, Any], revision: int | EscError, environment: str, run
     if isinstance(revision, EscError):
         if any("{revision}" in value for value in inputs.values() if isinstance(value, str)):
             raise DeployError(
-                "The sync succeeded, but its deploy did not start: `deploy-inputs` has {revision}, and the revision's "
-                f"number can't be read: {revision.what}",
+                f"`deploy-inputs` has {{revision}}, and the revision's number can't be read: {revision.what}",
                 "Run again.",
+                NOT_STARTED,
             )
         revision = 0  # no input shows it
     values = {
@@ -151,6 +155,7 @@ def check_conclusion(conclusion: str | None, run_url: str | None) -> None:
     """
     if conclusion != "success":
         raise DeployError(
-            f"The sync succeeded, but its deploy run ended with {conclusion or 'no conclusion'}: {run_url}.",
+            f"The deploy run ended with {conclusion or 'no conclusion'}: {run_url}.",
             "Look at the run's log. With `deploy: changed`, the next sync dispatches the deploy again.",
+            DISPATCHED,
         )

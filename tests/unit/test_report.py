@@ -108,7 +108,9 @@ class TestSummary:
 
     def test_of_a_failed_deploy_still_tells_of_the_sync(self) -> None:
         text = report.summary(outcome(SYNCED, error=DeployError("It failed.", "Run again.")))
-        assert text.index("## ❌ The deploy failed") < text.index("### ✅ Sentry credentials synced")
+        assert text.index("## ❌ The sync succeeded, but the deploy failed") < text.index(
+            "### ✅ Sentry credentials synced"
+        )
         assert rows(text).keys() == {step.name for step in PLAN.steps}
         assert "not due" not in text
 
@@ -340,7 +342,13 @@ class TestProposals:
     def test_without_a_console_it_is_named(self) -> None:
         synced = replace(PROPOSED, change_request=replace(REQUEST, url=""))
         assert "**change request 0a1b** ·" in report.summary(outcome(synced))
-        assert "in change request 0a1b;" in report.headline(synced)
+        assert "in change request 0a1b, which is still open;" in report.headline(synced)
+
+    def test_a_new_one_is_told_from_one_that_is_still_open(self) -> None:
+        new = replace(PROPOSED, change_request=replace(REQUEST, is_new=True))
+        assert "still open" not in report.headline(new)
+        assert "opened now" in report.summary(outcome(new))
+        assert "still open, with the same values" in report.summary(outcome(PROPOSED))
 
     def test_the_outputs_name_it(self) -> None:
         outputs = report.outputs(Outcome((self.END,)))

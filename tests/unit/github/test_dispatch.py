@@ -64,7 +64,8 @@ def refused(dispatcher: Dispatcher) -> str:
     with pytest.raises(DeployError) as error:
         dispatcher.dispatch({})
     assert error.value.exit_code == 6
-    assert error.value.what.startswith("The sync succeeded, but ")
+    assert error.value.changed.startswith("The sync succeeded.")
+    assert "sync" not in error.value.what
     assert VALID["sentry-dsn"] not in str(error.value)
     assert error.value.__cause__ is None
     return str(error.value)
@@ -489,7 +490,8 @@ class TestWaiting:
         deployed = dispatcher.dispatch({})
         with pytest.raises(DeployError) as error:
             dispatcher.wait(deployed, TimeLimit(0.5), lambda _: None)
-        assert "`deploy-timeout` (it is queued)" in str(error.value)
+        assert "`deploy-timeout` (it is queued)" in error.value.what
+        assert error.value.changed == "The sync succeeded, and the deploy was dispatched."
         assert str(deployed.run_url) in str(error.value)
 
     def test_is_not_possible_for_a_run_that_is_not_known(self, connect: Connect) -> None:
