@@ -141,6 +141,8 @@ class Pulumi:
     async def open_values(self, environment: str, draft: str = "") -> dict[str, Opened]:
         """Return what a consumer sees, imports and providers evaluated, by key: one call.
 
+        All secrets among it are hidden from then on, also those of others.
+
         Args:
             environment: `organisation/project/environment`.
             draft: The change request whose draft to open instead.
@@ -157,11 +159,14 @@ class Pulumi:
         if finished.code != 0:
             raise self._failure(doing, finished)
         try:
-            return opened.parse(editor.decode(finished.stdout))
+            values = opened.parse(editor.decode(finished.stdout))
         except ValueError:  # an environment with errors: the CLI prints them, no values, and exits 0
             raise EscError(
                 *messages.not_evaluated(environment, tuple(messages.diagnostics(self.redact(finished.stderr)))),
             ) from None
+        for secret in (secret for value in values.values() for secret in value.secrets):
+            self.redact.add(secret)
+        return values
 
     async def edit(
         self, environment: str, change: Callable[[Stored], str], on_saved: Callable[[int], None] = lambda _: None
