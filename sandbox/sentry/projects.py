@@ -97,9 +97,10 @@ class ProjectRoutes(SentryServer):
         return f"https://{public_key}@{self.ingest_host}/{project_id}"
 
     def key_json(self, project: Project, key: Key) -> Json:
+        """Sentry's schema has `public` and `secret` nullable."""
         secret = f"https://{key.public}:{key.secret}@{self.ingest_host}/{project.id}"
         return {
-            "id": key.public,
+            "id": key.public or key.label,
             "name": key.label,
             "label": key.label,
             "public": key.public,
@@ -107,7 +108,7 @@ class ProjectRoutes(SentryServer):
             "projectId": project.id,
             "isActive": key.active,
             "rateLimit": key.rate_limit,
-            "dsn": {"public": self.dsn_of(key.public, project.id), "secret": secret},
+            "dsn": {"public": self.dsn_of(key.public or "None", project.id), "secret": secret},
             "dateCreated": "2026-01-01T00:00:00.000000Z",
         }
 

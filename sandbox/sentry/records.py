@@ -22,8 +22,8 @@ def moment() -> str:
 class Key:
     """A client key; the DSN is made of it."""
 
-    public: str
-    secret: str
+    public: str | None
+    secret: str | None
     active: bool
     label: str
     rate_limit: Json | None = None
@@ -47,6 +47,7 @@ class Project:
     settings: Json = field(default_factory=dict)
     """What a PUT has changed."""
     issues_made: int = 0
+    former_slugs: set[str] = field(default_factory=set)
 
 
 @dataclass
