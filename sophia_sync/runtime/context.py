@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 
 @dataclass(frozen=True)
 class OidcRequest:
-    """Where a job with the permission `id-token: write` gets its identity token, and the token to ask for it with.
+    """The address that gives a job its identity token, and the bearer token to ask with.
 
     Source: docs.github.com, "OpenID Connect reference".
     """
@@ -42,7 +43,7 @@ class RunContext:
 
     @property
     def tag(self) -> str | None:
-        """The name of the revision tag of this run."""
+        """The name of this run's revision tag; None outside of a workflow run."""
         return None if self.run_id is None else f"github-run-{self.run_id}-{self.run_attempt or 1}"
 
 
@@ -72,7 +73,7 @@ def run_context() -> RunContext:
 
 
 def colours_are_refused() -> bool:
-    """Whether the person wants no colours, also not on a terminal; no-color.org."""
+    """Return whether the person wants no colours, even on a terminal (no-color.org)."""
     return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
@@ -106,5 +107,45 @@ _CHILD_VARIABLES = (
 
 
 def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the part of our environment that a child process may have."""
-    return {name: environ[name] for name in _CHILD_VARIABLES if name in environ}
+    """Return the part of our environment that a child process may have.
+
+    Give the CA bundle of requests to the Pulumi CLI, where it has none of its own.
+    """
+    found = {name: environ[name] for name in _CHILD_VARIABLES if name in environ}
+    bundle = ca_bundle(environ)
+    if bundle is not None and not found.keys() & {"SSL_CERT_FILE", "SSL_CERT_DIR"}:
+        found["SSL_CERT_DIR" if Path(bundle).is_dir() else "SSL_CERT_FILE"] = bundle
+    return found
+
+
+def ca_bundle(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the file or folder of certificates that requests is told to trust; None if there is none.
+
+    Source: requests.readthedocs.io, "SSL Cert Verification".
+    """
+    return environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or None
+
+
+@contextlib.contextmanager
+def shared_certificates(folder: Path) -> Iterator[None]:
+    """Let requests and PyGithub trust the certificates in SSL_CERT_FILE meanwhile, as the Pulumi CLI does.
+
+    The CLI adds them to the system's. REQUESTS_CA_BUNDLE replaces those of requests, so it gets a file with both.
+
+    Args:
+        folder: A private folder for that file.
+    """
+    own = os.environ.get("SSL_CERT_FILE")
+    bundle = folder / "certificates.pem"
+    if own and ca_bundle() is None:
+        from requests.utils import DEFAULT_CA_BUNDLE_PATH  # noqa: PLC0415 - it costs 0.2 s
+
+        # A file that can't be read, or for which there is no room, leaves requests with its own certificates.
+        with contextlib.suppress(OSError):
+            bundle.write_bytes(Path(DEFAULT_CA_BUNDLE_PATH).read_bytes() + b"\n" + Path(own).read_bytes())
+            os.environ["REQUESTS_CA_BUNDLE"] = str(bundle)
+    try:
+        yield
+    finally:
+        if ca_bundle() == str(bundle):
+            del os.environ["REQUESTS_CA_BUNDLE"]

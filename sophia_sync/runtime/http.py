@@ -1,6 +1,7 @@
 """HTTP requests with time limits, retries and bounded answers, which send a token to one address only.
 
-The preflight, the sign-in by OIDC and `doctor` use it. PyGithub asks GitHub, and the Pulumi CLI asks Pulumi Cloud.
+The preflight, the sign-in by OIDC, the approvals and `doctor` use it. PyGithub asks GitHub. For everything else, the
+Pulumi CLI asks Pulumi Cloud.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from urllib3.exceptions import HTTPError as Urllib3Error
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
+from sophia_sync.runtime.context import ca_bundle
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.runtime.retries import TRANSIENT_STATUS, retrying
 from sophia_sync.runtime.tasks import in_thread
@@ -73,14 +75,15 @@ class Client:
     """Asks one service with one token.
 
     Args:
-        token: Sent as `Authorization: Bearer`. None sends no token, not even one from the machine's `.netrc`.
+        token: Sent in the header `Authorization`. None sends no token, not even one from the machine's `.netrc`.
         deadline: Ends waits and retries.
+        scheme: The scheme of that header: `Bearer`, or `token` for Pulumi Cloud.
     """
 
-    def __init__(self, token: SecretStr | None, deadline: TimeLimit) -> None:
+    def __init__(self, token: SecretStr | None, deadline: TimeLimit, scheme: str = "Bearer") -> None:
         self._session = Session()
         # Without an `auth`, requests would look for one in the address and in the machine's `.netrc`.
-        self._session.auth = _bearer(token)
+        self._session.auth = _authorized(token, scheme)
         self._session.headers["Accept"] = "application/json"
         self._deadline = deadline
 
@@ -178,6 +181,7 @@ async def look(url: str) -> tuple[int, Any]:
     def ask() -> tuple[int, Any]:
         with Session() as session:
             session.trust_env = False
+            session.verify = ca_bundle() or True
             with session.get(url, timeout=LONGEST_REQUEST, allow_redirects=False, stream=True) as response:
                 body = response.raw.read(LONGEST_LOOK + 1, decode_content=True)
         return response.status_code, parsed(body) if len(body) <= LONGEST_LOOK else None
@@ -208,10 +212,10 @@ def one_line(text: str) -> str:
     return words if len(words) <= LONGEST_QUOTE else f"{words[:LONGEST_QUOTE]}…"
 
 
-def _bearer(token: SecretStr | None) -> Callable[[PreparedRequest], PreparedRequest]:
+def _authorized(token: SecretStr | None, scheme: str) -> Callable[[PreparedRequest], PreparedRequest]:
     def authorize(request: PreparedRequest) -> PreparedRequest:
         if token is not None:
-            request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+            request.headers["Authorization"] = f"{scheme} {token.get_secret_value()}"
         return request
 
     return authorize

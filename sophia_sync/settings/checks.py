@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from sophia_sync.runtime.redact import SHORTEST
 from sophia_sync.sentry import is_organization_slug, is_project_slug
 
 # Maximum size of a value, in bytes. Linux takes no longer string in an environment (MAX_ARG_STRLEN).
@@ -88,7 +89,15 @@ def pasted(check: Callable[[str], str], *, required: bool = True) -> Callable[[s
 def secret(value: str) -> str:
     """Check a value of any form that ESC can store as a secret."""
     given(value, "a Sentry DSN", "a Sentry token", "a Pulumi token", "a GitHub token")
-    return _literal(value)
+    return _literal(_maskable(value))
+
+
+def _maskable(value: str) -> str:
+    if len(" ".join(value.split())) < SHORTEST:
+        raise ValueError(
+            f"has fewer than {SHORTEST} characters: no log could hide it, because other words hold it as well"
+        )
+    return value
 
 
 def _literal(value: str) -> str:
@@ -124,7 +133,7 @@ def _unbroken(value: str) -> str:
 def sentry_token(value: str) -> str:
     """Check an API token of Sentry's."""
     given(value, "a Sentry DSN", "a Pulumi token", "a GitHub token", "an address", "a private key")
-    return _unbroken(_literal(value))
+    return _unbroken(_literal(_maskable(value)))
 
 
 def pulumi_token(value: str) -> str:
@@ -138,7 +147,7 @@ def github_token(value: str) -> str:
 
 
 def _header(value: str) -> str:
-    if not _unbroken(value).isascii() or not value.isprintable():
+    if not _unbroken(_maskable(value)).isascii() or not value.isprintable():
         raise ValueError("holds characters that no token has")
     return value
 
@@ -186,7 +195,7 @@ def _filled_in(value: str) -> str:
 
 def extra_secret(value: str) -> str:
     """Check a further value that ESC can store as a secret."""
-    return _literal(given(_filled_in(value)))
+    return _literal(_maskable(given(_filled_in(value))))
 
 
 def extra_variable(value: str) -> str:

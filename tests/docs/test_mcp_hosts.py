@@ -97,7 +97,7 @@ def as_vs_code_reads(code: str) -> Entry:
     document = json.loads(code)
     entry = document["servers"]["sentry"]
     assert entry["type"] == ("stdio" if "command" in entry else "http")
-    typed = {"sentry-token": "sntrys_…", "pulumi-token": "pul-…", "mcp-token": "VALUE-OF-SENTRY_MCP_TOKEN"}
+    typed = {"sentry-token": "sntryi_…", "pulumi-token": "pul-…", "mcp-token": "VALUE-OF-SENTRY_MCP_TOKEN"}
     for one in document["inputs"]:
         assert (one["type"], one["password"]) == ("promptString", True)
         code = code.replace(f"${{input:{one['id']}}}", typed[one["id"]])

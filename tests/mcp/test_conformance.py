@@ -21,6 +21,8 @@ from tests.support.web_server import serving
 from tools import mcp_clients
 from tools.mcp_clients import Clients
 
+pytestmark = pytest.mark.full
+
 TOKEN = "mcp-0123456789abcdef"
 HEADER = f"Authorization: Bearer {TOKEN}"
 SCRIPT = str(ROOT / "mcp-servers" / "sentry" / "sentry_mcp_server.py")

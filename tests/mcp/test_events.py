@@ -1,9 +1,10 @@
-"""Events of ten kinds: what a person must be able to read in the answer, and what stays hidden."""
+"""Events of many kinds: what a person must be able to read in the answer, and what stays hidden."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp import Client
@@ -29,9 +30,22 @@ async def test_an_event_shows_what_debugging_needs(file: Path, client: Client, s
     assert "null" not in plain
 
 
-async def test_source_of_a_library_is_shown_where_no_frame_is_the_programs(client: Client, issue: Issue) -> None:
-    frame = {"function": "f", "filename": "lib.py", "lineNo": 2, "inApp": False, "context": [[2, "raise X"]]}
+OURS = {"function": "f", "filename": "ours.py", "lineNo": 1, "inApp": True, "context": []}
+LIBRARY = {"function": "g", "filename": "lib.py", "lineNo": 2, "inApp": False, "context": [[2, "raise X"]]}
+
+
+@pytest.mark.parametrize(
+    ("frames", "sources"),
+    [
+        ([LIBRARY], ["2 > raise X"]),
+        ([OURS, LIBRARY], ["2 > raise X", None]),
+        ([OURS | {"context": [[1, "g()"]]}, LIBRARY], [None, "1 > g()"]),
+    ],
+)
+async def test_source_of_a_library_is_shown_where_no_frame_of_the_program_has_any(
+    frames: list[dict[str, Any]], sources: list[str | None], client: Client, issue: Issue
+) -> None:
     exception = issue.events[-1].entries[0]["data"]["values"][0]
-    exception["stacktrace"]["frames"] = [frame]
+    exception["stacktrace"]["frames"] = frames
     shown = unmarked(await call(client, "get_event", issue_id=issue.short_id))
-    assert shown["event"]["exceptions"][0]["frames"][0]["source"] == "2 > raise X"
+    assert [frame["source"] for frame in shown["event"]["exceptions"][0]["frames"]] == sources

@@ -39,10 +39,12 @@ def _values(data: Any, name: str = "values") -> list[Json]:
 
 
 def _frames(owner: Json, *, whole: bool) -> tuple[list[Json], bool]:
-    """Return the frames of a stack trace, and whether one of them is the program's own."""
+    """Return the frames of a stack trace, and whether one of the program's own has source lines."""
     stack = owner.get("stacktrace") or owner.get("rawStacktrace")
     frames = _values(stack, "frames")
-    return (frames if whole else frames[-MOST_FRAMES:]), any(frame.get("inApp") is True for frame in frames)
+    return (frames if whole else frames[-MOST_FRAMES:]), any(
+        frame.get("inApp") is True and _source(frame) for frame in frames
+    )
 
 
 def _source(frame: Json) -> str | None:
@@ -77,10 +79,10 @@ def _frame(frame: Json, *, with_source: bool) -> Json:
 
 def _stack(marker: Marker, owner: Json, *, whole: bool) -> Json:
     """Show the frames of an exception or thread, the innermost first: that is where the budget goes."""
-    frames, has_own = _frames(owner, whole=whole)
+    frames, has_source = _frames(owner, whole=whole)
     total = len(_values(owner.get("stacktrace") or owner.get("rawStacktrace"), "frames"))
-    # Where no frame is the program's own, the library's source lines are all there is.
-    kept = [_frame(frame, with_source=frame.get("inApp") is True or not has_own) for frame in reversed(frames)]
+    # Where no frame of the program has source lines, the library's are all there is.
+    kept = [_frame(frame, with_source=frame.get("inApp") is True or not has_source) for frame in reversed(frames)]
     found = rows(_FRAME, marker, kept)
     left_out = total - len(found)
     marker.cut = marker.cut or left_out > 0

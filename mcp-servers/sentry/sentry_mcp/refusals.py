@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from sentry_mcp.outside import Marker
 from sentry_mcp.untrusted import parsed_json
 from sophia_sync.runtime.retries import TRANSIENT_STATUS, asked_wait
 
+_HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 MAYBE_DONE = " The change may have been made: look before you repeat it."
 DONE = " The change itself was made; it is reading it back that failed."
 
@@ -98,7 +100,7 @@ def too_large(most: int) -> UnavailableError:
 
 def not_understood(content: bytes = b"") -> UnavailableError:
     """Return the error for an answer that isn't Sentry's."""
-    if content.lstrip()[:1] == b"<":
+    if _HTML.match(content):
         return UnavailableError(
             "A web page came in place of Sentry's answer: a proxy's or a sign-in page. Try later; if it stays so, a "
             "person must check SENTRY_URL."

@@ -14,7 +14,7 @@ from sophia_sync.runtime.limits import TimeLimit
 
 def test_an_error_shows_nothing_of_the_request(github: GitHub) -> None:
     github.fail("GET .*", kind="close", times=None)
-    with Client(SecretStr("Kanarienvogel"), TimeLimit(0.1)) as client, pytest.raises(UnansweredError) as error:
+    with Client(SecretStr("Kanarienvogel"), TimeLimit(2)) as client, pytest.raises(UnansweredError) as error:
         client.get(f"{github.url}/papagei", {"sittich": "1"})
     assert error.value.__cause__ is None
     told = "".join(traceback.format_exception(error.value)).partition("sophia_sync.runtime.http.UnansweredError: ")[2]
