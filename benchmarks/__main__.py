@@ -1,39 +1,44 @@
-"""`make bench`: what a person waits for, beside the script that the action replaces.
+"""`make bench`: measure what a person waits for, beside the script that the action replaces.
 
-Everything runs in one go, one command after the other, so that all see the same machine. The action is a black box:
-`python entrypoint.py`, and the image. The services are those of this repository, on loopback.
+Everything runs in one go and in turns, so that all commands see the same machine. Run nothing else meanwhile. The
+action is a black box: `python entrypoint.py`, and the image. The services are those of this repository, on loopback.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
+import platform
 import re
+import select
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from pydantic import SecretStr
+
+from benchmarks.page import Counts, Row, page, picture, targets
 from sandbox import Sandbox
+from sophia_sync.esc.editor import Stored
+from sophia_sync.esc.merge import Change, merge
+from sophia_sync.esc.shown import Shown, holding
+from sophia_sync.sync.bundle import SENTRY_KEYS, Bundle, Entry
+from sophia_sync.sync.environment import as_planned
+from sophia_sync.sync.plan import make_plan
 from tests.support import docker_engine, docker_registry
+from tests.support.action import Action
 from tools import pulumi_cli
 
 ROOT = Path(__file__).resolve().parents[1]
-ENVIRONMENT = "acme/default/production"
-REPOSITORY = "acme/sophia"
-WORKFLOW = "deploy-sentry-mcp.yml"
+OURS = (sys.executable, str(ROOT / "entrypoint.py"))
 BEFORE = "values:\n  region: eu-central-1  # not ours\n"
-KEYS = ("SENTRY_DSN", "SENTRY_API_TOKEN", "SENTRY_CLIENT_SECRET", "SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG")
-SECRET = KEYS[:3]
-LATENCIES = (0.0, 0.1)
-# The full CLI is three times as large as the one that is compiled from its ESC commands alone.
+# The full CLI has about 115 MB, the one that is compiled from its ESC commands alone about 35.
 FULL_CLI = 80_000_000
 
 # Stands before the real CLI on PATH, and notes each start.
@@ -41,365 +46,231 @@ _COUNTING = "#!/bin/sh\necho >>'{log}'\nexec '{real}' \"$@\"\n"
 _TOUCH = "#!/bin/sh\nsed -i 's/^values:/values:\\n  touched: 1/' \"$1\"\n"
 
 
-@dataclass
-class Row:
-    """All runs of one command under one condition; `seconds` is wall time, `memory` the peak of its own process."""
-
-    seconds: list[float] = field(default_factory=list)
-    memory: int = 0
-    counts: tuple[int, int, int] = (0, 0, 0)
-    """CLI processes, requests to all services, new revisions."""
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
-    def __str__(self) -> str:
-        first, _, third = (
-            statistics.quantiles(self.seconds, n=4, method="inclusive") if self.seconds[1:] else [self.median] * 3
-        )
-        processes, requests, revisions = self.counts
-        return (
-            f"{self.median:7.2f} s  ({first:.2f} to {third:.2f})  {processes} CLI processes, {requests} requests,"
-            f" {revisions} revisions, {self.memory / 1e6:.0f} MB"
-        )
-
-
 class Bench:
-    """The services, the CLI that counts its calls, and the commands that are measured."""
+    """The services, a CLI whose starts are counted, and the commands that are measured."""
 
     def __init__(self, box: Sandbox, folder: Path, pulumi: Path) -> None:
-        self.box, self.folder, self.pulumi = box, folder, pulumi
+        self.box, self.folder = box, folder
+        self.action = Action(box, pulumi, folder)
         self.rows: dict[str, Row] = {}
-        self.log = folder / "calls"
-        self.log.touch()
-        for name in ("bin", "home", "tmp"):
-            (folder / name).mkdir()
-        self._program("pulumi", _COUNTING.format(log=self.log, real=pulumi))
-        self._program("touch-definition", _TOUCH)
-        box.esc.create(ENVIRONMENT, BEFORE)
-        box.github.add_repository(REPOSITORY)
-        box.github.add_workflow(REPOSITORY, WORKFLOW)
-        sentry = box.sentry
-        values = (sentry.dsn, sentry.token, "a-webhook-secret", sentry.organization, sentry.project)
-        self.values = dict(zip(KEYS, values, strict=True))
-
-    def _program(self, name: str, text: str) -> None:
-        (self.folder / "bin" / name).write_text(text, encoding="utf-8")
-        (self.folder / "bin" / name).chmod(0o755)
+        self.starts = folder / "starts"
+        self.starts.touch()
+        for name, text in {"pulumi": _COUNTING.format(log=self.starts, real=pulumi), "touch": _TOUCH}.items():
+            (folder / "bin" / name).write_text(text, encoding="utf-8")
+            (folder / "bin" / name).chmod(0o755)
+        self.action.create(BEFORE)
+        values = (box.sentry.dsn, box.sentry.token, box.sentry.organization, box.sentry.project, "a-webhook-secret")
+        self.values = dict(zip(SENTRY_KEYS, values, strict=True))
 
     @property
     def synced(self) -> str:
-        """A definition that holds our keys already."""
-        secret = {key: f"{{fn::secret: {value}}}" for key, value in self.values.items() if key in SECRET}
-        return BEFORE + "".join(f"  {key}: {secret.get(key, value)}\n" for key, value in self.values.items())
+        """Return a definition that holds our keys already."""
+        lines = [
+            f"  {key}: {{fn::secret: {value}}}\n" if SENTRY_KEYS[key] else f"  {key}: {value}\n"
+            for key, value in self.values.items()
+        ]
+        return BEFORE + "".join(lines)
 
-    def environ(self, **inputs: str) -> dict[str, str]:
-        """Return the environment of a run of ours: by default with nothing besides the sync itself."""
-        box = self.box
-        every = {
-            key.lower().replace("_slug", "-slug").replace("_", "-"): value for key, value in self.values.items()
-        } | {
-            "sentry-url": box.sentry.url,
-            "esc-environment": ENVIRONMENT,
-            "pulumi-access-token": box.esc.token,
-            "pulumi-cloud-url": box.esc.url,
-            "github-token": box.github.token,
-            "preflight": "off",
-            "tag-revision": "false",
-            "deploy": "never",
-            **{name.replace("_", "-"): value for name, value in inputs.items()},
+    def ours(self, **inputs: str) -> dict[str, str]:
+        """Return the environment of a run of ours: with nothing besides the sync, unless `inputs` say otherwise."""
+        values = {key.lower(): value for key, value in self.values.items()}
+        limits = {"timeout": "900", "github_token": self.box.github.token}
+        return self.action.variables(self.action.inputs(**values, **limits, **inputs))
+
+    @property
+    def bare(self) -> dict[str, str]:
+        """Return the environment of the script and of bare calls of the CLI."""
+        ours = self.ours()
+        return {name: ours[name] for name in ("PATH", "HOME", "TMPDIR")} | {
+            **self.values,
+            "PULUMI_ACCESS_TOKEN": self.box.esc.token,
+            "PULUMI_BACKEND_URL": self.box.esc.url,
+            "PULUMI_HOME": f"{self.folder}/home/.pulumi",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "ESC_ENVIRONMENT": self.action.environment,
         }
-        return (
-            self.plain
-            | {f"INPUT_{name.upper()}": value for name, value in every.items()}
-            | {
-                "GITHUB_ACTIONS": "true",
-                "GITHUB_API_URL": box.github.url,
-                "GITHUB_REPOSITORY": REPOSITORY,
-                "GITHUB_RUN_ID": "17",
-                "GITHUB_RUN_ATTEMPT": "1",
-                "GITHUB_OUTPUT": str(self.folder / "output"),
-                "GITHUB_STEP_SUMMARY": str(self.folder / "summary"),
-            }
-        )
 
-    @property
-    def plain(self) -> dict[str, str]:
-        folder = self.folder
-        return {"PATH": f"{folder}/bin:{os.defpath}", "HOME": f"{folder}/home", "TMPDIR": str(folder / "tmp")}
-
-    @property
-    def cli(self) -> dict[str, str]:
-        """Return the environment of the script and of bare calls."""
-        return (
-            self.plain
-            | self.values
-            | {
-                "PULUMI_ACCESS_TOKEN": self.box.esc.token,
-                "PULUMI_BACKEND_URL": self.box.esc.url,
-                "PULUMI_HOME": f"{self.folder}/home/.pulumi",
-                "PULUMI_SKIP_UPDATE_CHECK": "true",
-                "ESC_ENVIRONMENT": ENVIRONMENT,
-            }
-        )
-
-    def measure(self, name: str, command: Sequence[str], environ: Mapping[str, str], before: str | None = None) -> Row:
+    def measure(self, name: str, command: Sequence[str], environ: Mapping[str, str], before: str | None = None) -> None:
         """Run a command once, on an environment that holds `before`, and add the run to its row.
 
         Raises:
             RuntimeError: The command failed; the text is the end of its output.
         """
+        esc, environment = self.box.esc, self.action.environment
         if before is not None:
-            self.box.esc.save(ENVIRONMENT, before)
+            esc.save(environment, before)
         for server in self.box.servers:
             server.requests.clear()
-        calls, revision = self.log.stat().st_size, self.box.esc.revision(ENVIRONMENT)
-        with tempfile.TemporaryFile("w+") as said:
+        starts, revision, peak = self.starts.stat().st_size, esc.revision(environment), 0
+        with tempfile.TemporaryFile("w+") as printed:
             started = time.perf_counter()
-            child = subprocess.Popen(command, env=environ, stdout=said, stderr=said, text=True)  # noqa: S603 - ours
-            ended, peaks = threading.Event(), [0]
-            watcher = threading.Thread(target=_watch, args=(child.pid, ended, peaks))
-            watcher.start()
-            child.wait()
+            child = subprocess.Popen(command, env=environ, stdout=printed, stderr=printed)  # noqa: S603 - ours
+            ended = os.pidfd_open(child.pid)
+            while not select.select([ended], [], [], 0.01)[0]:
+                peak = _peak_memory(child.pid) or peak
             took = time.perf_counter() - started
-            ended.set()
-            watcher.join()
-            said.seek(0)
-            if child.returncode != 0:
-                raise RuntimeError(f"{name} ended with {child.returncode}:\n{said.read()[-2000:]}")
+            os.close(ended)
+            printed.seek(0)
+            if child.wait() != 0:
+                raise RuntimeError(f"{name} ended with {child.returncode}:\n{printed.read()[-2000:]}")
+        requests = sum(len(server.requests) for server in self.box.servers)
+        counts = Counts(self.starts.stat().st_size - starts, requests, esc.revision(environment) - revision)
+        self.add(name, took, peak, counts)
+
+    def add(self, name: str, took: float, memory: int = 0, counts: Counts | None = None) -> None:
+        """Add one run to its row, and print it."""
         row = self.rows.setdefault(name, Row())
         row.seconds.append(took)
-        row.memory = max(row.memory, *peaks)
-        requests = sum(len(server.requests) for server in self.box.servers)
-        row.counts = (self.log.stat().st_size - calls, requests, self.box.esc.revision(ENVIRONMENT) - revision)
-        return row
+        row.memory, row.counts = max(row.memory, memory), counts or row.counts
+        say(f"{took:9.3f} s  {name}")
 
-    def commands(self, before: str = BEFORE) -> dict[str, Callable[[str], Row]]:
+    def commands(self, before: str = BEFORE) -> dict[str, Callable[[str], None]]:
         """Return what is compared: each takes the row's name and runs once, on an environment that holds `before`."""
-        ours = (sys.executable, str(ROOT / "entrypoint.py"))
-        read = f"pulumi env get {ENVIRONMENT} --definition --show-secrets >/dev/null"
-        edit = f"pulumi env edit {ENVIRONMENT} --editor touch-definition"
-        everything = {"preflight": "enforce", "tag_revision": "true", "deploy": "always"}
+
+        def bare(script: str) -> Callable[[str], None]:
+            return lambda row: self.measure(row, ("sh", "-ec", script), self.bare, before)
+
+        def ours(before: str, **inputs: str) -> Callable[[str], None]:
+            return lambda row: self.measure(row, OURS, self.ours(**inputs), before)
+
+        read = 'pulumi env get "$ESC_ENVIRONMENT" --definition --show-secrets >/dev/null'
         return {
-            "the script": lambda row: self.measure(row, ("sh", str(ROOT / "benchmarks/script.sh")), self.cli, before),
-            "one bare read": lambda row: self.measure(row, ("sh", "-ec", read), self.cli, before),
-            "bare read, edit, read": lambda row: self.measure(
-                row, ("sh", "-ec", f"{read}; {edit}; {read}"), self.cli, before
-            ),
-            "unchanged": lambda row: self.measure(row, ours, self.environ(), self.synced),
-            "changed": lambda row: self.measure(row, ours, self.environ(), before),
-            "changed, preflight, tag, dispatch": lambda row: self.measure(
-                row, ours, self.environ(**everything), before
+            "the script": bare((ROOT / "benchmarks" / "script.sh").read_text(encoding="utf-8")),
+            "one bare read": bare(read),
+            "bare read, edit, read": bare(f'{read}\npulumi env edit "$ESC_ENVIRONMENT" --editor touch\n{read}'),
+            "unchanged": ours(self.synced),
+            "changed": ours(before),
+            "changed, preflight, tag, dispatch": ours(
+                before, preflight="enforce", tag_revision="true", deploy="always"
             ),
         }
 
 
-def _watch(process: int, ended: threading.Event, peaks: list[int]) -> None:
-    """Note the peak memory of a process until it ends, in bytes: `VmHWM` of proc(5).
+def _peak_memory(process: int) -> int:
+    """Return the peak memory of a process that runs, in bytes: `VmHWM` of proc(5).
 
     `ru_maxrss` of wait4(2) doesn't do: it begins with the memory of the process that started this one.
     """
-    while not ended.wait(0.01):
-        with contextlib.suppress(OSError):
-            found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
-            peaks.append(int(found[1]) * 1024 if found else 0)
+    with contextlib.suppress(OSError):
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
+    return 0
 
 
 def compare(bench: Bench, rounds: int) -> None:
-    """Run all commands, one after the other, with nothing and with 100 ms added to each request."""
+    """Run all commands in turns, with nothing and with 100 ms added to each request."""
     for run in bench.commands().values():
         run("warm-up")  # the first use of an account signs in; the first start reads the disk
     del bench.rows["warm-up"]
-    for latency in LATENCIES:
-        for server in bench.box.servers:
-            server.latency = latency
-        for number in range(rounds):
-            say(f"{latency * 1000:.0f} ms a request, round {number + 1} of {rounds}")
+    for _ in range(rounds):
+        for milliseconds in (0, 100):
+            for server in bench.box.servers:
+                server.latency = milliseconds / 1000
             for name, run in bench.commands().items():
-                run(f"{name}, {latency * 1000:.0f} ms")
+                run(f"{name}, {milliseconds} ms")
     for server in bench.box.servers:
-        server.latency = 0.0
+        server.latency = 0
 
 
-def grow(bench: Bench, environments: Sequence[int], keys: Sequence[int]) -> None:
-    """Measure one run with many environments, and one with a large definition, beside the bare calls."""
-    ours = (sys.executable, str(ROOT / "entrypoint.py"))
-    for count in environments:
-        say(f"{count} environments in one run")
-        names = [f"acme/scale-{count}/environment-{number}" for number in range(count)]
-        for name in names:
-            bench.box.esc.create(name, BEFORE)
-        environ = bench.environ(esc_environment="\n".join(names), timeout="600")
-        for what in ("changed", "unchanged"):
-            bench.measure(f"{count} environments, {what}", ours, environ)
-    for count in keys:
-        say(f"a definition of {count:,} keys")
-        others = "".join(f"  KEY_{number:05d}: # others'\n    fn::secret: {'x' * 144}\n" for number in range(count))
-        commands = bench.commands(BEFORE + others)
-        for name in ("bare read, edit, read", "changed"):
-            commands[name](f"{name}, {count:,} keys")
+def grow(bench: Bench, rounds: int) -> None:
+    """Measure one run with many environments, and one with a large definition beside the bare calls."""
+    for number in range(rounds):
+        for count in (1, 10, 50, 100):
+            names = [f"acme/scale-{count}-{number}/environment-{index}" for index in range(count)]
+            for name in names:
+                bench.box.esc.create(name, BEFORE)
+            environ = bench.ours(esc_environment="\n".join(names))
+            for what in ("changed", "unchanged"):
+                bench.measure(f"{count} environments, {what}", OURS, environ)
+        for count in (10, 100, 1_000, 5_000, 20_000):
+            others = "".join(f"  KEY_{index:05d}: # others'\n    fn::secret: {'x' * 164}\n" for index in range(count))
+            bench.add(f"plan, merge and proof, {count:,} keys", plan_and_merge(bench.values, BEFORE + others))
+            commands = bench.commands(BEFORE + others)
+            for name in ("bare read, edit, read", "changed"):
+                commands[name](f"{name}, {count:,} keys")
 
 
-@contextlib.contextmanager
-def empty_engine(folder: Path) -> Iterator[str]:
-    """Run a Docker engine of our own, whose store is empty, and yield its address."""
-    address = f"unix://{folder}/docker.sock"
-    options = {
-        "host": address, "data-root": folder / "data", "exec-root": folder / "exec", "pidfile": folder / "pid",
-        "bridge": "none", "iptables": "false", "ip6tables": "false",
-    }  # fmt: skip
-    command = ["dockerd", *(f"--{name}={value}" for name, value in options.items())]
-    with (folder / "log").open("wb") as log:
-        engine = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - Docker's own
-        try:
-            while docker_engine.docker("--host", address, "info", check=False).returncode != 0:
-                if engine.poll() is not None:
-                    raise RuntimeError((folder / "log").read_text()[-2000:])
-                time.sleep(0.1)
-            yield address
-        finally:
-            engine.terminate()
-            engine.wait()
-            # The engine leaves the namespace of host networking mounted.
-            subprocess.run(["umount", folder / "exec" / "netns" / "default"], capture_output=True, check=False)  # noqa: S603, S607
+def plan_and_merge(values: Mapping[str, str], text: str) -> float:
+    """Return the seconds that a sync takes to plan, merge and prove new keys, without the CLI."""
+    gc.set_threshold(100_000)  # as entrypoint.py
+    bundle = Bundle(tuple(Entry(key, SecretStr(value), SENTRY_KEYS[key]) for key, value in values.items()))
+    started = time.perf_counter()
+    found = holding(Shown(text), bundle.names)
+    changed = make_plan(bundle, found).changed
+    changes = [Change(entry.name, entry.value, entry.secret) for entry in bundle.entries if entry.name in changed]
+    merge(as_planned(Stored(text), found, bundle, "acme/default/large"), changes)
+    return time.perf_counter() - started
 
 
-def images(bench: Bench, rounds: int, before: str | None) -> None:
-    """Pull, unpack and run the image, and another one beside it, from a registry on loopback into an empty store."""
-    say("the image is built")
+def images(bench: Bench, rounds: int, former: str | None) -> None:
+    """Pull, unpack and run the image, and the former one, from a registry on loopback into an empty store."""
+    say("building the image")
     docker_engine.provide_base_images()
-    measured = {"the image": docker_engine.build_image()} | ({"the image before": before} if before else {})
+    measured = {"the image": docker_engine.build_image()} | ({"the former image": former} if former else {})
     variables = bench.folder / "variables"
-    given = bench.environ().items()
-    variables.write_text("".join(f"{key}={value}\n" for key, value in given if key.startswith(("INPUT_", "GITHUB_"))))
-    volume = f"{bench.folder}:{bench.folder}"
-    # A path of its own: the engine's socket must be short, and its files are root's.
+    inputs = {key: value for key, value in bench.ours().items() if key.startswith(("INPUT_", "GITHUB_"))}
+    variables.write_text("".join(f"{key}={value}\n" for key, value in inputs.items()), encoding="utf-8")
+    # A short path: that of a socket has 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, docker_registry.serve(Path(folder)) as registry:
         names = {what: f"{registry}/bench/{number}:1" for number, what in enumerate(measured)}
         for what, image in measured.items():
-            docker_engine.docker("tag", image, names[what])
-            docker_engine.docker("push", "--quiet", names[what])
-        for number in range(rounds):
+            docker_registry.push(image, names[what])
+        for _ in range(rounds):
             for what, name in names.items():
-                say(f"{what}, pulled into an empty store, round {number + 1} of {rounds}")
-                engine_folder = Path(tempfile.mkdtemp(prefix="e-", dir=folder))
-                with empty_engine(engine_folder) as address:
+                with docker_engine.empty_engine(Path(folder)) as address:
                     docker = ("docker", "--host", address)
-                    bench.measure(f"{what}: pull and unpack", (*docker, "pull", "--quiet", name), dict(os.environ))
-                    run = ("run", "--rm", "--network=host", f"--env-file={variables}", f"--volume={volume}", name)
-                    bench.measure(f"{what}: docker run, unchanged", (*docker, *run), dict(os.environ), bench.synced)
-                shutil.rmtree(engine_folder, ignore_errors=True)
+                    bench.measure(f"{what}: pull and unpack", (*docker, "pull", "--quiet", name), os.environ)
+                    mount = f"--volume={bench.folder}:{bench.folder}"
+                    run = (*docker, "run", "--rm", "--network=host", f"--env-file={variables}", mount, name)
+                    bench.measure(f"{what}: docker run, unchanged", run, os.environ, bench.synced)
 
 
-def targets(rows: Mapping[str, Row]) -> list[tuple[str, float, float]]:
-    """Return what was promised: the name, what was measured, and the most that it may be."""
-    found: list[tuple[str, float, float]] = []
-    for latency, unchanged, changed in (("0 ms", 1 / 6, 1 / 3), ("100 ms", 1 / 6, 0.3)):
-        script = rows[f"the script, {latency}"].median
-        found += [
-            (f"unchanged beside the script, {latency}", rows[f"unchanged, {latency}"].median / script, unchanged),
-            (f"changed beside the script, {latency}", rows[f"changed, {latency}"].median / script, changed),
-        ]
-    found += [
-        ("CLI processes, unchanged", rows["unchanged, 0 ms"].counts[0], 1),
-        ("CLI processes, changed", rows["changed, 0 ms"].counts[0], 3),
-        ("memory, unchanged, in MB", rows["unchanged, 0 ms"].memory / 1e6, 40),
+def describe(pulumi: Path) -> list[str]:
+    """Return the CLI and the machine, and what limits the figures."""
+    version = subprocess.run([pulumi, "version"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+    size = pulumi.resolve().stat().st_size
+    kind = "the full one" if size > FULL_CLI else "the small one, compiled from the ESC commands alone"
+    cpu = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return [
+        f"The Pulumi CLI is {version} of {size / 1e6:.0f} MB: {kind}.",
+        f"Machine: {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux "
+        f"{platform.release()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start.",
+        "Figures are medians of one run in turns, with the services on loopback. Run nothing else beside it.",
     ]
-    large = "5,000 keys"  # 1 MB
-    if f"changed, {large}" in rows:
-        own = rows[f"changed, {large}"].median - rows[f"bare read, edit, read, {large}"].median
-        found.append(("seconds beside the CLI's own, 1 MB of definition", own, 0.5))
-    if "the image before: pull and unpack" in rows:
-        waits = [sum(rows[f"{what}: {step}"].median for step in ("pull and unpack", "docker run, unchanged"))
-                 for what in ("the image", "the image before")]  # fmt: skip
-        found.append(("pull, unpack and unchanged sync beside the image before", waits[0] / waits[1], 0.75))
-    return found
-
-
-def page(rows: Mapping[str, Row], about: str) -> str:
-    """Return docs/performance.md: what a person waits for, in ten lines and a picture."""
-    script, unchanged, changed = (rows[f"{name}, 0 ms"].median for name in ("the script", "unchanged", "changed"))
-    lines = [
-        "# What a person waits for\n",
-        "<!-- Written by `make bench`: don't edit it by hand. -->\n",
-        "![Median times](performance.svg)\n",
-        f"- The script took {script:.2f} s. An unchanged sync took {unchanged:.2f} s, a changed one {changed:.2f} s.",
-        "- With 100 ms added to each request: "
-        + ", ".join(f"{name} {rows[f'{name}, 100 ms'].median:.2f} s" for name in ("the script", "unchanged", "changed"))
-        + ".",
-    ]
-    for what in ("the image", "the image before"):
-        if f"{what}: pull and unpack" in rows:
-            pull, run = (rows[f"{what}: {step}"].median for step in ("pull and unpack", "docker run, unchanged"))
-            lines.append(
-                f"- Pull and unpack of {what} from a registry on this machine: {pull:.2f} s;"
-                f" `docker run` to the end: {run:.2f} s."
-            )
-    counts = [int(name.partition(" ")[0]) for name in rows if name.endswith("environments, changed")]
-    if counts:
-        most = max(counts)
-        seconds = rows[f"{most} environments, changed"].median, rows[f"{most} environments, unchanged"].median
-        lines.append(f"- {most} environments in one run: {seconds[0]:.1f} s changed, {seconds[1]:.1f} s unchanged.")
-    missed = [f"{name}: {is_:.2f} instead of {most:.2f}" for name, is_, most in targets(rows) if is_ > most]
-    lines.append(f"- Targets that were missed: {'; '.join(missed) or 'none'}.")
-    return "\n".join([*lines, f"- {about} Medians; `make bench` prints every row.", ""])
-
-
-def picture(rows: Mapping[str, Row]) -> str:
-    """Return a bar for each of the rows that a person waits for, as SVG."""
-    shown = {name: rows[name].median for name in rows if name.endswith((" 0 ms", " 100 ms")) and "bare" not in name}
-    scale, height = 300 / max(shown.values()), 26 * len(shown) + 10
-    bars = "".join(
-        f'<text x="300" y="{26 * number + 22}" text-anchor="end">{name}</text>'
-        f'<rect x="310" y="{26 * number + 8}" width="{seconds * scale:.1f}" height="18" fill="#7553ff"/>'
-        f'<text x="{316 + seconds * scale:.1f}" y="{26 * number + 22}">{seconds:.2f} s</text>'
-        for number, (name, seconds) in enumerate(shown.items())
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 700 {height}" font-family="sans-serif" font-size="14">'
-        f'<rect width="700" height="{height}" fill="#fff"/>{bars}</svg>\n'
-    )
 
 
 def say(text: str) -> None:
-    """Print a line at once."""
+    """Print a line to standard error at once."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str]) -> int:
+    """Measure, print every row and target, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10, help="runs of each command (10)")
-    parser.add_argument("--quick", action="store_true", help="the smallest measurement of each kind, without Docker")
-    parser.add_argument("--image-before", metavar="IMAGE", help="an image of this engine to measure beside the new one")
+    parser.add_argument("--rounds", type=int, default=10, help="runs of each command (10; large ones: at most 3)")
+    parser.add_argument("--former", metavar="IMAGE", help="another image of this engine, to measure beside the new one")
     parser.add_argument("--to", type=Path, default=ROOT / "docs", help="the folder for the page and the picture")
     chosen = parser.parse_args(arguments)
     pulumi = pulumi_cli.ensure()
-    version = subprocess.run([pulumi, "version"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
-    size = pulumi.resolve().stat().st_size
-    kind = "the full one" if size > FULL_CLI else "the small one, compiled from the ESC commands alone"
-    about = f"{os.cpu_count()} cores; Pulumi CLI {version} of {size / 1e6:.0f} MB ({kind})."
-    say(about)
+    about = describe(pulumi)
+    say("\n".join(about))
     with Sandbox() as box, tempfile.TemporaryDirectory() as folder:
         bench = Bench(box, Path(folder), pulumi)
         compare(bench, chosen.rounds)
-        grow(
-            bench,
-            (1,) if chosen.quick else (1, 10, 50, 100),
-            (10,) if chosen.quick else (10, 100, 1_000, 5_000, 20_000),
-        )
-        missing = "--quick" if chosen.quick else docker_engine.missing_engine()
+        grow(bench, min(chosen.rounds, 3))
+        programs = [name for name in ("dockerd", "docker-registry") if shutil.which(name) is None]
+        missing = docker_engine.missing_engine() or (programs and f"there is no {programs[0]}")
         if missing:
             say(f"The image isn't measured: {missing}")
         else:
-            images(bench, min(chosen.rounds, 3), chosen.image_before)
-        rows = bench.rows
-    for name, row in rows.items():
+            images(bench, min(chosen.rounds, 3), chosen.former)
+    for name, row in bench.rows.items():
         print(f"{name:45} {row}")
-    for name, is_, most in targets(rows):
-        print(f"{'met   ' if is_ <= most else 'MISSED'}  {name}: {is_:.2f}, at most {most:.2f}")
-    (chosen.to / "performance.md").write_text(page(rows, about), encoding="utf-8")
-    (chosen.to / "performance.svg").write_text(picture(rows), encoding="utf-8")
+    for name, figure, most in targets(bench.rows):
+        print(f"{'met   ' if figure <= most else 'MISSED'}  {name}: {figure:.3f}, at most {most:.3f}")
+    (chosen.to / "performance.md").write_text(page(bench.rows, about), encoding="utf-8")
+    (chosen.to / "performance.svg").write_text(picture(bench.rows), encoding="utf-8")
     return 0
 
 

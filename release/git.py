@@ -58,7 +58,8 @@ class Git:
         try:
             return commands.run(argv, environ={**os.environ, **ours, **(environ or {})}, folder=self.folder)
         except CommandError as error:
-            raise OutsideError(str(error), "See what Git says, then run the job again.") from None
+            todo = "Remove the cause that Git names, and run the job again."
+            raise OutsideError(str(error), todo, "What was pushed before stays.", title="Git failed") from None
 
     def commit(self, revision: str) -> str | None:
         """Return the commit that a name stands for in this clone. Return None if there is none."""

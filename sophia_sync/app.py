@@ -30,6 +30,7 @@ from sophia_sync.settings.inputs import DeployWhen, PreflightMode, Settings
 from sophia_sync.sync.bundle import make_bundle
 from sophia_sync.sync.environment import Environment, may_pass
 from sophia_sync.sync.plan import make_plan
+from sophia_sync.sync.proposal import Proposal
 
 if TYPE_CHECKING:
     from sophia_sync.github.api import GitHubError
@@ -97,6 +98,7 @@ class Run(Program):
                 self.environments = [Environment(signed_in[organization_of(name)], name, bundle) for name in names]
 
                 async def sync(environment: Environment) -> Synced:
+                    proposal = Proposal(environment, bundle, settings.change_request)
                     async for attempt in retrying_async(may_pass):
                         with attempt:
                             # What ESC holds
@@ -104,9 +106,13 @@ class Run(Program):
                             # Plan
                             plan = make_plan(bundle, holding)
                             if settings.dry_run:
-                                return Synced(environment.name, Result.PLANNED, plan)
+                                proposes = bool(plan.changed) and await proposal.foresee()
+                                return Synced(environment.name, Result.PLANNED, plan, proposes=proposes)
                             if plan.changed:
                                 await _heed(preflight, settings)
+                                if await proposal.is_due():
+                                    # Write as a change request, and read its draft back
+                                    return await proposal.make(holding, plan)
                                 # Write
                                 sent = await environment.write(holding, plan)
                                 environment.start_tag(tasks, tag)
@@ -275,7 +281,7 @@ class Run(Program):
         """Print how the sync of an environment ended."""
         if ended.synced is not None:
             with self.runner.group(f"Sync {ended.environment}"):
-                for line in report.plan_lines(ended.synced.plan, dry_run=ended.synced.result is Result.PLANNED):
+                for line in report.plan_lines(ended.synced.plan, dry_run=_is_to_come(ended.synced)):
                     self.runner.line(line)
             self.runner.line(report.headline(ended.synced))
         elif len(self.outcome.environments) > 1:
@@ -314,7 +320,9 @@ class Run(Program):
         """Record the run's error, and what it had saved by then."""
         error.hide(self.redact)
         for environment in self.environments:  # environments whose sync was cut off
-            self.outcome = self.outcome.with_state(environment.name, environment.revision, environment.state)
+            self.outcome = self.outcome.with_state(
+                environment.name, environment.revision, environment.state, environment.change_request
+            )
         self.outcome = replace(self.outcome, error=error)
 
     def write_report(self) -> None:
@@ -383,7 +391,15 @@ def _failure(ends: Sequence[Ended], *, dry_run: bool = False) -> SyncError | Non
         return errors[0]
     # Preflight is about the credentials, which are the same for all.
     refused = next((error for error in errors if isinstance(error, PreflightError)), None)
-    return refused or SeveralError(failed, len(ends), dry_run=dry_run)
+    others = "The other environments are synced. Nothing was deployed."
+    if any(ended.synced is not None and ended.synced.proposes for ended in ends):
+        others = "The other environments are synced, or their change is proposed. Nothing was deployed."
+    return refused or SeveralError(failed, len(ends), others="No environment was written." if dry_run else others)
+
+
+def _is_to_come(synced: Synced) -> bool:
+    """Return whether the plan was not carried out."""
+    return synced.result in (Result.PLANNED, Result.PROPOSED)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -59,8 +59,8 @@ async def is_due(
         bundle: What they hold now.
         tell: Called with the reason for a deploy that may not be needed.
     """
-    if not settings.may_deploy:
-        return False
+    if not settings.may_deploy or any(one.result is Result.PROPOSED for one in synced):
+        return False  # one deploy serves all environments: it waits until each holds what was proposed
     if settings.deploy is DeployWhen.ALWAYS or any(one.result is Result.SYNCED for one in synced):
         return True
     mark = target_of(settings).mark

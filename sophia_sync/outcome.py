@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sophia_sync.sync.plan import Plan
 
 if TYPE_CHECKING:
+    from sophia_sync.esc.approvals import ChangeRequest
     from sophia_sync.github.dispatch import Deployed
     from sophia_sync.runtime.errors import SyncError
 
@@ -19,17 +20,23 @@ class Result(StrEnum):
     SYNCED = "synced"
     UNCHANGED = "unchanged"
     PLANNED = "planned"
+    PROPOSED = "proposed"
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What a sync did to one environment. The revisions are known if one was written."""
+    """What a sync did to one environment. The revisions are known if one was written.
+
+    `proposes` says whether the change is that of a change request: an open one or, in a plan, one to be opened.
+    """
 
     environment: str
     result: Result
     plan: Plan
     revision: int | None = None
     previous_revision: int | None = None
+    proposes: bool = False
+    change_request: ChangeRequest | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Ended:
         revision: The revision that was saved, verified or not.
         state: What had been done, in words, if the run ended before the sync did.
         warnings: Texts for a person.
+        change_request: The change request that is open, verified or not.
     """
 
     environment: str
@@ -51,6 +59,7 @@ class Ended:
     revision: int | None = None
     warnings: tuple[str, ...] = ()
     state: str = ""
+    change_request: ChangeRequest | None = None
 
 
 @dataclass(frozen=True)
@@ -71,14 +80,28 @@ class Outcome:
         """Whether all environments are synced."""
         return bool(self.environments) and len(self.synced) == len(self.environments)
 
+    @property
+    def change_requests(self) -> tuple[ChangeRequest, ...]:
+        """The change requests that are known, in the order of the environments."""
+        return tuple(ended.change_request for ended in self.environments if ended.change_request is not None)
+
+    @property
+    def waits_for_approval(self) -> bool:
+        """Whether an environment waits for its change request to be applied."""
+        return any(synced.result is Result.PROPOSED for synced in self.synced)
+
     def with_end(self, end: Ended) -> Outcome:
         ends = (end if ended.environment == end.environment else ended for ended in self.environments)
         return replace(self, environments=tuple(ends))
 
-    def with_state(self, environment: str, revision: int | None, state: str) -> Outcome:
-        """Return the outcome with what was saved before the run ended."""
+    def with_state(
+        self, environment: str, revision: int | None, state: str, change_request: ChangeRequest | None = None
+    ) -> Outcome:
+        """Return the outcome with what was saved or proposed before the run ended."""
         ends = (
-            replace(ended, revision=revision, state=state) if ended.environment == environment else ended
+            replace(ended, revision=revision, state=state, change_request=change_request)
+            if ended.environment == environment
+            else ended
             for ended in self.environments
         )
         return replace(self, environments=tuple(ends))

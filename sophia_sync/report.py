@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
+from sophia_sync.esc.approvals import ChangeRequest
 from sophia_sync.outcome import Ended, Outcome, Result, Synced
 from sophia_sync.runtime.errors import SyncError
 from sophia_sync.sync.plan import Action, Plan, Step
@@ -27,6 +28,7 @@ _HEADINGS = {
     Result.SYNCED: "✅ Sentry credentials synced to Pulumi ESC",
     Result.UNCHANGED: "✅ Sentry credentials in Pulumi ESC are up to date",
     Result.PLANNED: "🔎 Dry run: what a sync would change in Pulumi ESC",
+    Result.PROPOSED: "📝 Sentry credentials proposed to Pulumi ESC: a change request waits for approval",
 }
 _ALL = "Sentry credentials in Pulumi ESC"
 # The runner cuts an annotation after 4,096 characters (github.com/actions/runner, `ExecutionContext.AddIssue`).
@@ -48,6 +50,7 @@ _RESULTS = {
     Result.SYNCED: ("✅", "synced"),
     Result.UNCHANGED: ("✅", "up to date"),
     Result.PLANNED: ("🔎", "dry run"),
+    Result.PROPOSED: ("📝", "proposed"),
 }
 
 
@@ -55,7 +58,13 @@ def headline(synced: Synced) -> str:
     """Return one line for the log."""
     changed = len(synced.plan.changed_keys)
     if synced.result is Result.PLANNED:
-        return f"{synced.environment}: dry run, {changed} of {len(synced.plan.steps)} keys would change"
+        how = ", by a change request" if synced.proposes else ""
+        return f"{synced.environment}: dry run, {changed} of {len(synced.plan.steps)} keys would change{how}"
+    if synced.change_request is not None:
+        return (
+            f"{synced.environment}: {changed} of {len(synced.plan.steps)} keys are proposed in "
+            f"{synced.change_request}; nothing is written before it is approved and applied"
+        )
     if synced.result is Result.UNCHANGED:
         return f"{synced.environment}: all {len(synced.plan.steps)} keys are up to date, nothing was written"
     number = "" if synced.revision is None else f" {_revisions(synced, str(synced.revision))},"
@@ -169,9 +178,13 @@ def _environment(synced: Synced, *, heading: bool = False) -> str:
     facts = [f"`{synced.environment}`"]
     if synced.revision is not None:
         facts.append(f"revision {_revisions(synced, f'**{synced.revision}**')}")
-    if synced.result is not Result.PLANNED:
+    if synced.change_request is not None:
+        facts += [_page(synced.change_request), "its draft is verified", "the environment is unchanged"]
+    elif synced.proposes:
+        facts.append("a sync would open a change request")
+    elif synced.result is not Result.PLANNED:
         facts.append("verified by reading back" if synced.result is Result.SYNCED else "nothing was written")
-    word = 2 if synced.result is Result.PLANNED else 1
+    word = 2 if synced.result in (Result.PLANNED, Result.PROPOSED) else 1
 
     def rows(steps: Iterable[Step]) -> list[str]:
         return [
@@ -189,6 +202,11 @@ def _environment(synced: Synced, *, heading: bool = False) -> str:
     return f"{level} {_HEADINGS[synced.result]}\n\n{' · '.join(facts)}\n\n" + "\n".join(table) + "\n" + more
 
 
+def _page(request: ChangeRequest) -> str:
+    name = f"**change request {request.id}**"
+    return f"[{name}]({request.url})" if request.url else name
+
+
 def _deploy(outcome: Outcome) -> str:
     deployed = outcome.deployed
     if deployed is not None:
@@ -199,6 +217,8 @@ def _deploy(outcome: Outcome) -> str:
         return f"🚀 **Deploy** dispatched: {name} on {_code(deployed.ref)}{link}{how}\n"
     if not outcome.is_synced or outcome.error is not None or outcome.synced[0].result is Result.PLANNED:
         return ""
+    if outcome.waits_for_approval:
+        return "Deploy: due with the first sync after the change request is applied.\n"
     return "Deploy: not due.\n"
 
 
@@ -251,6 +271,9 @@ def outputs(outcome: Outcome) -> dict[str, str]:
         values["revision"] = _number(ends[0].synced.revision if ends[0].synced else ends[0].revision)
     if ends:
         values["environments"] = json.dumps([_of_environment(ended, outcome.error) for ended in ends])
+    if outcome.change_requests:
+        values["change-request-id"] = outcome.change_requests[0].id
+        values["change-request-url"] = outcome.change_requests[0].url
     if deployed is not None:
         values["deploy-run-id"] = _number(deployed.run_id)
         values["deploy-run-url"] = _address(deployed.run_url)
@@ -260,9 +283,9 @@ def outputs(outcome: Outcome) -> dict[str, str]:
 
 
 def _result(outcome: Outcome) -> Result:
-    """Return `synced` where anything was written."""
+    """Return `proposed` if an environment waits for an approval, else `synced` if anything was written."""
     results = [synced.result for synced in outcome.synced]
-    return Result.SYNCED if Result.SYNCED in results else results[0]
+    return next((result for result in (Result.PROPOSED, Result.SYNCED) if result in results), results[0])
 
 
 def _of_environment(ended: Ended, error: SyncError | None) -> dict[str, object]:
@@ -274,6 +297,8 @@ def _of_environment(ended: Ended, error: SyncError | None) -> dict[str, object]:
         "changed_keys": list(synced.plan.changed_keys) if synced else [],
         "revision": synced.revision if synced else ended.revision,
         "previous_revision": synced.previous_revision if synced else None,
+        "change_request_id": ended.change_request.id if ended.change_request else None,
+        "change_request_url": ended.change_request.url if ended.change_request else None,
         "error": None if (why := _why(ended, error)) is None else _cut(why, _LONGEST_OUTPUT),
     }
 

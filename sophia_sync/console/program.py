@@ -77,6 +77,16 @@ _keys = click.option(
 )
 
 
+_change_request = click.option(
+    "--change-request",
+    type=click.Choice(["never", "allowed", "always"]),
+    is_flag=False,
+    flag_value="allowed",
+    help="Whether to propose the change by a change request; `allowed`, which the bare option means, does so where "
+    "updates need an approval. [default: never]",
+)
+
+
 def _limit(default: int) -> Callable[[F], F]:
     return click.option(
         "--limit",
@@ -120,6 +130,7 @@ def commands() -> None:
 
 @commands.command()
 @_esc
+@_change_request
 @_json
 def plan(as_json: bool, **options: Any) -> int:
     """Show what a sync would change, by names and encryption.
@@ -143,6 +154,7 @@ def plan(as_json: bool, **options: Any) -> int:
     type=click.Choice(["enforce", "warn", "off"]),
     help="Whether Sentry must accept the credentials first. [default: enforce]",
 )
+@_change_request
 @click.option(
     "--deploy",
     type=click.Choice(["always", "changed", "never"]),

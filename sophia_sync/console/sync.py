@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from functools import partial
 
 import click
 
@@ -26,7 +25,7 @@ def sync(screen: Screen, given: Mapping[str, str], *, yes: bool) -> int:
         screen.failure(error)
         screen.json(outcome_json(Outcome(error=error)))
         return error.exit_code
-    return conduct(ConsoleRun(screen, agree=None if yes else partial(agreed, "Write this?")))
+    return conduct(ConsoleRun(screen, agree=None if yes else agreed))
 
 
 def on_a_terminal() -> bool:

@@ -96,8 +96,14 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
     (
         r"approved via change request|use the draft endpoint",
         ApprovalError,
-        "Updates of this environment need an approval. Make this change by a change request in the Pulumi console, "
-        "or let this token update it without one.",
+        "Updates of this environment need an approval. Give `change-request: allowed` (on the command line "
+        "`--change-request`), and a change request is opened for a person to approve.",
+    ),
+    (
+        r"creating environment draft: \[(400|402|403|404)\]",
+        EscError,
+        "Pulumi Cloud takes no change request for this environment: approvals are a feature of the editions "
+        "Enterprise and Business Critical, and the access token needs permission to edit the environment.",
     ),
     (
         r"opens must be approved|open.*approv",

@@ -21,10 +21,15 @@ GLOBAL_OPTIONS = ("--non-interactive", "--color", "never")
 """The options of every call."""
 
 
-def arguments(environment: str) -> list[str]:
-    """Return the CLI's arguments; `environment` is `organisation/project/environment`, or that with `@version`."""
+def arguments(environment: str, draft: str = "") -> list[str]:
+    """Return the CLI's arguments.
+
+    Args:
+        environment: `organisation/project/environment`, or that with `@version`.
+        draft: The change request whose draft to open instead.
+    """
     # The format `json` doesn't tell what is secret.
-    return ["env", "open", environment, "--format", "detailed"]
+    return ["env", "open", environment, "--format", "detailed", *([f"--draft={draft}"] if draft else [])]
 
 
 def variables(

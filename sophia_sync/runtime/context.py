@@ -90,8 +90,8 @@ def pulumi_login(environ: Mapping[str, str] = os.environ) -> Path | None:
     return folder if (folder / "credentials.json").is_file() else None
 
 
-# What a child process may see of our environment: where programs are, and how to reach the network through a
-# company's proxy and certificates. Inputs are not among it.
+# What a child process may see of our environment: where programs are, how to reach the network through a company's
+# proxy and certificates, and where a self-hosted Pulumi console is. Inputs are not among it.
 _CHILD_VARIABLES = (
     "PATH",
     "HTTP_PROXY",
@@ -102,6 +102,7 @@ _CHILD_VARIABLES = (
     "no_proxy",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    "PULUMI_CONSOLE_DOMAIN",
 )
 
 

@@ -10,6 +10,7 @@ from functools import partial
 import anyio
 
 from sophia_sync.esc import definition, messages, shown
+from sophia_sync.esc.approvals import ChangeRequest
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Document, Name
 from sophia_sync.esc.editor import Stored
@@ -98,6 +99,8 @@ class Environment:
         self.state = "Nothing was written."
         self.revision: int | None = None
         self.warnings: list[str] = []  # what ESC warned of when it saved
+        self.notes: list[str] = []  # what else a person should know
+        self.change_request: ChangeRequest | None = None
         self._bundle = bundle
         self._written: Plan | None = None  # sent to ESC, perhaps saved, not yet verified
         self._held: Holding | None = None  # what the environment held when that was sent
@@ -237,7 +240,7 @@ class Environment:
                 await self._tag.result()
             except EscError as error:
                 warnings.append(f"{error} The sync itself is complete.")
-        return Ended(self.name, synced, None, self.revision, tuple(warnings))
+        return Ended(self.name, synced, None, self.revision, tuple(warnings), change_request=self.change_request)
 
     async def failed(self, error: SyncError) -> Ended:
         """Return the end of a sync that raised: perhaps its write went through although the answer was lost."""
@@ -245,10 +248,11 @@ class Environment:
         if synced is not None:
             return Ended(self.name, synced, None, self.revision)
         error.changed = error.changed or self.state
-        return Ended(self.name, None, error, self.revision, tuple(self._warnings()))
+        warnings = tuple(self._warnings())
+        return Ended(self.name, None, error, self.revision, warnings, change_request=self.change_request)
 
     def _warnings(self) -> list[str]:
-        return [f"ESC warns: {warning}." for warning in dict.fromkeys(self.warnings)]
+        return [*(f"ESC warns: {warning}." for warning in dict.fromkeys(self.warnings)), *self.notes]
 
     async def _find_lost_write(self) -> Synced | None:
         """Find out by reading, after the last try, whether a write whose answer was lost went through."""

@@ -183,7 +183,7 @@ def test_other_secrets_of_the_environment_are_hidden_and_not_masked(action: Acti
     box.esc.fail("PATCH /api/esc/environments/[^/]*/[^/]*/[^/]*", status=400, body=body, times=None)
     ran = action.run_child(action.variables(action.inputs()))
     assert ran.code == 4
-    assert "***" in ran.summary
+    assert "bad: ***" in ran.annotations[0]
     told = ran.log + ran.errors + ran.summary + json.dumps(ran.outputs)
     assert [form for form in forms(theirs) if form in told] == []
 

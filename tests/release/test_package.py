@@ -52,7 +52,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     constraints = ROOT / "requirements" / "dev.txt"
     locked = [line.partition(" ")[0] for line in constraints.read_text("utf-8").splitlines() if "==" in line]
     (folder / "constraints").write_text("\n".join(locked), encoding="utf-8")
-    pip = (folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check")
+    pip = (folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")
     run(*pip, "--constraint", folder / "constraints", f"{wheel}[{EXTRAS}]")
     return folder / "bin"
 

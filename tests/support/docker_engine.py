@@ -1,11 +1,14 @@
 """Whether there is a Docker engine, and the images that the tests build and run."""
 
+import contextlib
 import functools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,3 +61,33 @@ def build_image(tree: Path = ROOT, tag: str = TAG) -> str:
         built = docker("build", "--tag", tag, "--iidfile", str(written), str(tree), check=False)
         assert built.returncode == 0, f"docker build failed:\n{(built.stdout + built.stderr)[-4000:]}"
         return written.read_text()
+
+
+@contextlib.contextmanager
+def empty_engine(parent: Path) -> Iterator[str]:
+    """Run a Docker engine of our own, whose store is empty, and yield its address. Its files are below `parent`.
+
+    Raises:
+        RuntimeError: It doesn't start; the text is the end of its log.
+    """
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    address = f"unix://{folder}/docker.sock"
+    options = {
+        "host": address, "data-root": folder / "data", "exec-root": folder / "exec", "pidfile": folder / "pid",
+        "bridge": "none", "iptables": "false", "ip6tables": "false",
+    }  # fmt: skip
+    command = ["dockerd", *(f"--{name}={value}" for name, value in options.items())]
+    with (folder / "log").open("wb") as log:
+        engine = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        while docker("--host", address, "info", check=False).returncode != 0:
+            if engine.poll() is not None:
+                raise RuntimeError((folder / "log").read_text()[-2000:])
+            time.sleep(0.1)
+        yield address
+    finally:
+        engine.terminate()
+        engine.wait()
+        # The engine leaves the namespace of host networking mounted.
+        subprocess.run(["umount", folder / "exec" / "netns" / "default"], capture_output=True, check=False)
+        shutil.rmtree(folder, ignore_errors=True)

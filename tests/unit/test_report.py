@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from sophia_sync import app, report
 from sophia_sync.deploy import Target
+from sophia_sync.esc.approvals import ChangeRequest
 from sophia_sync.github.dispatch import Deployed
 from sophia_sync.outcome import Ended, Outcome, Result, Synced
 from sophia_sync.runtime.errors import DeployError, EndedBySignalError, EscError, SeveralError, SyncError
@@ -34,6 +35,8 @@ NOTHING = Plan(tuple(Step(step.name, Action.UNCHANGED, step.secret) for step in 
 SYNCED = Synced(ENVIRONMENT, Result.SYNCED, PLAN, revision=8, previous_revision=7)
 UNCHANGED = Synced(ENVIRONMENT, Result.UNCHANGED, NOTHING)
 PLANNED = Synced(ENVIRONMENT, Result.PLANNED, PLAN)
+REQUEST = ChangeRequest("0a1b", "https://app.pulumi.example/x?version=0a1b")
+PROPOSED = Synced(ENVIRONMENT, Result.PROPOSED, PLAN, proposes=True, change_request=REQUEST)
 RUN_URL = "https://github.example/acme/sophia/actions/runs/17"
 DEPLOYED = Deployed(Target("acme/sophia", "deploy.yml", None), "main", 17, RUN_URL)
 
@@ -272,6 +275,8 @@ class TestOutputs:
                 "changed_keys": changed,
                 "revision": 8,
                 "previous_revision": 7,
+                "change_request_id": None,
+                "change_request_url": None,
                 "error": None,
             }
         ]
@@ -321,6 +326,38 @@ class TestOutputs:
         assert "result" not in outputs
 
 
+class TestProposals:
+    END = Ended(ENVIRONMENT, PROPOSED, change_request=REQUEST)
+
+    def test_the_summary_leads_to_the_change_request(self) -> None:
+        text = report.summary(Outcome((self.END,)))
+        assert text.startswith("## 📝 Sentry credentials proposed to Pulumi ESC")
+        assert f"[**change request 0a1b**]({REQUEST.url})" in text
+        assert "the environment is unchanged" in text
+        assert rows(text)["SENTRY_DSN"] == "🔄 would be changed | 🔒 encrypted"
+        assert text.endswith("Deploy: due with the first sync after the change request is applied.\n")
+
+    def test_without_a_console_it_is_named(self) -> None:
+        synced = replace(PROPOSED, change_request=replace(REQUEST, url=""))
+        assert "**change request 0a1b** ·" in report.summary(outcome(synced))
+        assert "in change request 0a1b;" in report.headline(synced)
+
+    def test_the_outputs_name_it(self) -> None:
+        outputs = report.outputs(Outcome((self.END,)))
+        assert (outputs["result"], outputs["revision"]) == ("proposed", "")
+        assert (outputs["change-request-id"], outputs["change-request-url"]) == (REQUEST.id, REQUEST.url)
+
+    def test_one_that_waits_makes_the_result_of_all(self) -> None:
+        ends = (Ended("acme/default/one", SYNCED), self.END)
+        assert report.outputs(Outcome(ends))["result"] == "proposed"
+        assert rows(report.summary(Outcome(ends)))[ENVIRONMENT] == "📝 proposed | "
+
+    def test_others_that_wait_are_not_called_synced(self) -> None:
+        broken = Ended("acme/default/one", error=EscError("It failed.", "Run again."))
+        assert "or their change is proposed" in str(app._failure((broken, self.END)))
+        assert "proposed" not in str(app._failure((broken, Ended("acme/default/two", SYNCED))))
+
+
 class TestSeveralEnvironments:
     ENDS = (
         Ended("acme/default/one", replace(SYNCED, environment="acme/default/one"), revision=8),
@@ -367,7 +404,7 @@ class TestSeveralEnvironments:
         failed = [
             (f"acme/default/environment-{number}", EscError("It broke. " * 20, "Mend it.")) for number in range(99)
         ]
-        shown = str(SeveralError(failed, 100))[:4_096]
+        shown = str(SeveralError(failed, 100, others=""))[:4_096]
         assert [name for name, _ in failed if name not in shown] == []
 
     def test_where_the_run_ended_before_it_each_tells_its_own_state(self) -> None:

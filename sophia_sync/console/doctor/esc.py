@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from sophia_sync.console.diagnosis import Check, Section, bad, good, none_of, warning
+from sophia_sync.console.diagnosis import Check, Section, bad, good, none_of, not_checked, warning
 from sophia_sync.console.doctor import ages, sentry
 from sophia_sync.console.session import Session
 from sophia_sync.console.times import ago, changed, counted, now
+from sophia_sync.esc import approvals
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.opened import Opened
@@ -21,7 +22,7 @@ from sophia_sync.sync.environment import read
 from sophia_sync.sync.history import LastChange, last_changes
 
 PULUMI = "Pulumi"
-CLI, TOKEN, ENVIRONMENT = "CLI", "access token", "environment"
+CLI, TOKEN, ENVIRONMENT, APPROVALS = "CLI", "access token", "environment", "approvals"
 
 _OTHERS = "Add it in the Pulumi console, or let the sync carry it, by `extra-secrets` or `extra-variables`."
 _SYNC = "`sophia-sync sync` writes it, or run the sync workflow."
@@ -83,12 +84,12 @@ async def _environment(
     session: Session, name: str, keys: Sequence[str], limit: int, max_age: timedelta | None, usable: bool
 ) -> Section:
     """Return the checks of one environment, its keys, and its values."""
-    rest = [*keys, *sentry.NAMES]
+    rest = [APPROVALS, *keys, *sentry.NAMES]
     if not usable:
         return Section(name, tuple(none_of([ENVIRONMENT, *rest], "Needs a CLI with a token that works.")))
     try:
         client = await session.pulumi(name)
-        checks = [await _newest(client, name)]
+        checks = [await _newest(client, name), await _approvals(client, name)]
     except EscError as error:
         found = await _missing(client, name) if "[404]" in error.what else bad(ENVIRONMENT, error.what, error.todo)
         return Section(name, (found, *none_of(rest, "The environment can't be read.")))
@@ -96,7 +97,7 @@ async def _environment(
         holding = await _holding(client, name, keys, limit, max_age)
     except EscError as error:
         unread = bad(ENVIRONMENT, error.what, error.todo)
-        return Section(name, (unread, *none_of(rest, "The environment can't be read.")))
+        return Section(name, (unread, checks[1], *none_of(rest[1:], "The environment can't be read.")))
     checks += [*(_key(key, holding) for key in keys), *holding.ages]
     return Section(name, (*checks, *await sentry.checks(session, holding.opened)))
 
@@ -130,6 +131,28 @@ async def _newest(client: Pulumi, name: str) -> Check:
         f"exists, {counted(len(revisions), 'revision')}; the newest is {newest.number}, saved "
         f"{ago(newest.created, now())} by {newest.author}",
     )
+
+
+async def _approvals(client: Pulumi, name: str) -> Check:
+    """Check whether updates need an approval, and which change request is open since when."""
+    try:
+        asked = await approvals.ask(client, name)
+    except EscError as error:
+        return not_checked(APPROVALS, error.what, error.todo)
+    needed = "updates need an approval" if approvals.UPDATE in asked.actions else "updates need none"
+    if approvals.OPEN in asked.actions:
+        needed += ", opening needs one"
+    if asked.open is None:
+        return good(APPROVALS, f"{needed}; no change request is open")
+    request = asked.open
+    since = f", opened {ago(request.created, now())}" if request.created else ""
+    by = f" by {request.author}" if request.author else ""
+    if request.status == approvals.DRAFT:
+        todo = f"It was never submitted, and nobody can open another: submit it or close it. {request.url}"
+    else:
+        todo = f"Nobody can open another: apply it or close it. {request.url}"
+    what = f"{needed}; change request {request.id} is {request.status}{since}{by}"
+    return warning(APPROVALS, what, todo.strip())
 
 
 async def _missing(client: Pulumi, name: str) -> Check:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from sophia_sync import report
 from sophia_sync.deploy import Target
+from sophia_sync.esc.approvals import ChangeRequest
 from sophia_sync.github.dispatch import Deployed
 from sophia_sync.outcome import Ended, Outcome, Result, Synced
 from sophia_sync.runtime.errors import EscError
@@ -104,7 +105,10 @@ class TestInputs:
 
 
 STEP = Step("SENTRY_DSN", Action.ADD, secret=True)
-ENDED = (Ended("a/b/c", Synced("a/b/c", Result.SYNCED, Plan((STEP,)), 8, 7)),)
+ENDED = (
+    Ended("a/b/c", Synced("a/b/c", Result.SYNCED, Plan((STEP,)), 8, 7)),
+    Ended("a/b/d", Synced("a/b/d", Result.PROPOSED, Plan((STEP,))), change_request=ChangeRequest("1")),
+)
 DEPLOYED = Deployed(Target("a/b", "c.yml", None), "main", 1, "https://github.example/1", "success")
 
 
