@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from sophia_sync import sentry
 from sophia_sync.runtime.redact import SHORTEST
 
 # The largest value, in bytes: Linux takes no longer string in an environment (MAX_ARG_STRLEN).
@@ -16,7 +17,6 @@ LARGEST = 131_072
 # The largest number of inputs that GitHub takes with a dispatch.
 MOST_INPUTS = 25
 
-_SLUG = re.compile(r"[a-z0-9_][a-z0-9_-]{0,99}")
 # Pulumi: "alphanumeric characters, hyphens, underscores, and periods"; a part of dots alone would be a path upwards.
 _ENVIRONMENT_PART = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -196,10 +196,19 @@ def extra_variable(value: str) -> str:
     return text(_filled_in(value))
 
 
-def slug(value: str) -> str:
+def organization_slug(value: str) -> str:
+    """Return the slug of a Sentry organisation."""
     given(value, *(kind for kind, _ in _KINDS))
-    if not _SLUG.fullmatch(value):
-        raise ValueError("isn't a slug: lower-case letters, digits, hyphens and underscores, on one line")
+    if not sentry.is_organization_slug(value):
+        raise ValueError("isn't an organisation's slug: letters, digits and hyphens, on one line")
+    return value
+
+
+def project_slug(value: str) -> str:
+    """Return the slug of a Sentry project."""
+    given(value, *(kind for kind, _ in _KINDS))
+    if not sentry.is_project_slug(value):
+        raise ValueError("isn't a project's slug: lower-case letters, digits, hyphens and underscores, on one line")
     return value
 
 

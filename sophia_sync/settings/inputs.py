@@ -290,7 +290,7 @@ class Settings(Access):
     sentry_organization_slug: Annotated[
         str,
         Input(
-            checks.pasted(checks.slug),
+            checks.pasted(checks.organization_slug),
             "It is the first part of Sentry's address, https://SLUG.sentry.io.",
             variable="SENTRY_ORGANIZATION_SLUG",
             yaml="${{ vars.SENTRY_ORGANIZATION_SLUG }}",
@@ -299,7 +299,7 @@ class Settings(Access):
     sentry_project_slug: Annotated[
         str,
         Input(
-            checks.pasted(checks.slug),
+            checks.pasted(checks.project_slug),
             "It stands in Sentry → Project Settings → General.",
             variable="SENTRY_PROJECT_SLUG",
             yaml="${{ vars.SENTRY_PROJECT_SLUG }}",

@@ -279,7 +279,7 @@ class TestTheValues:
             ({"SENTRY_DSN": "{fn::secret: 'https://sentry.example/17'}"}, "SENTRY_DSN has no public key before the @"),
             ({"SENTRY_API_TOKEN": "{fn::secret: 'two words'}"}, "SENTRY_API_TOKEN has white space"),
             ({"SENTRY_API_TOKEN": "{fn::secret: 'sntrys_x '}"}, "SENTRY_API_TOKEN has white space at its ends"),
-            ({"SENTRY_PROJECT_SLUG": "Pay Ready"}, "SENTRY_PROJECT_SLUG isn't a slug"),
+            ({"SENTRY_PROJECT_SLUG": "Pay Ready"}, "SENTRY_PROJECT_SLUG isn't a project's slug"),
             ({"SENTRY_CLIENT_SECRET": "{fn::secret: 'your-secret-here'}"}, "SENTRY_CLIENT_SECRET is a placeholder"),
             ({"SENTRY_ORGANIZATION_SLUG": "sntrys_abcdef"}, "SENTRY_ORGANIZATION_SLUG looks like a Sentry token"),
         ],

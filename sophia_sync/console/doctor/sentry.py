@@ -21,8 +21,8 @@ NAMES = (CONSUMERS, VALUES, SENTRY)
 _CHECKS: Mapping[str, Callable[[str], str]] = {
     "SENTRY_DSN": inputs_checks.dsn,
     "SENTRY_API_TOKEN": inputs_checks.sentry_token,
-    "SENTRY_ORGANIZATION_SLUG": inputs_checks.slug,
-    "SENTRY_PROJECT_SLUG": inputs_checks.slug,
+    "SENTRY_ORGANIZATION_SLUG": inputs_checks.organization_slug,
+    "SENTRY_PROJECT_SLUG": inputs_checks.project_slug,
     "SENTRY_CLIENT_SECRET": inputs_checks.secret,
 }
 _NEEDED = [key for key in SENTRY_KEYS if key not in OPTIONAL_KEYS]
