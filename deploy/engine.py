@@ -1,4 +1,4 @@
-"""Docker and Compose: the only module that knows their commands.
+"""Run Docker and Compose. No other module knows their commands.
 
 Each command is the user's own `docker`, in the environment that we are given: contexts, `DOCKER_HOST`, SSH
 configuration and credentials mean what they always mean.

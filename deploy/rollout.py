@@ -20,7 +20,7 @@ from deploy.program import SyncError
 
 ACCESS_TOKEN = "SENTRY_MCP_TOKEN"  # noqa: S105 - a name
 SECRETS = ("PULUMI_ACCESS_TOKEN", "SENTRY_API_TOKEN", "SENTRY_CLIENT_SECRET", "SENTRY_DSN", ACCESS_TOKEN)
-"""The secret ones of the variables that the Compose file passes to the server."""
+"""Names of the variables with a secret value that the Compose file passes to the server."""
 VARIABLES = (
     *SECRETS,
     "PULUMI_ORG",
@@ -66,10 +66,10 @@ class Rollout:
 
     compose: Compose
     limit: float
-    """Seconds for the new version to become ready, and to wait for another deploy."""
+    """Maximum seconds to wait for the new version to be ready, and for another deploy to end."""
     say: Callable[[str], None]
     hide: Callable[[str], None]
-    """Is given every secret of a container before anything of it is shown."""
+    """Masks a secret. It gets every secret of a container before a line of its log is shown."""
 
     def deploy(self, wanted: Mapping[str, str]) -> Deployed:
         """Put the version of these variables into operation.

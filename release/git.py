@@ -1,4 +1,4 @@
-"""Git's commands: the release commit, and the tags of the remote repository. The only module that knows them."""
+"""Run Git: make the release commit, read and push the remote's tags. No other module knows Git's commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOTHING = "0" * 40
 
 @dataclass(frozen=True)
 class Tag:
-    """A tag of the remote repository: the object that it names, and the commit that this stands for."""
+    """A tag of the remote repository: the object that it names, and the commit behind that object."""
 
     object: str
     commit: str
@@ -69,7 +69,7 @@ class Git:
             return None
 
     def is_ancestor(self, commit: str, of: str) -> bool:
-        """Whether a commit is reachable from another."""
+        """Return whether a commit is reachable from another."""
         try:
             self.run("merge-base", "--is-ancestor", commit, of)
         except OutsideError:

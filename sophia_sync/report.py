@@ -61,9 +61,10 @@ def headline(synced: Synced) -> str:
         how = ", by a change request" if synced.proposes else ""
         return f"{synced.environment}: dry run, {changed} of {len(synced.plan.steps)} keys would change{how}"
     if synced.change_request is not None:
+        request = synced.change_request
         return (
-            f"{synced.environment}: {changed} of {len(synced.plan.steps)} keys are proposed in "
-            f"{synced.change_request}; nothing is written before it is approved and applied"
+            f"{synced.environment}: {changed} of {len(synced.plan.steps)} keys are proposed in {request}"
+            f"{'' if request.is_new else ', which is still open'}; nothing is written before it is approved and applied"
         )
     if synced.result is Result.UNCHANGED:
         return f"{synced.environment}: all {len(synced.plan.steps)} keys are up to date, nothing was written"
@@ -179,7 +180,8 @@ def _environment(synced: Synced, *, heading: bool = False) -> str:
     if synced.revision is not None:
         facts.append(f"revision {_revisions(synced, f'**{synced.revision}**')}")
     if synced.change_request is not None:
-        facts += [_page(synced.change_request), "its draft is verified", "the environment is unchanged"]
+        how = "opened now" if synced.change_request.is_new else "still open, with the same values"
+        facts += [_page(synced.change_request), how, "its draft is verified", "the environment is unchanged"]
     elif synced.proposes:
         facts.append("a sync would open a change request")
     elif synced.result is not Result.PLANNED:
@@ -204,7 +206,7 @@ def _environment(synced: Synced, *, heading: bool = False) -> str:
 
 def _page(request: ChangeRequest) -> str:
     name = f"**change request {request.id}**"
-    return f"[{name}]({request.url})" if request.url else name
+    return f"[{name}]({_address(request.url)})" if _address(request.url) else name
 
 
 def _deploy(outcome: Outcome) -> str:
@@ -273,7 +275,7 @@ def outputs(outcome: Outcome) -> dict[str, str]:
         values["environments"] = json.dumps([_of_environment(ended, outcome.error) for ended in ends])
     if outcome.change_requests:
         values["change-request-id"] = outcome.change_requests[0].id
-        values["change-request-url"] = outcome.change_requests[0].url
+        values["change-request-url"] = _address(outcome.change_requests[0].url)
     if deployed is not None:
         values["deploy-run-id"] = _number(deployed.run_id)
         values["deploy-run-url"] = _address(deployed.run_url)

@@ -47,6 +47,7 @@ class ChangeRequest:
         author: The login of its author.
         created: When it was created.
         is_ours: Whether its author is the owner of our access token.
+        is_new: Whether this run has opened it.
     """
 
     id: str
@@ -55,6 +56,7 @@ class ChangeRequest:
     author: str = ""
     created: datetime | None = None
     is_ours: bool = True
+    is_new: bool = False
 
     def __str__(self) -> str:
         """Return its id and its link, to be named in a sentence."""

@@ -78,6 +78,12 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
         "The `pulumi` on PATH is too old for Pulumi ESC: install a newer one, or use the action's image.",
     ),
     (
+        # The request may have been carried out, and the answer is another's.
+        r"creating environment draft: (unmarshalling|reading) response",
+        TransientError,
+        "Check that {url} is up, and run again.",
+    ),
+    (
         r"the answer is a web page",
         EscError,
         "{url} answers with a web page: `pulumi-cloud-url` must be the address of the API (https://api.pulumi.com), "

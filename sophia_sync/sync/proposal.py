@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from pydantic import SecretStr
 
@@ -14,7 +15,14 @@ from sophia_sync.esc.merge import Change, merge
 from sophia_sync.esc.opened import Opened
 from sophia_sync.esc.shown import Holding
 from sophia_sync.outcome import Result, Synced
-from sophia_sync.runtime.errors import EscError, ProposalError, TransientError, VerificationError
+from sophia_sync.runtime.errors import (
+    ConflictError,
+    DefinitionError,
+    EscError,
+    ProposalError,
+    TransientError,
+    VerificationError,
+)
 from sophia_sync.settings.inputs import ChangeRequestMode
 from sophia_sync.sync.bundle import Bundle
 from sophia_sync.sync.environment import Environment, as_planned
@@ -87,14 +95,21 @@ class Proposal:
             TransientError: Whether the change request was opened, or what it holds, isn't known.
             EscError: It was refused.
         """
-        request = self._asked.open or await self._submit(found, plan)
+        if self._asked.open is None:
+            await self._submit(found, plan)
+            self._asked = await approvals.ask(self._environment.pulumi, self._environment.name)
+        request = self._asked.open
+        if request is None:
+            raise ConflictError(f"The {self._created} was applied or closed before it was verified.", "Run again.")
+        if self._created is not None and request.id == self._created.id:
+            request = replace(request, is_new=True)
         await self._prove(request)
         self._environment.change_request = request
-        how = "was opened and verified" if self._is_new(request) else "is still open, with the same values"
+        how = "was opened and verified" if request.is_new else "is still open, with the same values"
         self._environment.state = f"Nothing was written. The {request} {how}."
         return Synced(self._environment.name, Result.PROPOSED, plan, proposes=True, change_request=request)
 
-    async def _submit(self, found: Holding, plan: Plan) -> ChangeRequest:
+    async def _submit(self, found: Holding, plan: Plan) -> None:
         """Open a change request: one CLI call, and the same merge and conditions as of a write."""
         environment, pulumi = self._environment, self._environment.pulumi
         entries = [entry for entry in self._bundle.entries if entry.name in plan.changed]
@@ -110,7 +125,7 @@ class Proposal:
             return text
 
         def created(identifier: str) -> None:
-            self._created = ChangeRequest(identifier, self._asked.page(identifier))
+            self._created = ChangeRequest(identifier, self._asked.page(identifier), is_new=True)
             environment.change_request = self._created
             environment.state = (
                 f"Nothing was written. The {self._created} was created; whether it was submitted isn't known. "
@@ -124,15 +139,12 @@ class Proposal:
         except EscError:
             environment.state = earlier if self._created is None else _NOT_SUBMITTED.format(self._created)
             raise
-        assert self._created is not None  # noqa: S101 - `propose` has told of it
         environment.state = f"Nothing was written. The {self._created} was submitted; it was not verified yet."
-        return self._created
 
     async def _prove(self, request: ChangeRequest) -> None:
         """Prove that an open change request is ours, was submitted, and holds exactly what it should."""
         name = self._environment.name
-        is_new = self._is_new(request)
-        if not is_new and not request.is_ours:
+        if not request.is_new and not request.is_ours:
             raise ProposalError(
                 f"The {request} of {name} is open, and it is {request.author or 'somebody else'}'s: only one can be.",
                 "Apply it or close it in the Pulumi console, and run again.",
@@ -144,7 +156,7 @@ class Proposal:
                 _NOT_SUBMITTED.format(request),
             )
         wrong = differing(self._bundle, await self._read(request))
-        if wrong and is_new:
+        if wrong and request.is_new:
             raise VerificationError(
                 f"The {request} of {name} was submitted, but it doesn't hold what was sent: {listed(wrong)}.",
                 "Close it in the Pulumi console, don't approve it, and run again.",
@@ -157,18 +169,20 @@ class Proposal:
                 "Apply it or close it in the Pulumi console, and run again.",
             )
 
-    def _is_new(self, request: ChangeRequest) -> bool:
-        """Return whether this run has opened it."""
-        return self._created is not None and request.id == self._created.id
-
     async def _read(self, request: ChangeRequest) -> Holding:
         """Read what a draft holds: how it is written, and what its consumers would get. Two CLI calls."""
         pulumi, name = self._environment.pulumi, self._environment.name
-        document = definition.parse((await pulumi.draft(name, request.id)).text)
-        values = await pulumi.open_values(name, request.id)
         names = self._bundle.names
-        consumed = {each: text for each in names if (text := _value(values, each)) is not None}
-        return Holding(document.held(names), consumed)
+        text = (await pulumi.draft(name, request.id)).text
+        try:
+            held = definition.parse(text).held(names)
+        except DefinitionError:
+            held = {}
+        if not held and "values:" not in text:  # nothing at all, or a web page
+            raise TransientError(f"Could not read what the {request} of {name} holds.", "Run again.")
+        values = await pulumi.open_values(name, request.id)
+        consumed = {each: value for each in names if (value := _value(values, each)) is not None}
+        return Holding(held, consumed)
 
 
 _NOT_SUBMITTED = (

@@ -141,6 +141,8 @@ class TestStillOpen:
         again = _run(guarded)
         assert (first.code, again.code, again.outputs["result"]) == (0, 0, "proposed")
         assert again.outputs["change-request-id"] == _only(guarded).id
+        assert "which is still open" in again.log
+        assert "which is still open" not in first.log
         assert _only(guarded).revision == 1
 
     def test_ours_with_other_values(self, guarded: Action) -> None:

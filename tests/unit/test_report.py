@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from sophia_sync import app, report
-from sophia_sync.deploy import Target
 from sophia_sync.esc.approvals import ChangeRequest
-from sophia_sync.github.dispatch import Deployed
-from sophia_sync.outcome import Ended, Outcome, Result, Synced
+from sophia_sync.outcome import Deployed, Ended, Outcome, Result, Synced, Target
 from sophia_sync.runtime.errors import DeployError, EndedBySignalError, EscError, SeveralError, SyncError
 from sophia_sync.sync.plan import Action, Plan, Step
 from tests.support.examples import examples
@@ -108,7 +106,9 @@ class TestSummary:
 
     def test_of_a_failed_deploy_still_tells_of_the_sync(self) -> None:
         text = report.summary(outcome(SYNCED, error=DeployError("It failed.", "Run again.")))
-        assert text.index("## ❌ The deploy failed") < text.index("### ✅ Sentry credentials synced")
+        assert text.index("## ❌ The sync succeeded, but the deploy failed") < text.index(
+            "### ✅ Sentry credentials synced"
+        )
         assert rows(text).keys() == {step.name for step in PLAN.steps}
         assert "not due" not in text
 
@@ -340,7 +340,13 @@ class TestProposals:
     def test_without_a_console_it_is_named(self) -> None:
         synced = replace(PROPOSED, change_request=replace(REQUEST, url=""))
         assert "**change request 0a1b** ·" in report.summary(outcome(synced))
-        assert "in change request 0a1b;" in report.headline(synced)
+        assert "in change request 0a1b, which is still open;" in report.headline(synced)
+
+    def test_a_new_one_is_told_from_one_that_is_still_open(self) -> None:
+        new = replace(PROPOSED, change_request=replace(REQUEST, is_new=True))
+        assert "still open" not in report.headline(new)
+        assert "opened now" in report.summary(outcome(new))
+        assert "still open, with the same values" in report.summary(outcome(PROPOSED))
 
     def test_the_outputs_name_it(self) -> None:
         outputs = report.outputs(Outcome((self.END,)))
