@@ -164,7 +164,9 @@ class TestWhatIsAccepted:
     def test_dsn(self, dsn: str) -> None:
         assert value_of(load(sentry_dsn=dsn)[0], "sentry-dsn") == dsn
 
-    @pytest.mark.parametrize(("organization", "project"), [("Pay-Ready", "frontend-"), ("0123", "_x-1")])
+    @pytest.mark.parametrize(
+        ("organization", "project"), [("a", "a"), ("Pay-Ready", "_x-1"), ("0123", "0123"), ("a" * 100, "a" * 100)]
+    )
     def test_slugs(self, organization: str, project: str) -> None:
         loaded, _ = load(sentry_organization_slug=organization, sentry_project_slug=project)
         assert (loaded.sentry_organization_slug, loaded.sentry_project_slug) == (organization, project)
@@ -294,9 +296,12 @@ REFUSED = [
     ("sentry-api-token", f"{CANARY}\udcff", "isn't valid UTF-8"),
     ("sentry-client-secret", f"{CANARY}${{A}}", "`${`"),
     ("sentry-client-secret", f"{CANARY}\udcff", "isn't valid UTF-8"),
-    ("sentry-organization-slug", f"{CANARY.lower()}_x", "isn't an organisation's slug"),
+    ("sentry-organization-slug", f"{CANARY}_x", "isn't an organisation's slug"),
+    ("sentry-organization-slug", f"{CANARY.lower()} x", "isn't an organisation's slug"),
+    ("sentry-organization-slug", f"-{CANARY.lower()}", "isn't an organisation's slug"),
     ("sentry-organization-slug", f"{CANARY.lower()}\nx", "isn't an organisation's slug"),
     ("sentry-project-slug", f"{CANARY}", "isn't a project's slug"),
+    ("sentry-project-slug", f"{CANARY.lower()}/x", "isn't a project's slug"),
     ("sentry-project-slug", f"https://{CANARY.lower()}.sentry.io", "looks like an address"),
     ("sentry-project-slug", f"{CANARY.lower()}{'a' * 100}", "isn't a project's slug"),
     ("esc-environment", f"{CANARY}", "isn't a path"),
