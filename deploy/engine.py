@@ -1,4 +1,4 @@
-"""Docker and Compose: the only module that knows their commands.
+"""Run Docker and Compose. No other module knows their commands.
 
 Each command is the user's own `docker`, in the environment that we are given: contexts, `DOCKER_HOST`, SSH
 configuration and credentials mean what they always mean.
@@ -85,7 +85,8 @@ class Engine:
         try:
             return self.run("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}").strip()
         except CommandError as error:
-            raise EngineError(f"Docker can't be reached. {error}", "Nothing was changed. See what it says.") from None
+            todo = "Check that Docker runs there, and that this account may use it."
+            raise EngineError(f"Docker can't be reached. {error}", todo) from None
 
     def fetch(self, image: str) -> None:
         """Have an image on the engine, and see that it fits the engine's platform.
@@ -103,7 +104,8 @@ class Engine:
                 raise self._unfit(image, "no version", wanted) from None
             raise EngineError(
                 f"{image} can't be pulled. {error}",
-                "Nothing was changed. See that the image exists, and that the engine may pull it.",
+                "Check that the image exists, and that the engine may pull it.",
+                title="The image can't be pulled",
             ) from None
         if there != wanted:
             raise self._unfit(image, f"only {there}", wanted)
@@ -112,7 +114,7 @@ class Engine:
     def _unfit(image: str, has: str, wanted: str) -> PlatformError:
         return PlatformError(
             f"The server is {wanted}, and {image} has {has} for it.",
-            f"Nothing was changed. Give an image for {wanted}. A release has linux/amd64 and linux/arm64.",
+            f"Give an image for {wanted}. A release has linux/amd64 and linux/arm64.",
         )
 
     def inspect(self, container: str) -> Container | None:
@@ -187,12 +189,12 @@ class Engine:
                 said = child.stderr.read().strip()
             if "is already in use" not in said:
                 raise EngineError(
-                    f"A container of {image} can't be started:\n{said}", "Nothing was changed. See what Docker says."
+                    f"A container of {image} can't be started:\n{said}",
+                    "Remove the cause that Docker names, and deploy again.",
+                    title="The image can't be started",
                 )
             if time.monotonic() >= end:
-                raise LockedError(
-                    f"Another deploy holds the container `{name}`.", "Nothing was changed. Run again when it is done."
-                )
+                raise LockedError(f"Another deploy holds the container `{name}`.", "Deploy again when it is done.")
             time.sleep(_PAUSE)
 
 
@@ -220,7 +222,11 @@ class Compose:
         path = f"{self.engine.environ.get('PATH', '')}:{Path(sys.executable).parent}"
         found = shutil.which("docker-compose", path=path)
         if found is None:
-            raise EngineError("There is no Docker Compose.", "Install Docker's Compose plugin where the deploy runs.")
+            raise EngineError(
+                "There is no Docker Compose.",
+                "Install Docker's Compose plugin where the deploy runs.",
+                title="Docker Compose is missing",
+            )
         return [found]
 
     def _run(self, variables: Mapping[str, str], *arguments: str, seconds: float = commands.LIMIT) -> str:

@@ -1,13 +1,18 @@
-"""The errors of a deploy. Each has an exit code, and a text that ends with the next step."""
+"""The errors of a deploy. Each has an exit code and a text in three parts: see `sophia_sync.runtime.errors`."""
 
 from deploy.program import SyncError
+
+UNTOUCHED = "Nothing was changed."
 
 
 class EngineError(SyncError):
     """Docker or the registry can't be reached, or refuses. The server runs as before."""
 
     exit_code = 4
-    title = "Docker"
+    title = "Docker can't be reached"
+
+    def __init__(self, what: str, todo: str, *, title: str = "") -> None:
+        super().__init__(what, todo, UNTOUCHED, title=title)
 
 
 class LockedError(EngineError):

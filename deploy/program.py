@@ -1,4 +1,4 @@
-"""All that the programs of `deploy` and `release` use of the package: errors, the runner's protocol, one entry."""
+"""Give the programs of `deploy` and `release` what they use of the package: its errors, its runner, one entry."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from deploy.program import SyncError
 
 ACCESS_TOKEN = "SENTRY_MCP_TOKEN"  # noqa: S105 - a name
 SECRETS = ("PULUMI_ACCESS_TOKEN", "SENTRY_API_TOKEN", "SENTRY_CLIENT_SECRET", "SENTRY_DSN", ACCESS_TOKEN)
-"""The secret ones of the variables that the Compose file passes to the server."""
+"""Names of the variables with a secret value that the Compose file passes to the server."""
 VARIABLES = (
     *SECRETS,
     "PULUMI_ORG",
@@ -66,10 +66,10 @@ class Rollout:
 
     compose: Compose
     limit: float
-    """Seconds for the new version to become ready, and to wait for another deploy."""
+    """Maximum seconds to wait for the new version to be ready, and for another deploy to end."""
     say: Callable[[str], None]
     hide: Callable[[str], None]
-    """Is given every secret of a container before anything of it is shown."""
+    """Masks a secret. It gets every secret of a container before a line of its log is shown."""
 
     def deploy(self, wanted: Mapping[str, str]) -> Deployed:
         """Put the version of these variables into operation.
@@ -142,15 +142,16 @@ class Rollout:
             try:
                 self.compose.down(wanted)
             except CommandError as error:
-                todo = "See on the server what runs."
-                return DownError(f"{failed}\nNo version ran before. This one may still run: {error}", todo)
-            return DownError(failed, "No version ran before, so nothing runs now. Fix the cause and deploy again.")
+                todo = "Look on the server for what runs."
+                return DownError(failed, todo, f"No version ran before. This one may still run: {error}")
+            changed = "No version ran before, so nothing runs now."
+            return DownError(failed, "Fix the cause and deploy again.", changed)
         try:
             self._bring_back(former)
         except DownError as error:
-            return DownError(f"{failed}\n{error.what}", error.todo)
+            return DownError(f"{failed}\n{error.what}", error.todo, error.changed)
         back = f"The former version, {former.image}, runs again and answers."
-        return BroughtBackError(f"{failed}\n{back}", "Fix the cause and deploy again.")
+        return BroughtBackError(failed, "Fix the cause and deploy again.", back)
 
     def _bring_back(self, former: Container) -> None:
         """Make the recorded version the one that runs, and drop the record.
@@ -165,7 +166,8 @@ class Rollout:
         except Exception as error:  # noqa: BLE001 - the reason must be told, whatever it is
             raise DownError(
                 f"The former version, {former.image}, doesn't work either. {self._told(error)}",
-                "The cause may be Sentry, Pulumi ESC or the network. The version stays recorded: `recover` retries.",
+                "Check Sentry, Pulumi ESC and the server's network. Then run `recover`.",
+                "The former version stays recorded.",
             ) from None
 
     def _start(self, variables: Mapping[str, str], seconds: float) -> tuple[Container, tuple[str, ...]]:

@@ -38,7 +38,7 @@ class Settings:
 
     command: str
     image: str
-    """By digest; empty takes the one that the Compose file names."""
+    """The image by its digest. Empty: the image that the Compose file names."""
     timeout: float
     """Seconds for the server to become ready."""
     project: str
@@ -50,7 +50,7 @@ class Settings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be shown: credentials, and the engine's host, which the log of a public repository needn't."""
+        """Return what to mask: the credentials, and the engine's host name."""
         hosts = (_host(self.environ.get("DOCKER_HOST", "")),)
         keys = (self.environ.get(name, "") for name in ssh.VARIABLES)
         return (*(self.server.get(name, "") for name in SECRETS), *keys, *hosts)

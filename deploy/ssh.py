@@ -1,4 +1,4 @@
-"""An SSH key of the job's own, for a runner that has no SSH configuration.
+"""Let `ssh` use the job's own key, on a runner that has no SSH configuration.
 
 Docker and Compose run the `ssh` on PATH. With credentials in the environment, a private folder that comes first on
 PATH holds an `ssh` that adds them to the machine's configuration. Without, `ssh` is what it always is.

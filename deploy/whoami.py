@@ -39,7 +39,7 @@ async def wait_until_ready(limit: float) -> None:
                         return
                     said = f"HTTP {answer.status_code}: {answer.text[:500]}"
                 await anyio.sleep(PAUSE)
-    raise RuntimeError(f"/readyz isn't good within {limit:.0f} s. At last it answered {said}")
+    raise RuntimeError(f"/readyz isn't good within {limit:.0f} s. Its last answer: {said}")
 
 
 async def ask(limit: float) -> list[str]:

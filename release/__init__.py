@@ -1,1 +1,1 @@
-"""The parts of a release that no maintained action does: the checks before it, and its tags. See docs/release.md."""
+"""The steps of a release that no maintained action has: the checks and the tags. See docs/release.md."""

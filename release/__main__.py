@@ -195,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--tag", required=True, metavar="release-1.2.3", help="the tag on the source commit")
     check.add_argument("--registry", default="ghcr.io", help="where the images go; default: %(default)s")
     check.add_argument("--repository", required=True, metavar="OWNER/NAME", help="the repository on GitHub")
-    stranger = commands.add_parser("try", help="pull images without credentials, and run their --help")
+    stranger = commands.add_parser("try", help="pull images without credentials, start them, check them")
     stranger.add_argument("--platforms", default=PLATFORMS, help="default: %(default)s")
     stranger.add_argument("images", nargs="+", metavar="NAME@sha256:…")
     tag = commands.add_parser("tag", help="make the release commit, and push its tag")
@@ -241,8 +241,8 @@ def main(arguments: Sequence[str] | None = None, stream: TextIO | None = None) -
         if given.command == "try":
             for image in given.images:
                 for platform in given.platforms.split(","):
-                    strangers.use(image, platform)
-                    runner.line(f"Anybody can pull and start {image} on {platform}.")
+                    size = strangers.use(image, platform)
+                    runner.line(f"Anybody can pull and start {image} on {platform}: {size / 1e6:.1f} MB, no shell.")
             return
         release = Release(given.wanted, given.remote, runner)
         if given.command == "check":

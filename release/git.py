@@ -1,4 +1,4 @@
-"""Git's commands: the release commit, and the tags of the remote repository. The only module that knows them."""
+"""Run Git: make the release commit, read and push the remote's tags. No other module knows Git's commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOTHING = "0" * 40
 
 @dataclass(frozen=True)
 class Tag:
-    """A tag of the remote repository: the object that it names, and the commit that this stands for."""
+    """A tag of the remote repository: the object that it names, and the commit behind that object."""
 
     object: str
     commit: str
@@ -58,7 +58,8 @@ class Git:
         try:
             return commands.run(argv, environ={**os.environ, **ours, **(environ or {})}, folder=self.folder)
         except CommandError as error:
-            raise OutsideError(str(error), "See what Git says, then run the job again.") from None
+            todo = "Remove the cause that Git names, and run the job again."
+            raise OutsideError(str(error), todo, "What was pushed before stays.", title="Git failed") from None
 
     def commit(self, revision: str) -> str | None:
         """Return the commit that a name stands for in this clone. Return None if there is none."""
@@ -68,7 +69,7 @@ class Git:
             return None
 
     def is_ancestor(self, commit: str, of: str) -> bool:
-        """Whether a commit is reachable from another."""
+        """Return whether a commit is reachable from another."""
         try:
             self.run("merge-base", "--is-ancestor", commit, of)
         except OutsideError:

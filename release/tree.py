@@ -1,4 +1,4 @@
-"""The files that differ between main and a release commit: those that name an image.
+"""Write an image into the files that name one: they differ between main and a release commit.
 
 On main, `action.yml` says that the image is built, and the Compose file names a local one. A release commit names both
 images by digest.
@@ -20,7 +20,7 @@ _SERVER = re.compile(r"(?<=\$\{SENTRY_MCP_IMAGE:-)(\S+@sha256:[0-9a-f]{64})(?=\}
 
 
 def is_docker_action(text: str) -> bool:
-    """Whether an `action.yml` is one of a Docker action; a composite action names no image."""
+    """Return whether an `action.yml` is a Docker action's. A composite action names no image."""
     return "\n  using: docker\n" in text
 
 

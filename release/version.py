@@ -56,22 +56,22 @@ class Version:
 
     @property
     def prerelease(self) -> bool:
-        """Whether it is one."""
+        """Return whether the version is a prerelease."""
         return "-" in self.text
 
     @property
     def source_tag(self) -> str:
-        """The tag that a maintainer puts on a commit of main. It starts the release."""
+        """Return the tag that a maintainer puts on a commit of main. It starts the release."""
         return f"{SOURCE_TAG}{self}"
 
     @property
     def tag(self) -> str:
-        """The tag of the release commit. It never moves."""
+        """Return the tag of the release commit. It never moves."""
         return f"v{self}"
 
     @property
     def major_tag(self) -> str:
-        """The tag that users name. It moves to each new release."""
+        """Return the tag that users name. It moves to each new release."""
         return f"v{self._parts[0]}"
 
 

@@ -11,7 +11,7 @@ They stand in for the real services in `make run`, in the tests and in the bench
 from contextlib import ExitStack
 from typing import Self
 
-from sandbox.esc import Esc, Revision
+from sandbox.esc import ChangeRequest, Esc, Revision
 from sandbox.faults import Fault
 from sandbox.github import App, Dispatch, GitHub, Permissions
 from sandbox.sentry import Sentry
@@ -19,6 +19,7 @@ from sandbox.server import Recorded, RefusedError, Server
 
 __all__ = [
     "App",
+    "ChangeRequest",
     "Dispatch",
     "Esc",
     "Fault",

@@ -1,6 +1,6 @@
 """The main job on a laptop, with nothing to sign up for: `make run`.
 
-Starts the local ESC, GitHub and Sentry, runs the real `entrypoint.py` with the real Pulumi CLI against them four
+Starts the local ESC, GitHub and Sentry, runs the real `entrypoint.py` with the real Pulumi CLI against them eight
 times, and shows what a runner would see: the log, the step's summary, and what ESC holds then.
 """
 
@@ -83,6 +83,7 @@ class Demo:
             "INPUT_SENTRY-CLIENT-SECRET": "a-webhook-secret-that-nobody-sees",
             "INPUT_PULUMI-ACCESS-TOKEN": box.esc.token,
             "INPUT_PULUMI-CLOUD-URL": box.esc.url,
+            "PULUMI_CONSOLE_DOMAIN": "app.pulumi.com",
             "INPUT_GITHUB-TOKEN": box.github.token,
             "INPUT_DEPLOY": "changed",
             "INPUT_DEPLOY-INPUTS": '{"revision": "{revision}"}',
@@ -109,10 +110,34 @@ class Demo:
         )
         return process.returncode
 
+    def rotate(self) -> None:
+        """Give Sentry's token a new value, in Sentry and in GitHub."""
+        token = f"sntrys_rotated-{time.time_ns()}"
+        self.box.sentry.add_token(token, self.box.sentry.scopes)
+        self.environ["INPUT_SENTRY-API-TOKEN"] = token
+
     def show_summary(self) -> None:
         _title("The step's summary, in Markdown; GitHub shows it below the job")
         for line in self.summary.read_text(encoding="utf-8").splitlines():
             print(_folded(line, "  "))
+
+
+def approved(box: Sandbox, demo: Demo) -> list[int]:
+    """Let the environment need approvals, and have one change proposed, approved and applied; return the exit codes."""
+    box.esc.gate(ENVIRONMENT)
+    demo.rotate()
+    codes = [demo.sync("Updates need an approval now, and the token was rotated: refused")]
+    demo.environ["INPUT_CHANGE-REQUEST"] = "allowed"
+    codes.append(demo.sync("With `change-request: allowed`: proposed, and ESC holds what it held"))
+    demo.show_summary()
+    codes.append(demo.sync("Once more: the change request is still open"))
+    (request,) = box.esc.open_change_requests(ENVIRONMENT)
+    box.esc.approve(request)
+    number = box.esc.apply(request)
+    _title("In the Pulumi console")
+    print(f"  {box.esc.reviewer} approves change request {request.id},\n  and applies it: revision {number}")
+    codes.append(demo.sync("The next sync finds the values, verifies them, and dispatches the deploy"))
+    return codes
 
 
 def main() -> int:
@@ -135,11 +160,10 @@ def main() -> int:
         codes.append(demo.sync("Second sync: nothing to do"))
         demo.environ["INPUT_SENTRY-API-TOKEN"] = "sntrys_a-token-that-sentry-does-not-know"
         codes.append(demo.sync("A broken token: Sentry refuses it, so what ESC holds is not overwritten"))
-        token = f"sntrys_rotated-{time.time_ns()}"
-        box.sentry.add_token(token, box.sentry.scopes)
-        demo.environ["INPUT_SENTRY-API-TOKEN"] = token
+        demo.rotate()
         codes.append(demo.sync("The Sentry token was rotated in GitHub: one key changes, in one revision"))
         demo.show_summary()
+        codes += approved(box, demo)
 
         _title("ESC holds now: our entries are new, and the rest is as it was")
         print(_definition(box.esc.definition(ENVIRONMENT)))
@@ -147,10 +171,10 @@ def main() -> int:
         for dispatch in box.github.dispatches:
             print(f"  {dispatch.workflow} in {dispatch.repository} on {dispatch.ref}, {dispatch.inputs}")
         proven = (
-            codes == [0, 0, 3, 0]
-            and box.esc.values(ENVIRONMENT)["SENTRY_API_TOKEN"] == token
+            codes == [0, 0, 3, 0, 4, 0, 0, 0]
+            and box.esc.values(ENVIRONMENT)["SENTRY_API_TOKEN"] == demo.environ["INPUT_SENTRY-API-TOKEN"]
             and box.esc.is_secret(ENVIRONMENT, "SENTRY_API_TOKEN")
-            and len(box.github.dispatches) == 2
+            and len(box.github.dispatches) == 3
         )
     print("\nAll as it should be." if proven else "\nSomething is not as it should be: see above.")
     return 0 if proven else 1

@@ -30,14 +30,12 @@ from sophia_sync.settings.inputs import DeployWhen, PreflightMode, Settings
 from sophia_sync.sync.bundle import make_bundle
 from sophia_sync.sync.environment import Environment, may_pass
 from sophia_sync.sync.plan import make_plan
+from sophia_sync.sync.proposal import Proposal
 
 if TYPE_CHECKING:
     from sophia_sync.github.api import GitHubError
     from sophia_sync.github.dispatch import Deployed, Dispatcher
     from sophia_sync.preflight import Verdict
-
-AT_ONCE = 8
-"""Number of environments that are synced at the same time."""
 
 # Maximum number of environments to list in one sentence.
 _LISTED = 20
@@ -75,14 +73,14 @@ class Run(Program):
             await self.pipeline(home)
 
     async def pipeline(self, home: Path, **override: object) -> None:  # noqa: C901 - all stages in one function
-        """Carry the secrets from the inputs to their consumers. `report` is the last stage, whatever happened here.
+        """Carry the secrets from the inputs to their consumers. `report` is the last stage and runs in any case.
 
         Args:
             home: A private folder for the Pulumi CLI.
             override: Settings that replace those of the inputs.
 
         Raises:
-            SyncError: What ended the run.
+            SyncError: The run failed.
         """
         # Inputs → settings
         settings = self.read_inputs().model_copy(update=override)
@@ -100,6 +98,7 @@ class Run(Program):
                 self.environments = [Environment(signed_in[organization_of(name)], name, bundle) for name in names]
 
                 async def sync(environment: Environment) -> Synced:
+                    proposal = Proposal(environment, bundle, settings.change_request)
                     async for attempt in retrying_async(may_pass):
                         with attempt:
                             # What ESC holds
@@ -107,9 +106,13 @@ class Run(Program):
                             # Plan
                             plan = make_plan(bundle, holding)
                             if settings.dry_run:
-                                return Synced(environment.name, Result.PLANNED, plan)
+                                proposes = bool(plan.changed) and await proposal.foresee()
+                                return Synced(environment.name, Result.PLANNED, plan, proposes=proposes)
                             if plan.changed:
                                 await _heed(preflight, settings)
+                                if await proposal.is_due():
+                                    # Write as a change request, and read its draft back
+                                    return await proposal.make(holding, plan)
                                 # Write
                                 sent = await environment.write(holding, plan)
                                 environment.start_tag(tasks, tag)
@@ -126,9 +129,9 @@ class Run(Program):
                     else:
                         self.tell(await environment.ended(synced, tasks, tag))
 
-                await side_by_side([partial(end, environment) for environment in self.environments], AT_ONCE)
+                await side_by_side([partial(end, environment) for environment in self.environments])
                 error = _failure(self.outcome.environments, dry_run=settings.dry_run)
-                if error is None or self.outcome.synced:  # also where nothing was written: a person should know
+                if error is None or self.outcome.synced:  # Sentry's warnings matter, too, if nothing was written
                     self.warn(await _heed(preflight, settings))
                 if error is not None:
                     raise error
@@ -152,7 +155,7 @@ class Run(Program):
         return settings
 
     async def sign_in(self, settings: Settings, home: Path) -> dict[str, Pulumi]:
-        """Sign in to each organisation. Tell about those that refuse.
+        """Sign in to each organisation. Report those that refuse.
 
         Raises:
             SignInError: All of them refuse.
@@ -190,6 +193,8 @@ class Run(Program):
         dispatcher = Dispatcher(settings, target, self.context.api_url, time_left())
         self.deploy_state = "Whether the deploy was dispatched isn't known."
         deployed = await in_thread(partial(dispatcher.dispatch, given))
+        if deployed.run_url is not None:
+            deployed = replace(deployed, run_url=self.redact(deployed.run_url))
         self.deploy_state = "The deploy was dispatched."
         self.outcome = replace(self.outcome, deployed=deployed)
         where = deployed.run_url or f"{target.repository} on {deployed.ref}"
@@ -197,7 +202,7 @@ class Run(Program):
         return dispatcher
 
     async def check_deploy(self, settings: Settings) -> None:
-        """Warn of what would keep the deploy from starting, in a run that dispatches nothing."""
+        """Warn of what would keep the deploy from starting. For runs that dispatch nothing."""
         if settings.deploy is DeployWhen.NEVER:
             return
         if settings.deploy_repository is None or not settings.has_github_access:
@@ -218,7 +223,7 @@ class Run(Program):
             self.warn([f"A sync would succeed, but its deploy would not start: {found.what}. {found.todo}"])
 
     async def follow(self, dispatcher: Dispatcher, settings: Settings) -> None:
-        """Wait for the deploy if that is asked for, and mark in ESC what it deployed.
+        """Wait for the deploy if the settings ask for it, and mark in ESC what it deployed.
 
         Raises:
             DeployError: The deploy failed, or did not end in time. Nothing is marked then.
@@ -250,8 +255,8 @@ class Run(Program):
         """Limit the time of a part of the run.
 
         Raises:
-            EscError: The time was over before ESC was in order.
-            DeployError: It was over after that.
+            EscError: The time ended before all environments were synced.
+            DeployError: The time ended after that.
         """
         with anyio.move_on_after(seconds) as limit:
             yield
@@ -265,7 +270,9 @@ class Run(Program):
             )
 
     def tell(self, ended: Ended) -> None:
-        """Keep how the sync of an environment ended, and print it."""
+        """Record how the sync of an environment ended, and print it."""
+        if ended.error is not None:
+            ended.error.hide(self.redact)
         self.outcome = self.outcome.with_end(ended)
         self.show(ended)
         self.warn(ended.warnings)
@@ -274,7 +281,7 @@ class Run(Program):
         """Print how the sync of an environment ended."""
         if ended.synced is not None:
             with self.runner.group(f"Sync {ended.environment}"):
-                for line in report.plan_lines(ended.synced.plan, dry_run=ended.synced.result is Result.PLANNED):
+                for line in report.plan_lines(ended.synced.plan, dry_run=_is_to_come(ended.synced)):
                     self.runner.line(line)
             self.runner.line(report.headline(ended.synced))
         elif len(self.outcome.environments) > 1:
@@ -290,7 +297,7 @@ class Run(Program):
         self.runner.line(text)
 
     def state(self) -> str:
-        """Return what was done so far, for a person."""
+        """Return what was done so far, in words for a person."""
         by_state: dict[str, list[str]] = {}
         for environment in self.environments:
             by_state.setdefault(environment.state, []).append(environment.name)
@@ -301,7 +308,7 @@ class Run(Program):
         return " ".join(filter(None, (done or "Nothing was written.", self.deploy_state)))
 
     def report(self, error: SyncError | None) -> int:
-        """Report how the run ended, with everything that is known of it. Return the exit code."""
+        """Print and write how the run ended. Return the exit code."""
         if error is not None:
             error.changed = error.changed or self.state()
             self.note(error)
@@ -310,25 +317,34 @@ class Run(Program):
         return error.exit_code if error else 0
 
     def note(self, error: SyncError) -> None:
-        """Keep what the run failed with, and what it had saved by then."""
-        for environment in self.environments:  # those that were ended by the run's own end
-            self.outcome = self.outcome.with_state(environment.name, environment.revision, environment.state)
+        """Record the run's error, and what it had saved by then."""
+        error.hide(self.redact)
+        for environment in self.environments:  # environments whose sync was cut off
+            self.outcome = self.outcome.with_state(
+                environment.name, environment.revision, environment.state, environment.change_request
+            )
         self.outcome = replace(self.outcome, error=error)
 
     def write_report(self) -> None:
-        """Write the outputs and the summary. What was done stands, also where they can't be written."""
+        """Write the outputs, then the summary, each on its own. A failure changes nothing of what was done."""
         if self.outcome.error is None:
             self.runner.notice(report.notice(self.outcome))
-        try:
-            for name, value in report.outputs(self.outcome).items():
-                self.runner.output(name, value)
-            self.runner.summary(report.summary(self.outcome))
-        except OSError as error:
-            self.runner.warning(f"The summary or the outputs could not be written: {error.strerror}.")
+        parts = {
+            f"the output `{name}`": partial(self.runner.output, name, value)
+            for name, value in report.outputs(self.outcome).items()
+        }
+        parts["the summary"] = partial(self.runner.summary, report.summary(self.outcome))
+        lost: dict[str, list[str]] = {}
+        for name, write in parts.items():
+            try:
+                write()
+            except OSError as error:
+                lost.setdefault(error.strerror or str(error), []).append(name)
+        self.warn(f"Could not write {', '.join(names)}: {reason}." for reason, names in lost.items())
 
 
 async def _ask_sentry(settings: Settings) -> Verdict | None:
-    """Ask Sentry about the new credentials. Return None where that is switched off."""
+    """Ask Sentry about the new credentials. Return None if preflight is off."""
     if settings.preflight is PreflightMode.OFF:
         return None
     await in_thread(_load_preflight)
@@ -366,7 +382,7 @@ def _load_github() -> None:
 
 
 def _failure(ends: Sequence[Ended], *, dry_run: bool = False) -> SyncError | None:
-    """Return what the run fails with: an environment's own error, or one that names all that failed."""
+    """Return the run's error: that of the environment, or one that names all that failed."""
     failed = [(ended.environment, ended.error) for ended in ends if ended.error is not None]
     if not failed:
         return None
@@ -375,11 +391,19 @@ def _failure(ends: Sequence[Ended], *, dry_run: bool = False) -> SyncError | Non
         return errors[0]
     # Preflight is about the credentials, which are the same for all.
     refused = next((error for error in errors if isinstance(error, PreflightError)), None)
-    return refused or SeveralError(failed, len(ends), dry_run=dry_run)
+    others = "The other environments are synced. Nothing was deployed."
+    if any(ended.synced is not None and ended.synced.proposes for ended in ends):
+        others = "The other environments are synced, or their change is proposed. Nothing was deployed."
+    return refused or SeveralError(failed, len(ends), others="No environment was written." if dry_run else others)
+
+
+def _is_to_come(synced: Synced) -> bool:
+    """Return whether the plan was not carried out."""
+    return synced.result in (Result.PLANNED, Result.PROPOSED)
 
 
 def _listed(names: Sequence[str]) -> str:
-    """List environments in one sentence. The output `environments` has the state of each."""
+    """Return the environments' names for a sentence. The output `environments` has the state of each."""
     more = len(names) - _LISTED
     return f"{', '.join(names[:_LISTED])} and {more} more" if more > 0 else ", ".join(names)
 
@@ -402,7 +426,7 @@ def main(
     stream: TextIO | None = None,
     leave: Callable[[int], object] = lambda _: None,
 ) -> int:
-    """Run the action once. Return the exit code. All input comes from the environment.
+    """Run the action once. Return the exit code. The environment holds all input.
 
     Args:
         argv: Arguments: none, `--help` or `--version`. Those of the process by default.

@@ -21,9 +21,6 @@ from sophia_sync.sync.bundle import Bundle
 from sophia_sync.sync.environment import Environment, read, set_tag
 from sophia_sync.sync.plan import make_plan
 
-# Number of environments that are asked at the same time.
-AT_ONCE = 8
-
 
 @dataclass(frozen=True)
 class Target:
@@ -62,8 +59,8 @@ async def is_due(
         bundle: What they hold now.
         tell: Called with the reason for a deploy that may not be needed.
     """
-    if not settings.may_deploy:
-        return False
+    if not settings.may_deploy or any(one.result is Result.PROPOSED for one in synced):
+        return False  # one deploy serves all environments: it waits until each holds what was proposed
     if settings.deploy is DeployWhen.ALWAYS or any(one.result is Result.SYNCED for one in synced):
         return True
     mark = target_of(settings).mark
@@ -77,7 +74,7 @@ async def is_due(
         return bool(make_plan(bundle, deployed).changed)
 
     work = [partial(differs, environment) for environment in environments]
-    return any(await side_by_side(work, AT_ONCE))
+    return any(await side_by_side(work))
 
 
 async def numbers(synced: Sequence[Synced], environments: Sequence[Environment]) -> list[int | EscError]:
@@ -97,7 +94,7 @@ async def numbers(synced: Sequence[Synced], environments: Sequence[Environment])
             return error
 
     work = [partial(number, *pair) for pair in zip(synced, environments, strict=True)]
-    return await side_by_side(work, AT_ONCE)
+    return await side_by_side(work)
 
 
 async def mark(
@@ -115,7 +112,7 @@ async def mark(
         return None
 
     work = [partial(set_mark, *pair) for pair in zip(revisions, environments, strict=True)]
-    return [error for error in await side_by_side(work, AT_ONCE) if error is not None]
+    return [error for error in await side_by_side(work) if error is not None]
 
 
 def fill(inputs: dict[str, Any], revision: int | EscError, environment: str, run_url: str | None) -> dict[str, Any]:

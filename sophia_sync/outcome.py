@@ -1,4 +1,4 @@
-"""What a run knows at its end: how each environment's sync ended, the deploy, and the run's own error."""
+"""The outcome of a run: how each environment's sync ended, the deploy, and the run's own error."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sophia_sync.sync.plan import Plan
 
 if TYPE_CHECKING:
+    from sophia_sync.esc.approvals import ChangeRequest
     from sophia_sync.github.dispatch import Deployed
     from sophia_sync.runtime.errors import SyncError
 
@@ -19,17 +20,23 @@ class Result(StrEnum):
     SYNCED = "synced"
     UNCHANGED = "unchanged"
     PLANNED = "planned"
+    PROPOSED = "proposed"
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What a sync did to one environment. The revisions are known where one was written."""
+    """What a sync did to one environment. The revisions are known if one was written.
+
+    `proposes` says whether the change is that of a change request: an open one or, in a plan, one to be opened.
+    """
 
     environment: str
     result: Result
     plan: Plan
     revision: int | None = None
     previous_revision: int | None = None
+    proposes: bool = False
+    change_request: ChangeRequest | None = None
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,12 @@ class Ended:
 
     Attributes:
         environment: `organisation/project/environment`.
-        synced: What was done, where it was done and verified.
-        error: What it failed with.
-        revision: The revision that was saved, also where it was not verified.
-        state: What had been done, for a person, where the run ended before the sync did.
-        warnings: What is to be told besides.
+        synced: What was done and verified; None if the sync failed.
+        error: The error of the sync, if it failed.
+        revision: The revision that was saved, verified or not.
+        state: What had been done, in words, if the run ended before the sync did.
+        warnings: Texts for a person.
+        change_request: The change request that is open, verified or not.
     """
 
     environment: str
@@ -51,11 +59,12 @@ class Ended:
     revision: int | None = None
     warnings: tuple[str, ...] = ()
     state: str = ""
+    change_request: ChangeRequest | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that a run knows at its end, however far it came; the environments in the order of the input."""
+    """Everything that a run knows at its end, however far it came. Environments keep the input's order."""
 
     environments: tuple[Ended, ...] = ()
     deployed: Deployed | None = None
@@ -63,22 +72,36 @@ class Outcome:
 
     @property
     def synced(self) -> tuple[Synced, ...]:
-        """What was done to the environments whose syncs are verified."""
+        """The environments whose syncs are verified."""
         return tuple(ended.synced for ended in self.environments if ended.synced is not None)
 
     @property
     def is_synced(self) -> bool:
-        """Whether all of them are."""
+        """Whether all environments are synced."""
         return bool(self.environments) and len(self.synced) == len(self.environments)
+
+    @property
+    def change_requests(self) -> tuple[ChangeRequest, ...]:
+        """The change requests that are known, in the order of the environments."""
+        return tuple(ended.change_request for ended in self.environments if ended.change_request is not None)
+
+    @property
+    def waits_for_approval(self) -> bool:
+        """Whether an environment waits for its change request to be applied."""
+        return any(synced.result is Result.PROPOSED for synced in self.synced)
 
     def with_end(self, end: Ended) -> Outcome:
         ends = (end if ended.environment == end.environment else ended for ended in self.environments)
         return replace(self, environments=tuple(ends))
 
-    def with_state(self, environment: str, revision: int | None, state: str) -> Outcome:
-        """Note what was saved where the run ended before the sync did."""
+    def with_state(
+        self, environment: str, revision: int | None, state: str, change_request: ChangeRequest | None = None
+    ) -> Outcome:
+        """Return the outcome with what was saved or proposed before the run ended."""
         ends = (
-            replace(ended, revision=revision, state=state) if ended.environment == environment else ended
+            replace(ended, revision=revision, state=state, change_request=change_request)
+            if ended.environment == environment
+            else ended
             for ended in self.environments
         )
         return replace(self, environments=tuple(ends))

@@ -1,12 +1,21 @@
-"""What happened → the step's summary and outputs. Pure, and never given a value."""
+"""What happened → the step's summary and outputs. Pure, and given no secret.
+
+What a service says stands in the errors and in what is known of the deploy. It is data: cut off where it is long, and
+escaped in the summary.
+"""
 
 from __future__ import annotations
 
+import html
+import itertools
 import json
+import re
+from collections.abc import Iterable, Sequence
 
+from sophia_sync.esc.approvals import ChangeRequest
 from sophia_sync.outcome import Ended, Outcome, Result, Synced
 from sophia_sync.runtime.errors import SyncError
-from sophia_sync.sync.plan import Action, Plan
+from sophia_sync.sync.plan import Action, Plan, Step
 
 _WORDS = {
     Action.ADD: ("🆕", "added", "would be added"),
@@ -19,22 +28,44 @@ _HEADINGS = {
     Result.SYNCED: "✅ Sentry credentials synced to Pulumi ESC",
     Result.UNCHANGED: "✅ Sentry credentials in Pulumi ESC are up to date",
     Result.PLANNED: "🔎 Dry run: what a sync would change in Pulumi ESC",
+    Result.PROPOSED: "📝 Sentry credentials proposed to Pulumi ESC: a change request waits for approval",
 }
 _ALL = "Sentry credentials in Pulumi ESC"
 # The runner cuts an annotation after 4,096 characters (github.com/actions/runner, `ExecutionContext.AddIssue`).
 _LONGEST_NOTICE = 4_000
+# Bytes of a summary, of which GitHub takes 1 MiB; of its table of environments, and of a table of keys.
+_LARGEST = 1_000_000
+_LARGEST_OVERVIEW = 300_000
+_LARGEST_TABLE = 200_000
+# Characters of a part of an error, and of a name.
+_LONGEST_TEXT = 20_000
+_LONGEST_WORD = 300
+# Characters of an error in the outputs.
+_LONGEST_OUTPUT = 2_000
+_LONGEST_URL = 2_000
+_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&'*+,;=%\[\]-]+")
+# GitHub's conclusions are words such as `timed_out`.
+_CONCLUSION = re.compile(r"[a-z_]{1,50}")
 _RESULTS = {
     Result.SYNCED: ("✅", "synced"),
     Result.UNCHANGED: ("✅", "up to date"),
     Result.PLANNED: ("🔎", "dry run"),
+    Result.PROPOSED: ("📝", "proposed"),
 }
 
 
 def headline(synced: Synced) -> str:
-    """One line for the log."""
+    """Return one line for the log."""
     changed = len(synced.plan.changed_keys)
     if synced.result is Result.PLANNED:
-        return f"{synced.environment}: dry run, {changed} of {len(synced.plan.steps)} keys would change"
+        how = ", by a change request" if synced.proposes else ""
+        return f"{synced.environment}: dry run, {changed} of {len(synced.plan.steps)} keys would change{how}"
+    if synced.change_request is not None:
+        request = synced.change_request
+        return (
+            f"{synced.environment}: {changed} of {len(synced.plan.steps)} keys are proposed in {request}"
+            f"{'' if request.is_new else ', which is still open'}; nothing is written before it is approved and applied"
+        )
     if synced.result is Result.UNCHANGED:
         return f"{synced.environment}: all {len(synced.plan.steps)} keys are up to date, nothing was written"
     number = "" if synced.revision is None else f" {_revisions(synced, str(synced.revision))},"
@@ -45,12 +76,12 @@ def headline(synced: Synced) -> str:
 
 
 def _revisions(synced: Synced, revision: str) -> str:
-    """The one before is not known where the answer to the write was lost."""
+    """Return the revision with the one before, which isn't known where the response to the write was lost."""
     return revision if synced.previous_revision is None else f"{synced.previous_revision} → {revision}"
 
 
 def notice(outcome: Outcome) -> str:
-    """What was done, for the run's page: a line an environment, but one line for all that are up to date."""
+    """Return what was done for the run's page: a line for each changed environment, and one line for the others."""
     if len(outcome.synced) == 1:
         return headline(outcome.synced[0])
     lines = [headline(synced) for synced in outcome.synced if synced.result is not Result.UNCHANGED]
@@ -67,80 +98,168 @@ def notice(outcome: Outcome) -> str:
 
 
 def plan_lines(plan: Plan, *, dry_run: bool) -> list[str]:
-    """The plan for the log: one line a key."""
+    """Return the plan for the log: one line for each key."""
     width = max((len(str(step.name)) for step in plan.steps), default=0)
     word = 2 if dry_run else 1
     return [f"  {_WORDS[step.action][0]} {step.name!s:<{width}}  {_WORDS[step.action][word]}" for step in plan.steps]
 
 
 def summary(outcome: Outcome) -> str:
-    """The step's summary, in GitHub's Markdown."""
-    parts = []
-    if outcome.error is not None:
-        parts.append(_error(outcome.error))
-    if len(outcome.environments) > 1:
-        parts.append(_overview(outcome))
-    parts += [
-        _environment(synced, heading=outcome.error is None and len(outcome.environments) == 1)
-        for synced in outcome.synced
-        if len(outcome.environments) == 1 or synced.result is not Result.UNCHANGED
-    ]
-    parts.append(_deploy(outcome))
+    """Return the step's summary in GitHub's Markdown: what failed and what changed first.
+
+    What has no room is left out, and the summary says so.
+    """
+    first = [_error(outcome.error)] if outcome.error is not None else []
+    last = [_deploy(outcome)]
+    if len(outcome.environments) == 1:
+        first += [_environment(synced, heading=outcome.error is None) for synced in outcome.synced]
+        return _joined(first + last)
+    ends = sorted(outcome.environments, key=_rank)
+    if ends:
+        first.append(_overview(ends, has_heading=outcome.error is None))
+    changes = [_environment(ended.synced) for ended in ends if ended.synced and _rank(ended) == _CHANGED]
+    shown, left = _fitting(changes, _LARGEST - _size(_joined(first + last)))
+    if left:
+        shown.append(f"The changes in {left} more environments are left out: the output `environments` has all.\n")
+    return _joined(first + shown + last)
+
+
+_FAILED, _CHANGED, _UP_TO_DATE = range(3)
+
+
+def _rank(ended: Ended) -> int:
+    """Return the place of an environment in the summary."""
+    if ended.synced is None:
+        return _FAILED
+    return _UP_TO_DATE if ended.synced.result is Result.UNCHANGED else _CHANGED
+
+
+def _joined(parts: Sequence[str]) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def _size(text: str) -> int:
+    """Return the bytes of a part and of the line break after it."""
+    return len(text.encode("utf-8", "backslashreplace")) + 1
+
+
+def _fitting(parts: Sequence[str], room: int) -> tuple[list[str], int]:
+    """Return the first parts that have room together, and the number of the others."""
+    sizes = itertools.accumulate(map(_size, parts))
+    number = sum(1 for _ in itertools.takewhile(lambda size: size <= room, sizes))
+    return list(parts[:number]), len(parts) - number
+
+
 def _error(error: SyncError) -> str:
-    """The three parts of an error, each a paragraph of its own."""
+    """Return the three parts of an error, each in a paragraph of its own."""
     labelled = (("**What was changed:** ", error.changed), ("**What to do:** ", error.todo))
-    parts = [f"## ❌ {error.title}", error.what, *(label + text for label, text in labelled if text)]
+    parts = [f"## ❌ {error.title}", *(label + _data(text) for label, text in (("", error.what), *labelled) if text)]
     return "\n\n".join(parts) + "\n"
 
 
-def _overview(outcome: Outcome) -> str:
-    """One line an environment; what changed in each follows."""
+def _overview(ends: Sequence[Ended], *, has_heading: bool) -> str:
+    """Return a table with one line for each environment."""
     rows = []
-    for ended in outcome.environments:
+    for ended in ends:
         if ended.synced is None:
             how = "❌ failed" if ended.error else "not verified" if ended.revision else "not done"
             rows.append(f"| `{ended.environment}` | {how} | {_number(ended.revision)} |")
         else:
             icon, how = _RESULTS[ended.synced.result]
             rows.append(f"| `{ended.environment}` | {icon} {how} | {_number(ended.synced.revision)} |")
-    heading = "" if outcome.error else f"## {_ALL}\n\n"
-    return heading + "\n".join(["| Environment | Result | Revision |", "| --- | --- | --- |", *rows]) + "\n"
+    shown, left = _fitting(rows, _LARGEST_OVERVIEW)
+    more = f"\nand {left} more environments: the output `environments` has all.\n" if left else ""
+    heading = f"## {_ALL}\n\n" if has_heading else ""
+    return heading + "\n".join(["| Environment | Result | Revision |", "| --- | --- | --- |", *shown]) + "\n" + more
 
 
-def _environment(synced: Synced, *, heading: bool) -> str:
+def _environment(synced: Synced, *, heading: bool = False) -> str:
+    """Return what a sync did to one environment, key by key, the changed ones first where not all have room."""
     level = "##" if heading else "###"
     facts = [f"`{synced.environment}`"]
     if synced.revision is not None:
         facts.append(f"revision {_revisions(synced, f'**{synced.revision}**')}")
-    if synced.result is not Result.PLANNED:
+    if synced.change_request is not None:
+        how = "opened now" if synced.change_request.is_new else "still open, with the same values"
+        facts += [_page(synced.change_request), how, "its draft is verified", "the environment is unchanged"]
+    elif synced.proposes:
+        facts.append("a sync would open a change request")
+    elif synced.result is not Result.PLANNED:
         facts.append("verified by reading back" if synced.result is Result.SYNCED else "nothing was written")
-    word = 2 if synced.result is Result.PLANNED else 1
-    rows = [
-        f"| `{step.name}` | {_WORDS[step.action][0]} {_WORDS[step.action][word]} "
-        f"| {'🔒 encrypted' if step.secret else 'plain text'} |"
-        for step in synced.plan.steps
-    ]
-    table = ["| Key | What happened | In ESC |", "| --- | --- | --- |", *rows]
-    return f"{level} {_HEADINGS[synced.result]}\n\n{' · '.join(facts)}\n\n" + "\n".join(table) + "\n"
+    word = 2 if synced.result in (Result.PLANNED, Result.PROPOSED) else 1
+
+    def rows(steps: Iterable[Step]) -> list[str]:
+        return [
+            f"| `{step.name}` | {_WORDS[step.action][0]} {_WORDS[step.action][word]} "
+            f"| {'🔒 encrypted' if step.secret else 'plain text'} |"
+            for step in steps
+        ]
+
+    shown, left = _fitting(rows(synced.plan.steps), _LARGEST_TABLE)
+    if left:
+        steps = sorted(synced.plan.steps, key=lambda step: step.action is Action.UNCHANGED)
+        shown, left = _fitting(rows(steps), _LARGEST_TABLE)
+    table = ["| Key | What happened | In ESC |", "| --- | --- | --- |", *shown]
+    more = f"\nand {left} more keys\n" if left else ""
+    return f"{level} {_HEADINGS[synced.result]}\n\n{' · '.join(facts)}\n\n" + "\n".join(table) + "\n" + more
+
+
+def _page(request: ChangeRequest) -> str:
+    name = f"**change request {request.id}**"
+    return f"[{name}]({_address(request.url)})" if _address(request.url) else name
 
 
 def _deploy(outcome: Outcome) -> str:
-    if outcome.deployed is not None:
-        name = f"`{outcome.deployed.target.workflow}` in `{outcome.deployed.target.repository}`"
-        link = f": [run {outcome.deployed.run_id}]({outcome.deployed.run_url})" if outcome.deployed.run_url else ""
-        ended = outcome.deployed.conclusion
-        how = f", ended with **{ended}**" if ended else ""
-        return f"🚀 **Deploy** dispatched: {name} on `{outcome.deployed.ref}`{link}{how}\n"
+    deployed = outcome.deployed
+    if deployed is not None:
+        name = f"{_code(deployed.target.workflow)} in {_code(deployed.target.repository)}"
+        url = _address(deployed.run_url)
+        link = f": [run {deployed.run_id}]({url})" if url else ""
+        how = f", ended with **{_data(deployed.conclusion, _LONGEST_WORD)}**" if deployed.conclusion else ""
+        return f"🚀 **Deploy** dispatched: {name} on {_code(deployed.ref)}{link}{how}\n"
     if not outcome.is_synced or outcome.error is not None or outcome.synced[0].result is Result.PLANNED:
         return ""
+    if outcome.waits_for_approval:
+        return "Deploy: due with the first sync after the change request is applied.\n"
     return "Deploy: not due.\n"
 
 
+_CODE = re.compile(r"(`[^`\n]+`)")
+_MARKUP = re.compile(r"[\\`*_\[\]|~#$]|^[ \t]+|(?<=^)(?:[+=]|-(?! ))", re.MULTILINE)
+
+
+def _data(text: str, longest: int = _LONGEST_TEXT) -> str:
+    """Return text as Markdown that shows it as it is: a part of it may be a service's.
+
+    What stands between backticks is shown as code, in which nothing else counts.
+    """
+    pieces = _CODE.split(_cut(text, longest))
+    return "".join(piece if at % 2 else _escaped(piece) for at, piece in enumerate(pieces))
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(lambda found: f"\\{found[0]}" if found[0].strip() else "", html.escape(text, quote=False))
+
+
+def _code(text: str) -> str:
+    """Return a name as code; one with a backtick as data."""
+    return _data(text, _LONGEST_WORD) if "`" in text else f"`{_cut(text, _LONGEST_WORD)}`"
+
+
+def _address(text: str | None) -> str:
+    """Return an address that can be linked to; an empty text where it is none."""
+    return text if text and len(text) <= _LONGEST_URL and _URL.fullmatch(text) else ""
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
 def outputs(outcome: Outcome) -> dict[str, str]:
-    """The step's outputs, as far as they are known."""
+    """Return the step's outputs, as far as they are known.
+
+    They hold no values, so no redactor may touch them: a secret can be a word such as `synced`.
+    """
     values: dict[str, str] = {}
     ends, deployed = outcome.environments, outcome.deployed
     if outcome.is_synced:
@@ -154,22 +273,25 @@ def outputs(outcome: Outcome) -> dict[str, str]:
         values["revision"] = _number(ends[0].synced.revision if ends[0].synced else ends[0].revision)
     if ends:
         values["environments"] = json.dumps([_of_environment(ended, outcome.error) for ended in ends])
+    if outcome.change_requests:
+        values["change-request-id"] = outcome.change_requests[0].id
+        values["change-request-url"] = _address(outcome.change_requests[0].url)
     if deployed is not None:
         values["deploy-run-id"] = _number(deployed.run_id)
-        values["deploy-run-url"] = deployed.run_url or ""
-        if deployed.conclusion is not None:
+        values["deploy-run-url"] = _address(deployed.run_url)
+        if deployed.conclusion is not None and _CONCLUSION.fullmatch(deployed.conclusion):
             values["deploy-conclusion"] = deployed.conclusion
     return values
 
 
 def _result(outcome: Outcome) -> Result:
-    """`synced` where anything was written."""
+    """Return `proposed` if an environment waits for an approval, else `synced` if anything was written."""
     results = [synced.result for synced in outcome.synced]
-    return Result.SYNCED if Result.SYNCED in results else results[0]
+    return next((result for result in (Result.PROPOSED, Result.SYNCED) if result in results), results[0])
 
 
 def _of_environment(ended: Ended, error: SyncError | None) -> dict[str, object]:
-    """One object of the output `environments`; where a sync has no end of its own, that of the run is its."""
+    """Return one object of the output `environments`. A sync without an end of its own has the run's error."""
     synced = ended.synced
     return {
         "environment": ended.environment,
@@ -177,12 +299,14 @@ def _of_environment(ended: Ended, error: SyncError | None) -> dict[str, object]:
         "changed_keys": list(synced.plan.changed_keys) if synced else [],
         "revision": synced.revision if synced else ended.revision,
         "previous_revision": synced.previous_revision if synced else None,
-        "error": _why(ended, error),
+        "change_request_id": ended.change_request.id if ended.change_request else None,
+        "change_request_url": ended.change_request.url if ended.change_request else None,
+        "error": None if (why := _why(ended, error)) is None else _cut(why, _LONGEST_OUTPUT),
     }
 
 
 def _why(ended: Ended, error: SyncError | None) -> str | None:
-    """What kept an environment from being synced: its own error, or the end of the run with what was done by then."""
+    """Return why an environment isn't synced: its own error, or the run's with what was done by then."""
     if ended.synced is not None:
         return None
     if ended.error is not None:

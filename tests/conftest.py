@@ -34,6 +34,12 @@ settings.register_profile(
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
 
+def pytest_report_header() -> str:
+    if REQUIRE_ALL:
+        return "all tests, and none may be skipped"
+    return "REQUIRE_ALL=1 make test runs all tests; without it, make test leaves out those that are slow or take Docker"
+
+
 @functools.cache
 def _needs_docker(file: Path) -> bool:
     return "pytest.mark.docker" in file.read_text(encoding="utf-8")

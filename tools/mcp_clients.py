@@ -1,58 +1,75 @@
-"""The official conformance suite of MCP, and its TypeScript SDK in the oldest and newest supported generation.
+"""Clients of MCP from npm, for the tests, with a Node that is new enough for them.
 
-They come from npm in the exact versions that are pinned here, with a Node that is new enough, and are kept in
-`.cache/mcp-clients`.
+They are the official conformance suite, the inspector, the TypeScript SDK in its oldest and newest generations, the
+bridge that Claude Desktop needs over HTTP, and tokenizers. `tools/mcp-clients/package-lock.json` has their hashes. To
+change a version, edit `package.json` there, and run
+`npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved`.
 """
 
-import json
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.go_build import CACHE, locked
 from tools.progress import say
 
-PACKAGES = {
-    "node": "22.23.3",
-    "@modelcontextprotocol/conformance": "0.1.16",
-    "sdk-oldest": "npm:@modelcontextprotocol/sdk@1.10.0",
-    "sdk-newest": "npm:@modelcontextprotocol/sdk@1.32.2",
-}
-"""By the name under which a package is installed: its exact version. SDK 1.10 is the first with streamable HTTP."""
-NPM_TIMEOUT = 300
+LISTS = Path(__file__).with_name("mcp-clients")
+NPM_TIMEOUT = 600
+"""Seconds."""
 
 
 class NoClientsError(Exception):
     """The clients can't be had; the text says why."""
 
 
-def ensure(cache: Path = CACHE) -> Path:
-    """Return the folder with the clients; fetch them at the first call.
+@dataclass(frozen=True)
+class Clients:
+    """The installed packages.
+
+    Args:
+        folder: Where `node_modules` is.
+    """
+
+    folder: Path
+
+    @property
+    def node(self) -> str:
+        """Return the path of Node."""
+        [found] = self.folder.glob("node_modules/node-linux-*/bin/node")
+        return str(found)
+
+    def file(self, name: str) -> str:
+        """Return the path of a file of a package, such as `mcp-remote/dist/proxy.js`."""
+        return str(self.folder / "node_modules" / name)
+
+
+def ensure(cache: Path = CACHE) -> Clients:
+    """Return the clients; install them at the first call.
 
     Raises:
-        NoClientsError: There is no npm, or a package can't be had.
+        NoClientsError: There is no npm, or a package can't be had or has another hash.
     """
     folder = cache / "mcp-clients"
-    wanted = json.dumps({"private": True, "dependencies": PACKAGES}, indent=2)
+    wanted = (LISTS / "package-lock.json").read_text(encoding="utf-8")
     complete = folder / ".complete"
     with locked(cache / "mcp-clients.lock"):
         if complete.is_file() and complete.read_text(encoding="utf-8") == wanted:
-            return folder
-        if shutil.which("npm") is None:
+            return Clients(folder)
+        npm = shutil.which("npm")
+        if npm is None:
             raise NoClientsError("there is no npm")
-        say("Fetching the clients of MCP")
+        say("Fetching the clients of MCP (once)")
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        (folder / "package.json").write_text(wanted, encoding="utf-8")
-        command = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
+        shutil.copytree(LISTS, folder)
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
         try:
-            subprocess.run(command, cwd=folder, check=True, timeout=NPM_TIMEOUT, capture_output=True)  # noqa: S603
-        except (subprocess.SubprocessError, OSError) as error:
+            done = subprocess.run(  # noqa: S603 - a fixed command
+                command, cwd=folder, capture_output=True, text=True, timeout=NPM_TIMEOUT, check=False
+            )
+        except (OSError, subprocess.SubprocessError) as error:
             raise NoClientsError(f"npm can't install them: {error}") from None
+        if done.returncode != 0 or not list(folder.glob("node_modules/node-linux-*/bin/node")):
+            raise NoClientsError(f"npm can't install them:\n{(done.stdout + done.stderr)[-2000:]}")
         complete.write_text(wanted, encoding="utf-8")
-    return folder
-
-
-def node(folder: Path) -> str:
-    """Return the Node of the clients."""
-    return str(folder / "node_modules" / ".bin" / "node")
+    return Clients(folder)

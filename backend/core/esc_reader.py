@@ -20,7 +20,6 @@ from typing import Final
 from pydantic import SecretStr
 
 from backend.core.forks import forks_wait
-from sophia_sync.esc import definition as _definition  # noqa: F401 - the redactor imports it when it needs it
 from sophia_sync.esc import messages, opening
 from sophia_sync.esc.opened import Opened
 from sophia_sync.runtime.context import child_environment, pulumi_login

@@ -18,7 +18,6 @@ from pydantic import SecretStr
 
 from backend.core import shapes
 from backend.core.structure import EVENT, LOG, METRIC, Kept, Parts
-from sophia_sync.esc import definition as _definition  # noqa: F401 - `forms` imports it when it needs it
 from sophia_sync.runtime.redact import REPLACEMENT, SHORTEST, forms
 
 T = TypeVar("T")

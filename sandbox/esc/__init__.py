@@ -6,11 +6,12 @@ from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from sandbox.esc.change_requests import UPDATE, ChangeRequest
 from sandbox.esc.environments import Revision
 from sandbox.esc.routes import EscRoutes
 from sandbox.esc.sign_in import Issuer
 
-__all__ = ["Esc", "Revision"]
+__all__ = ["ChangeRequest", "Esc", "Revision"]
 
 
 class Esc(EscRoutes):
@@ -24,6 +25,8 @@ class Esc(EscRoutes):
     """The owner of `token`."""
     foreign_login = "somebody-else"
     """The author of what `create` and `save` store."""
+    reviewer = "reviewer"
+    """Who approves change requests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,6 +82,38 @@ class Esc(EscRoutes):
     def delete(self, path: str) -> None:
         with self.lock:
             self.environments.delete(path)
+
+    # Approvals, as a person gives them in the console.
+
+    def gate(self, path: str, *actions: str, approvals: int = 1) -> None:
+        """Let these actions need approvals, `update` if none is named."""
+        with self.lock:
+            environment = self.environments.get(path)
+            environment.gated, environment.approvals = set(actions or (UPDATE,)), approvals
+
+    def open_change_requests(self, path: str) -> list[ChangeRequest]:
+        with self.lock:
+            return [request for request in self.change_requests.of(path) if request.is_active]
+
+    def propose(self, path: str, definition: str, author: str = foreign_login) -> ChangeRequest:
+        """Open a change request as somebody does; it is submitted."""
+        with self.lock:
+            request = self.change_requests.create(path, definition, author, etag=None)
+            self.change_requests.submit(request, "")
+            return request
+
+    def approve(self, request: ChangeRequest) -> None:
+        with self.lock:
+            self.change_requests.approve(request, self.reviewer, request.revision)
+
+    def apply(self, request: ChangeRequest) -> int:
+        """Apply an approved change request; gives the new revision's number."""
+        with self.lock:
+            return self.change_requests.apply(request).number
+
+    def close(self, request: ChangeRequest) -> None:
+        with self.lock:
+            self.change_requests.close(request)
 
     def definition(self, path: str) -> str:
         """The latest definition as it is stored and served, with ciphertext."""

@@ -68,6 +68,10 @@ class Environment:
     revisions: list[Revision] = field(default_factory=list)
     revision_tags: dict[str, RevisionTag] = field(default_factory=dict)
     tags: dict[str, EnvironmentTag] = field(default_factory=dict)
+    gated: set[str] = field(default_factory=set)
+    """The actions that need an approval, as `gatedActions` of its metadata: `update` and `open`."""
+    approvals: int = 1
+    """How many approvals these take."""
 
     @property
     def path(self) -> str:
@@ -138,17 +142,25 @@ class Environments:
         An etag that isn't the latest revision's is refused with 409, a definition with errors with 400.
         """
         environment = self.get(path)
+        self.refuse_other_etag(environment, etag)
+        stored, warnings = self.checked(environment, definition)
+        return environment.add_revision(stored, author, definition), warnings
+
+    def refuse_other_etag(self, environment: Environment, etag: str | None) -> None:
+        """Refuse an etag that isn't the latest revision's."""
         if etag and etag != environment.latest.etag:
-            message = f"Environment '{path}' has been modified since it was read"
+            message = f"Environment '{environment.path}' has been modified since it was read"
             raise RefusedError(HTTPStatus.CONFLICT, message)
+
+    def checked(self, environment: Environment, definition: str) -> tuple[str, list[Json]]:
+        """Return a definition as ESC stores it, and the warnings of its check. One with errors is refused with 400."""
         name = f"{environment.project}/{environment.name}"
         checked = self.check(definition, environment.organization, name)
         refuse_errors(checked)
         try:
-            stored = self.engine.encrypt(name, definition)
+            return self.engine.encrypt(name, definition), checked.diagnostics
         except EngineError as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: {error}") from None
-        return environment.add_revision(stored, author, definition), checked.diagnostics
 
     def corrupt(self, path: str, change: Callable[[str], str]) -> None:
         """Change what is stored. A text that isn't YAML is stored as it is."""

@@ -17,6 +17,7 @@ from flask import g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
+from sandbox.esc.change_requests import ChangeRequest, ChangeRequests, refuse_gated_open, refuse_gated_update
 from sandbox.esc.engine import EngineError, Evaluated
 from sandbox.esc.environments import DEFAULT_PROJECT, Environment, Environments, EnvironmentTag, Revision, RevisionTag
 from sandbox.esc.environments import refuse_errors as refuse_errors_of
@@ -34,6 +35,8 @@ _ENVIRONMENT = _ORGANIZATION + "/<project>/<name>"
 _VERSION = _ENVIRONMENT + "/versions/<version>"
 _REVISION_TAGS = _ENVIRONMENT + "/versions/tags"
 _TAGS = _ENVIRONMENT + "/tags"
+_DRAFTS = _ENVIRONMENT + "/drafts"
+_CHANGE_REQUEST = "/api/change-requests/<organization>/<identifier>"
 
 
 class EscRoutes(Server):
@@ -42,6 +45,7 @@ class EscRoutes(Server):
     def __init__(self) -> None:
         self.accounts = Accounts()
         self.environments = Environments()
+        self.change_requests = ChangeRequests(self.environments)
         self._opened: dict[str, Evaluated] = {}
         super().__init__()
 
@@ -77,6 +81,16 @@ class EscRoutes(Server):
         yield f"GET {_TAGS}/<tag>", self.get_tag
         yield f"PATCH {_TAGS}/<tag>", self.update_tag
         yield f"DELETE {_TAGS}/<tag>", self.delete_tag
+        yield f"GET {_ENVIRONMENT}/metadata", self.get_metadata
+        yield f"POST {_DRAFTS}", self.create_draft
+        yield f"GET {_DRAFTS}/<identifier>", self.get_draft
+        yield f"PATCH {_DRAFTS}/<identifier>", self.update_draft
+        yield f"POST {_DRAFTS}/<identifier>/open", self.open_draft
+        yield f"GET {_CHANGE_REQUEST}", self.get_change_request
+        yield f"POST {_CHANGE_REQUEST}/submit", self.submit_change_request
+        yield f"POST {_CHANGE_REQUEST}/approve", self.approve_change_request
+        yield f"POST {_CHANGE_REQUEST}/apply", self.apply_change_request
+        yield f"POST {_CHANGE_REQUEST}/close", self.close_change_request
 
     def error_body(self, status: int, message: str, details: Json) -> Json:
         return {"code": status, "message": message, **details}
@@ -164,6 +178,7 @@ class EscRoutes(Server):
         return _definition(revision, self.environments.decrypted(revision))
 
     def update_environment(self, organization: str, project: str, name: str) -> ResponseReturnValue:
+        refuse_gated_update(self.environments.get(f"{organization}/{project}/{name}"))
         revision, warnings = self.environments.save(
             f"{organization}/{project}/{name}", _yaml_body(), g.login, request.headers.get("ETag")
         )
@@ -187,6 +202,7 @@ class EscRoutes(Server):
         return self._open(self.environments.open(_yaml_body(), organization))
 
     def open_environment(self, organization: str, project: str, name: str, version: str = "") -> ResponseReturnValue:
+        refuse_gated_open(self.environments.get(f"{organization}/{project}/{name}"))
         revision = self._revision(f"{organization}/{project}/{name}", version)
         return self._open(self.environments.open(revision.definition, organization, f"{project}/{name}"))
 
@@ -275,6 +291,86 @@ class EscRoutes(Server):
         self.environments.delete_tag(f"{organization}/{project}/{name}", tag)
         return "", HTTPStatus.NO_CONTENT
 
+    # Approvals: drafts of definitions, and the change requests that carry them.
+
+    def get_metadata(self, organization: str, project: str, name: str) -> ResponseReturnValue:
+        """`EnvironmentMetadata` of the OpenAPI."""
+        environment = self.environments.get(f"{organization}/{project}/{name}")
+        active = self.change_requests.active(environment.path)
+        return {
+            "id": environment.id,
+            "ownedBy": _user(environment.revisions[0].author),
+            "gatedActions": sorted(environment.gated),
+            **({"activeChangeRequest": _reference(active)} if active else {}),
+        }
+
+    def create_draft(self, organization: str, project: str, name: str) -> ResponseReturnValue:
+        path = f"{organization}/{project}/{name}"
+        return _reference(self.change_requests.create(path, _yaml_body(), g.login, request.headers.get("ETag")))
+
+    def get_draft(self, organization: str, project: str, name: str, identifier: str) -> ResponseReturnValue:
+        draft = self.change_requests.draft(f"{organization}/{project}/{name}", identifier)
+        return Response(
+            draft.definition, headers={"ETag": draft.etag}, content_type="application/x-yaml; charset=utf-8"
+        )
+
+    def update_draft(self, organization: str, project: str, name: str, identifier: str) -> ResponseReturnValue:
+        """The precondition of this one travels in `If-Match` (`client.go`, `UpdateEnvironmentDraft`)."""
+        path = f"{organization}/{project}/{name}"
+        return _reference(self.change_requests.update(path, identifier, _yaml_body(), request.headers.get("If-Match")))
+
+    def open_draft(self, organization: str, project: str, name: str, identifier: str) -> ResponseReturnValue:
+        draft = self.change_requests.draft(f"{organization}/{project}/{name}", identifier)
+        refuse_gated_open(self.environments.get(draft.path))
+        return self._open(self.environments.open(draft.definition, organization, f"{project}/{name}"))
+
+    def get_change_request(self, organization: str, identifier: str) -> ResponseReturnValue:
+        """`GetChangeRequestResponse` of the OpenAPI."""
+        found = self.change_requests.get(identifier, organization)
+        return self._change_request(found)
+
+    def submit_change_request(self, organization: str, identifier: str) -> ResponseReturnValue:
+        found = self.change_requests.get(identifier, organization)
+        self.change_requests.submit(found, _json_body().get("description") or "")
+        return "", HTTPStatus.NO_CONTENT
+
+    def approve_change_request(self, organization: str, identifier: str) -> ResponseReturnValue:
+        found = self.change_requests.get(identifier, organization)
+        self.change_requests.approve(found, g.login, _json_body().get("revisionNumber", 0))
+        return "", HTTPStatus.NO_CONTENT
+
+    def apply_change_request(self, organization: str, identifier: str) -> ResponseReturnValue:
+        found = self.change_requests.get(identifier, organization)
+        self.change_requests.apply(found)
+        return {"entityUrl": f"/api/esc/environments/{found.path}"}
+
+    def close_change_request(self, organization: str, identifier: str) -> ResponseReturnValue:
+        self.change_requests.close(self.change_requests.get(identifier, organization))
+        return "", HTTPStatus.NO_CONTENT
+
+    def _change_request(self, found: ChangeRequest) -> Json:
+        organization, project, name = found.path.split("/")
+        required = self.change_requests.required(found.path)
+        rule = {
+            "ruleType": "approval_required",
+            "approvers": [_user(login) for login in found.approvers],
+            "requiredApprovals": required,
+        }
+        satisfied = len(found.approvers) >= required
+        gate = {"id": f"{found.path} update", "name": "updates", "ruleDetails": rule, "satisfied": satisfied}
+        return {
+            "id": found.id,
+            "orgID": organization,
+            "action": "update",
+            "entity": {"entityType": "environment", "project": project, "name": name},
+            "createdAt": _time(found.created),
+            "createdBy": _user(found.author),
+            "description": found.description,
+            "latestRevisionNumber": found.revision,
+            "status": found.status,
+            "gateEvaluation": {"applicableGates": [gate] if required else [], "satisfied": satisfied},
+        }
+
 
 def _json_body() -> Json:
     body = request.get_json(force=True, silent=True)
@@ -303,6 +399,15 @@ def _headers(revision: Revision) -> dict[str, str]:
 
 def _definition(revision: Revision, text: str) -> Response:
     return Response(text, headers=_headers(revision), content_type="application/x-yaml; charset=utf-8")
+
+
+def _user(login: str) -> Json:
+    return {"githubLogin": login, "name": login, "avatarUrl": ""}
+
+
+def _reference(found: ChangeRequest) -> Json:
+    """`ChangeRequestRef` of the OpenAPI."""
+    return {"changeRequestId": found.id, "latestRevisionNumber": found.revision}
 
 
 def _time(moment: datetime) -> str:

@@ -94,11 +94,13 @@ class IssueRoutes(SentryServer):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "Invalid statsPeriod")
         found.sort(key=_SORTS[sort], reverse=True)
         shown, begin, size = begin_page(found, "limit")
-        return page([issue.json(self.url) for issue in shown], begin, size, len(found))
+        # What is added to the rows of a list. `expand` would add more.
+        within: Json = {"lifetime": {}, "filtered": None, "stats": {}, "matchingEventId": None}
+        return page([{**issue.json(self.url), **within} for issue in shown], begin, size, len(found))
 
     def get_issue(self, organization: str, issue_id: str) -> ResponseReturnValue:
         issue = self.find_issue(organization, issue_id, EVENT_READERS)
-        return {**issue.json(self.url), "activity": [], "firstRelease": None, "lastRelease": None}
+        return issue.details(self.url)
 
     def update_issue(self, organization: str, issue_id: str) -> ResponseReturnValue:
         issue = self.find_issue(organization, issue_id, EVENT_WRITERS)
@@ -135,7 +137,8 @@ class IssueRoutes(SentryServer):
         words = _words(request.args.get("query", ""))
         events = [event for event in reversed(issue.events) if _event_matches(event, words)]
         shown, begin, size = begin_page(events)
-        return page([event_summary(issue, event) for event in shown], begin, size, len(events))
+        rows = [{**event_summary(issue, event), "event.type": "error"} for event in shown]
+        return page(rows, begin, size, len(events))
 
     def get_issue_event(self, organization: str, issue_id: str, event_id: str) -> ResponseReturnValue:
         issue = self.find_issue(organization, issue_id, EVENT_READERS)

@@ -28,6 +28,42 @@ from sandbox.server import Json, Route
 _PROJECT = "/api/0/projects/<organization>/<project>"
 _SETTINGS = {"name": str, "platform": str, "subjectPrefix": str, "resolveAge": int, "defaultEnvironment": str}
 _LONGEST_NAME = 64
+_INGEST_ROUTES = (
+    "csp", "security", "minidump", "nel", "unreal", "crons", "cdn", "playstation", "integration", "otlp_traces",
+    "otlp_logs",
+)  # fmt: skip
+_UNCHANGED: Json = {
+    "status": "active",
+    "dateCreated": "2026-01-01T00:00:00.000000Z",
+    "access": ["project:read", "event:read"],
+    "allowedDomains": ["*"],
+    "avatar": {"avatarType": "letter_avatar", "avatarUuid": None},
+    "color": "#3fbf7f",
+    "dataScrubber": True,
+    "dataScrubberDefaults": True,
+    "defaultEnvironment": None,
+    "features": ["releases"],
+    "firstEvent": None,
+    "firstTransactionEvent": False,
+    "hasAccess": True,
+    "isBookmarked": False,
+    "isInternal": False,
+    "isMember": True,
+    "isPublic": False,
+    "latestRelease": None,
+    "options": {"filters:blacklisted_ips": "203.0.113.9"},
+    "platforms": ["python"],
+    "resolveAge": 0,
+    "safeFields": [],
+    "scrubIPAddresses": False,
+    "securityTokenHeader": None,
+    "sensitiveFields": [],
+    "subjectPrefix": "",
+    "subjectTemplate": "$shortID - $title",
+    "teams": [{"id": "3", "slug": "backend", "name": "Backend"}],
+    "verifySSL": False,
+}
+"""What of a project nothing here changes. Left out are the settings of Sentry's own pages and the `has…` flags."""
 
 
 class ProjectRoutes(SentryServer):
@@ -98,6 +134,8 @@ class ProjectRoutes(SentryServer):
 
     def key_json(self, project: Project, key: Key) -> Json:
         secret = f"https://{key.public}:{key.secret}@{self.ingest_host}/{project.id}"
+        ingest = f"https://{self.ingest_host}/api/{project.id}"
+        routes = {name: f"{ingest}/{name}/?sentry_key={key.public}" for name in _INGEST_ROUTES}
         return {
             "id": key.public,
             "name": key.label,
@@ -107,21 +145,20 @@ class ProjectRoutes(SentryServer):
             "projectId": project.id,
             "isActive": key.active,
             "rateLimit": key.rate_limit,
-            "dsn": {"public": self.dsn_of(key.public, project.id), "secret": secret},
+            "dsn": {"public": self.dsn_of(key.public, project.id), "secret": secret, **routes},
+            "browserSdkVersion": "10.x",
+            "browserSdk": {"choices": [["10.x", "10.x"]]},
+            "dynamicSdkLoaderOptions": {"hasReplay": True, "hasPerformance": True, "hasDebug": False},
             "dateCreated": "2026-01-01T00:00:00.000000Z",
+            **key.extra,
         }
 
 
 def _project_json(project: Project) -> Json:
     return {
         **project_reference(project),
-        "status": "active",
-        "dateCreated": "2026-01-01T00:00:00.000000Z",
-        "firstEvent": None,
-        "subjectPrefix": "",
-        "resolveAge": 0,
-        "defaultEnvironment": None,
-        "teams": [{"id": "3", "slug": "backend", "name": "Backend"}],
+        **_UNCHANGED,
+        "securityToken": project.security_token,
         "organization": {"id": "1", "slug": project.organization, "name": project.organization},
         **project.settings,
     }
@@ -143,5 +180,17 @@ def _release_json(project: Project, release: Release) -> Json:
         "commitCount": 3,
         "deployCount": 1,
         "authors": [],
-        "projects": [{"id": project.id, "slug": project.slug, "name": project.slug, "newGroups": 2}],
+        "data": {},
+        "versionInfo": None,
+        "projects": [
+            {
+                "id": project.id,
+                "slug": project.slug,
+                "name": project.slug,
+                "newGroups": 2,
+                "platform": "python",
+                "platforms": ["python"],
+                "hasHealthData": False,
+            }
+        ],
     }

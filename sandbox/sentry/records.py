@@ -10,6 +10,8 @@ from sandbox.server import Json
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 _seconds = itertools.count(60)
+_MEMBER: Json = {"id": "7", "name": "Jane", "email": "jane@example.com", "username": "jane@example.com"}
+"""A member of the organisation, whose address is nobody else's business."""
 
 
 def moment() -> str:
@@ -20,13 +22,14 @@ def moment() -> str:
 
 @dataclass
 class Key:
-    """A client key; the DSN is made of it."""
+    """A client key; the DSN is made of it. `extra` overrides members of its JSON."""
 
     public: str
     secret: str
     active: bool
     label: str
     rate_limit: Json | None = None
+    extra: Json = field(default_factory=dict)
 
 
 @dataclass
@@ -47,6 +50,8 @@ class Project:
     settings: Json = field(default_factory=dict)
     """What a PUT has changed."""
     issues_made: int = 0
+    security_token: str = field(default_factory=lambda: secrets.token_hex(16))
+    """What Sentry shows when it fetches source maps. A secret of the project's."""
 
 
 @dataclass
@@ -135,11 +140,33 @@ class Issue:
             "issueCategory": "error",
             "priority": self.priority,
             "isUnhandled": True,
+            "annotations": [],
+            "hasSeen": False,
+            "isBookmarked": False,
+            "isSubscribed": False,
+            "subscriptionDetails": None,
+            "priorityLockedAt": None,
+            "seerFixabilityScore": None,
+            "seerAutofixLastTriggered": None,
+            "seerExplorerAutofixLastTriggered": None,
             "count": str(len(self.events)),
             "userCount": 1,
             "firstSeen": self.created,
             "lastSeen": self.last_seen,
             **self.extra,
+        }
+
+    def details(self, url: str) -> Json:
+        """Return what only the issue's own route shows, with the rest."""
+        releases = [{"version": event.tags["release"]} for event in self.events if "release" in event.tags]
+        return {
+            "activity": [activity_json(entry) for entry in self.activity[:100]],
+            "firstRelease": releases[0] if releases else None,
+            "lastRelease": releases[-1] if releases else None,
+            "participants": [_MEMBER],
+            "seenBy": [_MEMBER],
+            "userReportCount": len(self.reports),
+            **self.json(url),
         }
 
     def tag_values(self, key: str) -> dict[str, list[Event]]:
@@ -169,12 +196,13 @@ def event_summary(issue: Issue, event: Event) -> Json:
     return {
         "id": event.id,
         "eventID": event.id,
-        "event.type": "error",
         "groupID": str(issue.id),
         "projectID": str(issue.project.id),
         "title": event.title,
         "message": event.message,
         "location": "checkout.py",
+        "metadata": {"filename": "checkout.py", "function": "pay", "type": "ValueError", "value": event.message},
+        "crashFile": None,
         "culprit": issue.culprit,
         "platform": "python",
         "user": {"id": "7", "email": "jane@example.com", "ip_address": "203.0.113.7", "username": None, "name": None},
@@ -196,8 +224,11 @@ def event_json(issue: Issue, event: Event) -> Json:
         "context": {},
         "packages": {},
         "type": "error",
-        "metadata": {"filename": "checkout.py", "function": "pay", "type": "ValueError", "value": event.message},
+        "_meta": {},
+        "dateReceived": event.created,
         "errors": [],
+        "resolvedWith": [],
+        "sdkUpdates": [],
         "release": {"version": event.tags["release"]} if "release" in event.tags else None,
         "fingerprints": [secrets.token_hex(16)],
         "nextEventID": issue.events[at + 1].id if at + 1 < len(issue.events) else None,

@@ -1,4 +1,4 @@
-"""The program on the command line, `sophia-sync`. Needs the extra `cli`; the action doesn't import it."""
+"""`sophia-sync`, the command line of sentry-esc-sync. It needs the extra `cli`; the action doesn't import it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 
 
 def main() -> int:
-    """Run the console script `sophia-sync`. Return the exit code where there is nothing to run."""
-    # Until a command takes over nothing has been done: end at once.
+    """Run the console script `sophia-sync`. Return the exit code if click or rich is missing."""
+    # Nothing has been done until a command begins: end at once.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda number, _frame: os._exit(128 + number))
     try:
@@ -27,4 +27,4 @@ def main() -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, AttributeError):  # full, or closed from the start
             stream.flush()
-    os._exit(code)  # a thread that a cancelled command has left behind would keep the process alive
+    os._exit(code)  # a thread that a cancelled command left behind would keep the process alive

@@ -1,4 +1,4 @@
-"""What `doctor` finds: checks, each with a state, what was found, and the next step. Pure."""
+"""The checks of `doctor`, each with its state, what was found, and the next step. Pure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that `doctor` looked at.
 
     Attributes:
         name: What was looked at.
-        state: How that ended.
+        state: The result.
         what: What was found, or why it was not checked; no secret's value.
-        todo: The exact next step; empty where there is none to take.
+        todo: The exact next step; empty if there is none.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that was looked at."""
+    """Everything that `doctor` looked at."""
 
     sections: tuple[Section, ...]
 
@@ -56,7 +56,7 @@ class Diagnosis:
         return not self.count(State.BAD)
 
     def json(self) -> dict[str, object]:
-        """What `doctor --json` prints."""
+        """Return what `doctor --json` prints."""
         return {
             "ok": self.ok,
             "counts": {state.value: self.count(state) for state in State},
@@ -101,5 +101,5 @@ def not_checked(name: str, why: str, todo: str = "") -> Check:
 
 
 def none_of(names: Sequence[str], why: str, todo: str = "") -> list[Check]:
-    """Checks that all could not be made for one reason; the next step is told once."""
+    """Return checks that could not be made, all for one reason. The first one holds the next step."""
     return [not_checked(name, why, "" if number else todo) for number, name in enumerate(names)]

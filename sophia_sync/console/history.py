@@ -1,4 +1,4 @@
-"""`history`: which revision changed which of our keys, when, and by which workflow run. The audit trail."""
+"""`history`: show which revision changed which of our keys, when, and by which workflow run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sophia_sync.console.times import counted, moment
 from sophia_sync.runtime.tasks import side_by_side
 from sophia_sync.sync import history as esc_history
 from sophia_sync.sync.bundle import SENTRY_KEYS
-from sophia_sync.sync.history import AT_ONCE, Entry, How, WorkflowRun
+from sophia_sync.sync.history import Entry, How, WorkflowRun
 
 _MARKS = {
     How.ADDED: Mark.ADD,
@@ -23,14 +23,14 @@ _MARKS = {
 
 
 def history(screen: Screen, given: Mapping[str, str], *, keys: Sequence[str], limit: int, everything: bool) -> int:
-    """Show the newest `limit` revisions, newest first; without `everything` only those that changed the keys."""
+    """Show the newest `limit` revisions, newest first. Without `everything`, show those that changed the keys."""
 
     async def look() -> tuple[Session, dict[str, list[Entry]]]:
         wanted = keys or list(SENTRY_KEYS)
         async with session(screen, given) as looking:
             screen.progress(f"Reading up to {counted(limit, 'revision')} of {', '.join(looking.environments)} …")
             read = [partial(_entries, looking, name, wanted, limit) for name in looking.environments]
-            found = dict(zip(looking.environments, await side_by_side(read, AT_ONCE), strict=True))
+            found = dict(zip(looking.environments, await side_by_side(read), strict=True))
         return looking, found
 
     def show(seen: tuple[Session, dict[str, list[Entry]]]) -> int:
@@ -65,7 +65,7 @@ def _left_out(others: int) -> str:
 
 
 def _rows(looking: Session, entry: Entry) -> list[Row]:
-    """A line for each key, the first with the revision; below the last who did it."""
+    """Return a row for each key: the first with the revision, the last with its author."""
     revision = entry.revision
     first = (str(revision.number), moment(revision.created))
     done: list[tuple[Mark, str]] = [(_MARKS[how], f"{key} {how}") for key, how in (entry.changes or {}).items()]
@@ -83,7 +83,7 @@ def _rows(looking: Session, entry: Entry) -> list[Row]:
 
 
 def _url(looking: Session, run: WorkflowRun) -> str | None:
-    """Where the run can be seen, if it is known in which repository it was."""
+    """Return the address of the run; None if its repository isn't known."""
     repository = looking.access.deploy_repository
     if repository is None:
         return None

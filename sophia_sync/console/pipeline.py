@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from sophia_sync import report
 from sophia_sync.app import Run
@@ -19,7 +20,7 @@ from sophia_sync.settings.inputs import PreflightMode
 from sophia_sync.sync.plan import Action, Plan
 
 DECLINED = 1
-"""The exit code of `sync` where the person doesn't want it."""
+"""The exit code of `sync` if the person answers no."""
 
 _MARKS = {
     Action.ADD: Mark.ADD,
@@ -45,20 +46,20 @@ class ConsoleRun(Run):
 
     Args:
         screen: Where the plan, the outcome and the errors go; what a run logs goes to its standard error.
-        agree: Asks the person, who has seen the plan; None asks nobody.
+        agree: Asks the person a question after showing the plan; None asks nobody.
     """
 
     name = "sophia-sync"
     at_terminal = True
 
-    def __init__(self, screen: Screen, agree: Callable[[], bool] | None) -> None:
+    def __init__(self, screen: Screen, agree: Callable[[str], bool] | None) -> None:
         super().__init__(screen.runner, screen.redact, run_context())
         self._screen = screen
         self._agree = agree
         self._shown: set[str] = set()
 
     async def work(self) -> None:
-        """Run the pipeline. Where somebody is to be asked, plan first, and write only if the answer is yes."""
+        """Run the pipeline. If a person is to be asked, plan first, and write only after a yes."""
         with private_folder() as home:
             if self._agree is None:
                 await self.pipeline(home)
@@ -68,16 +69,18 @@ class ConsoleRun(Run):
             self._screen.progress(f"Reading {names} …")
             await self.pipeline(home, dry_run=True)
             if self.changes:
+                proposes = any(synced.proposes for synced in self.outcome.synced)
+                question = "Propose this in a change request?" if proposes else "Write this?"
                 with self.within(limit.remaining()):
-                    if not await in_thread(self._agree):
+                    if not await in_thread(partial(self._agree, question)):
                         raise DeclinedError
-                self._screen.progress(f"Writing {names} …")
+                self._screen.progress(f"{'Proposing' if proposes else 'Writing'} {names} …")
             # Sentry was asked while planning.
             await self.pipeline(home, timeout=limit.remaining(), preflight=PreflightMode.OFF)
 
     @property
     def changes(self) -> int:
-        """How many keys a sync would change."""
+        """Number of keys that a sync would change."""
         plans = [synced.plan for synced in self.outcome.synced if synced.result is Result.PLANNED]
         return sum(len(plan.changed) for plan in plans)
 
@@ -89,7 +92,7 @@ class ConsoleRun(Run):
             self._screen.line()
 
     def report(self, error: SyncError | None) -> int:
-        """Show how the run ended; returns the exit code."""
+        """Show how the run ended. Return the exit code."""
         if error is not None:
             self.note(error)
         if isinstance(error, DeclinedError):
@@ -125,11 +128,16 @@ def _headline(outcome: Outcome) -> str:
     changed = sum(step.action is not Action.UNCHANGED for step in steps)
     if not changed:
         return "Nothing to do: ESC holds all of it already."
+    if any(synced.proposes for synced in outcome.synced):
+        return (
+            f"{changed} of {counted(len(steps), 'key')} would change, by a change request. "
+            "`sophia-sync sync --change-request` proposes them."
+        )
     return f"{changed} of {counted(len(steps), 'key')} would change. `sophia-sync sync` writes them."
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:
-    """What `plan` and `sync` print with `--json`."""
+    """Return what `plan` and `sync` print with `--json`."""
     result = report.outputs(outcome).get("result") if outcome.is_synced else None
     deployed = outcome.deployed
     return {
@@ -158,5 +166,9 @@ def _environment_json(ended: Ended) -> dict[str, object]:
         "keys": [{"key": str(step.name), "action": step.action.value, "encrypted": step.secret} for step in steps],
         "revision": synced.revision if synced else ended.revision,
         "previous_revision": synced.previous_revision if synced else None,
+        "proposes": synced.proposes if synced else False,
+        "change_request": None
+        if ended.change_request is None
+        else {"id": ended.change_request.id, "url": ended.change_request.url},
         "error": error_json(ended.error),
     }

@@ -10,7 +10,7 @@ from sophia_sync.runtime.run import conduct
 from sophia_sync.settings import inputs
 
 CHANGES = 10
-"""The exit code where a sync would change something."""
+"""The exit code if a sync would change something."""
 
 
 def plan(screen: Screen, given: Mapping[str, str]) -> int:

@@ -1,4 +1,4 @@
-"""The commands and their options. A secret has no option: what stands in an argument list, all can read."""
+"""The commands and their options. No option takes a secret: every user of a machine can read argument lists."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NUMBER_OF_REVISIONS = click.IntRange(1, 1000)
 
 
 class Address(click.ParamType[str]):
-    """An address without a user or a password in it; http will do, as nothing secret is sent there."""
+    """An address without a user or password. It may be http, because nothing secret is sent there."""
 
     name = "url"
 
@@ -77,6 +77,16 @@ _keys = click.option(
 )
 
 
+_change_request = click.option(
+    "--change-request",
+    type=click.Choice(["never", "allowed", "always"]),
+    is_flag=False,
+    flag_value="allowed",
+    help="Whether to propose the change by a change request; `allowed`, which the bare option means, does so where "
+    "updates need an approval. [default: never]",
+)
+
+
 def _limit(default: int) -> Callable[[F], F]:
     return click.option(
         "--limit",
@@ -92,7 +102,7 @@ _esc = _options(_environment, _cloud_url, _timeout)
 
 
 def _given(**options: str | Sequence[str] | None) -> dict[str, str]:
-    """The options that were given, as inputs."""
+    """Return the options that were given, as inputs."""
     joined = {
         name.replace("_", "-"): value if isinstance(value, str) else "\n".join(value)
         for name, value in options.items()
@@ -106,11 +116,11 @@ def _given(**options: str | Sequence[str] | None) -> dict[str, str]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", message="%(prog)s %(version)s")
 def commands() -> None:
-    """Carry Sentry credentials into a Pulumi ESC environment, and see that all is well there.
+    """Carry Sentry credentials into a Pulumi ESC environment, and check what is there.
 
     Inputs are environment variables: SENTRY_DSN, SENTRY_API_TOKEN, SENTRY_ORGANIZATION_SLUG, SENTRY_PROJECT_SLUG
     and, if you verify webhooks, SENTRY_CLIENT_SECRET for plan and sync; PULUMI_ACCESS_TOKEN, or an existing
-    `pulumi login`, for all. No secret is ever an option, and none is ever shown.
+    `pulumi login`, for all. No option takes a secret, and no command shows one.
 
     \b
     The ESC environment is scoobyjava-org/default/sophia-ai-production
@@ -120,6 +130,7 @@ def commands() -> None:
 
 @commands.command()
 @_esc
+@_change_request
 @_json
 def plan(as_json: bool, **options: Any) -> int:
     """Show what a sync would change, by names and encryption.
@@ -143,6 +154,7 @@ def plan(as_json: bool, **options: Any) -> int:
     type=click.Choice(["enforce", "warn", "off"]),
     help="Whether Sentry must accept the credentials first. [default: enforce]",
 )
+@_change_request
 @click.option(
     "--deploy",
     type=click.Choice(["always", "changed", "never"]),
@@ -154,8 +166,8 @@ def plan(as_json: bool, **options: Any) -> int:
 def sync(as_json: bool, yes: bool, **options: Any) -> int:
     """Write the credentials into ESC, as the action does.
 
-    Shows the plan and asks before it writes. Where there is no terminal to ask on, and with --json, it wants --yes.
-    Both the question and the work have to be done within --timeout.
+    Shows the plan and asks before it writes. Without a terminal, or with --json, pass --yes. The question and the
+    work together must end within --timeout.
 
     \b
     Exit codes: 0 done or nothing to do, 1 you answered no,
@@ -200,12 +212,12 @@ def doctor(
 ) -> int:
     """Look at every part, and say what is wrong and what to do.
 
-    The CLI and its token, the environments, each key, the values among each other and with Sentry, the workflows and
-    their secrets, the MCP server. What can't be looked at is told with its reason; no value is ever shown. Sentry's
-    credentials are those that ESC holds: none has to be set.
+    It checks the CLI and its token, the environments and their keys, the values, Sentry's view of them, the workflows
+    and their secrets, and the MCP server. It gives the reason for what it can't check, and shows no value. It takes
+    Sentry's credentials from ESC, so you set none.
 
-    The age of a secret is the time since the revision that gave it its value. With --max-age, one that is that old, or
-    of unknown age, is bad. On a GitHub runner each bad thing is an annotation.
+    The age of a secret is the time since the revision that set its value. With --max-age, a secret that is older, or
+    of unknown age, is bad. On a GitHub runner each bad check is an annotation.
 
     \b
     Unless named, the workflows are sync-sentry-secrets.yml and
@@ -239,8 +251,8 @@ def doctor(
 def history(as_json: bool, keys: tuple[str, ...], limit: int, everything: bool, **options: Any) -> int:
     """Show which revision changed which keys, when and by whom.
 
-    Newest first. The workflow run is known by the revision tag that a sync sets. Retracted revisions can't be read
-    and are left out.
+    Shows the newest first. The revision tag that a sync sets names the workflow run. Retracted revisions can't be
+    read and are left out.
 
     \b
     Exit codes: 0 done, 2 an input is malformed, 4 ESC can't be read.
@@ -252,14 +264,14 @@ def history(as_json: bool, keys: tuple[str, ...], limit: int, everything: bool, 
 
 
 UNPRINTED = 74
-"""The exit code where the result can't be written to standard output; EX_IOERR of sysexits.h."""
+"""The exit code if the result can't be written to standard output; EX_IOERR of sysexits.h."""
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code."""
+    """Run a command. Return the exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     Lost.why = None
-    if sys.stderr is None:  # closed; nothing that is said may end up in the result
+    if sys.stderr is None:  # it is closed: messages must not end up in the result
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the process ends
     if sys.stdout is None:
         return _unprinted("It is closed. Nothing was done.")
@@ -286,7 +298,7 @@ def _run(given: list[str]) -> int:
         return error.exit_code
     except click.Abort:
         return 130
-    except OSError as error:  # of Click's own output, the help or the version: a command tells its own failures
+    except OSError as error:  # Click could not print the help or the version; a command reports its own failures
         Lost.why = error.strerror or str(error)
         discard(sys.stdout)
         return 0

@@ -1,6 +1,6 @@
-"""What a command prints: the result on standard output, for a person or as JSON, all else on standard error.
+"""Print a command's result on standard output, for a person or as JSON, and everything else on standard error.
 
-Everything passes the redactor before it is wrapped, cut or coloured: a secret that is torn apart, none would know.
+Everything passes the redactor before it is wrapped, cut or coloured: afterwards a secret could not be found.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sophia_sync.runtime.errors import InputError, SyncError
 from sophia_sync.runtime.redact import Redactor
 from sophia_sync.runtime.runner import Runner, harmless
 
-# Lines longer than that are hard to read, however wide the terminal is.
+# Maximum width of a line, in columns: longer ones are hard to read.
 _WIDEST = 100
 _INDENT = "  "
 _GAP = "  "
@@ -34,13 +34,13 @@ _ABOUT_INPUTS = "On the command line an input is an environment variable, such a
 
 
 class Lost:
-    """Whether standard output took all of the result; one for the process, as there is one standard output."""
+    """Why standard output lost a part of the result. There is one for the process."""
 
     why: str | None = None
 
 
 class Mark(StrEnum):
-    """What stands at the beginning of a row, and how: by a sign, an ASCII one where there is no other, and a colour."""
+    """The sign at the beginning of a row. It has a colour, and an ASCII form."""
 
     GOOD = "✓"
     WARNING = "!"
@@ -66,13 +66,13 @@ _ASCII_TEXT = str.maketrans({"…": "...", "→": "->"})
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: a mark, and cells that are aligned; the last may be long.
+    """A line of a table: a mark, and aligned cells. The last cell may be long.
 
     Attributes:
-        mark: What stands before it.
+        mark: The sign before the cells.
         cells: As many as the other rows of the table have.
-        todo: The next step, on a line of its own below.
-        note: What is said besides, likewise.
+        todo: The next step, on a line of its own.
+        note: A remark, on a line of its own.
     """
 
     mark: Mark
@@ -82,13 +82,13 @@ class Row:
 
 
 class Screen:
-    """Where one command prints.
+    """The output of one command.
 
     Args:
-        redact: Hides secrets in everything.
+        redact: Hides secrets in everything that is printed.
         as_json: Whether the result is printed as JSON.
-        out: For the result; standard output.
-        err: For progress, questions and errors; standard error.
+        out: Stream for the result; standard output by default.
+        err: Stream for progress, questions and errors; standard error by default.
     """
 
     def __init__(
@@ -129,16 +129,16 @@ class Screen:
                 self._say(Text(self._shown(row.note)), Text("    "))
 
     def json(self, value: object) -> None:
-        """The result for a program."""
+        """Print the result for a program."""
         if self.as_json:
             self._write(self.out, json.dumps(_hidden(value, self.redact), indent=2, default=_plain))
 
     def progress(self, text: str) -> None:
-        """What goes on, beside the result."""
+        """Print what the command is doing."""
         self._write(self.err, self._shown(text))
 
     def failure(self, error: SyncError) -> None:
-        """An error: in words for a person, as an annotation on a GitHub runner."""
+        """Print an error: in words for a person, as an annotation on a GitHub runner."""
         if self.on_runner:
             self.runner.error(str(error), error.title)
             return
@@ -152,7 +152,7 @@ class Screen:
             self._write(self.out, self._wrapped(self.out, text, before or Text()))
 
     def _shown(self, text: str) -> str:
-        """A text without secrets, and without what would steer a terminal: services and people have a part in it."""
+        """Return a text without secrets and without control characters, which services could send."""
         return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in self.redact(text))
 
     def _write(self, stream: TextIO, text: str) -> None:
@@ -163,10 +163,10 @@ class Screen:
             text = text.translate(_ASCII_TEXT)
         fit = text.encode(encoding, "backslashreplace").decode(encoding)
         try:
-            click.echo(fit, file=stream, color=True)  # rich has left out the colours that the stream can't show
-        except BrokenPipeError:  # whoever reads has seen enough; what was begun is still brought to its end
+            click.echo(fit, file=stream, color=True)  # rich has removed the colours that the stream can't show
+        except BrokenPipeError:  # the reader has gone; the command still finishes its work
             discard(stream)
-        except OSError as error:  # the disk is full, for instance: the same, and the exit code tells it
+        except OSError as error:  # the disk is full, for instance: finish the work, too, and say it by the exit code
             if stream is self.out:
                 Lost.why = error.strerror or str(error)
             discard(stream)
@@ -175,10 +175,10 @@ class Screen:
         """Return a text in lines that fit. A long word, such as a URL, stays whole: rich would break it.
 
         Args:
-            stream: Where it is printed, which decides on the colours.
+            stream: Where it is printed; decides on the colours.
             text: The text.
-            before: What stands before the first line.
-            later: What stands before the others; by default blanks, so that the lines are aligned.
+            before: Text before the first line.
+            later: Text before the other lines; by default blanks that align them.
         """
         before = before or Text()
         indent = " " * len(before) if later is None else later
@@ -216,14 +216,14 @@ class Screen:
 
 
 def discard(stream: TextIO) -> None:
-    """Let what is still written to a stream go nowhere, also what Python flushes when the process ends."""
+    """Drop what is still written to a stream, and what Python flushes when the process ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def _can_show(encoding: str) -> bool:
-    """Whether our signs exist in an encoding."""
+    """Return whether an encoding has our signs."""
     try:
         "✓✗→…".encode(encoding)
     except UnicodeEncodeError:
@@ -232,7 +232,7 @@ def _can_show(encoding: str) -> bool:
 
 
 def error_json(error: SyncError | None) -> dict[str, object] | None:
-    """An error as every command's JSON has it."""
+    """Return an error as every command's JSON shows it."""
     if error is None:
         return None
     return {

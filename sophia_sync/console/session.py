@@ -1,4 +1,4 @@
-"""One command at work: its settings, what it may look at, and how it ends."""
+"""Run a command that only looks: its settings, its signed-in CLI, its time limit, and its errors."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sophia_sync.settings.inputs import Access
 
 T = TypeVar("T")
 
-# Seconds that a command has beyond its time limit, so that its parts can say that they were late.
+# Seconds beyond the time limit, in which the parts of a command can report that they were late.
 _GRACE = 1.0
 
 
 class Session:
-    """What a command that only looks has at hand. Make one with `session`."""
+    """The settings and signed-in CLIs of a command that only looks. Make one with `session`."""
 
     def __init__(self, screen: Screen, access: Access, home: Path) -> None:
         self.screen = screen
@@ -45,7 +45,7 @@ class Session:
         """Return the Pulumi CLI, signed in for an environment's organisation.
 
         Raises:
-            SignInError: There is nothing to sign in with.
+            SignInError: Pulumi refuses, or there is no token or login.
         """
         organization = organization_of(environment)
         async with self._one_at_a_time:
@@ -91,8 +91,8 @@ class _Looking(Program, Generic[T]):
 
     Args:
         screen: Where it prints.
-        look: Finds out what there is.
-        show: Prints that, and returns the exit code; no signal comes between.
+        look: Finds out the result.
+        show: Prints the result and returns the exit code; no signal interrupts it.
     """
 
     name = "sophia-sync"
@@ -121,5 +121,5 @@ class _Looking(Program, Generic[T]):
 
 
 def look_and_show(screen: Screen, look: Callable[[], Awaitable[T]], show: Callable[[T], int]) -> int:
-    """Conduct a command that only looks, and tell how it failed. Return the exit code. See `_Looking`."""
+    """Run a command that only looks, and report its error. Return the exit code. See `_Looking`."""
     return conduct(_Looking(screen, look, show))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from functools import partial
 
 import click
 
@@ -20,13 +19,13 @@ def sync(screen: Screen, given: Mapping[str, str], *, yes: bool) -> int:
     """Sync, and ask before anything is written. Return the exit code."""
     inputs.give(given)
     if not inputs.is_given("deploy"):
-        inputs.give({"deploy": "never"})  # a person on a laptop says so who wants a deploy
+        inputs.give({"deploy": "never"})  # on the command line a deploy has to be asked for
     if not yes and (screen.as_json or not on_a_terminal()):
         error = InputError(["Nobody can be asked whether to write: that takes a terminal, and no --json. Pass --yes."])
         screen.failure(error)
         screen.json(outcome_json(Outcome(error=error)))
         return error.exit_code
-    return conduct(ConsoleRun(screen, agree=None if yes else partial(agreed, "Write this?")))
+    return conduct(ConsoleRun(screen, agree=None if yes else agreed))
 
 
 def on_a_terminal() -> bool:

@@ -1,4 +1,4 @@
-"""Times and ages, for a person. Pure."""
+"""Write times and ages for a person. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ def now() -> datetime:
 
 
 def moment(time: datetime) -> str:
-    """A time to the minute."""
+    """Return a time to the minute, in UTC."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def counted(number: int, thing: str) -> str:
-    """`1 day`, `2 days`."""
+    """Return a number with its noun: `1 day`, `2 days`."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def length(time: timedelta) -> str:
-    """A length of time in the largest unit of which it has two or more, down to minutes."""
+    """Return a length of time in days, hours or minutes: the largest unit of which it has two."""
     minutes = int(time.total_seconds() // 60)
     for size, unit in ((1440, "day"), (60, "hour")):
         if minutes >= 2 * size:
@@ -31,12 +31,12 @@ def length(time: timedelta) -> str:
 
 
 def ago(time: datetime, at: datetime) -> str:
-    """How long ago a time was."""
+    """Return how long ago a time was."""
     return f"{length(at - time)} ago" if at - time >= timedelta(minutes=1) else "just now"
 
 
 def changed(change: LastChange, at: datetime) -> str:
-    """When and by what a key last changed."""
+    """Return when a key last changed, and by what."""
     revision, run = change.revision, run_of(change.revision)
     if change.how is None:
         return f"unchanged since before revision {revision.number}, {ago(revision.created, at)}"

@@ -1,7 +1,8 @@
 """Pulumi's ESC, through the commands of its CLI: the one module that knows the commands, flags and messages.
 
 Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli` (`env_get.go`, `env_edit.go`, `env_version.go`,
-`env_version_history.go`, `env_version_tag.go`, `env_ls.go`, `login.go`); the same code is in the full Pulumi CLI.
+`env_version_history.go`, `env_version_tag.go`, `env_ls.go`, `login.go`; of change requests, `updateEnvironment` in
+`env.go`); the same code is in the full Pulumi CLI.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ _EDITOR = (
 )
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
 _SAVED = re.compile(rb"\(revision (\d+)\)")
+_CREATED = re.compile(rb"^Change request created: ([A-Za-z0-9_-]{1,100})$", re.MULTILINE)
 
 
 @contextlib.contextmanager
@@ -136,8 +138,12 @@ class Pulumi:
         target = f"{environment}@{version}" if version else environment
         return await self._ask(f"read {target}", "env", "get", target, "--show-secrets")
 
-    async def open_values(self, environment: str) -> dict[str, Opened]:
+    async def open_values(self, environment: str, draft: str = "") -> dict[str, Opened]:
         """Return what a consumer sees, imports and providers evaluated, by key: one call.
+
+        Args:
+            environment: `organisation/project/environment`.
+            draft: The change request whose draft to open instead.
 
         Raises:
             TransientError: It can't be opened now.
@@ -146,8 +152,8 @@ class Pulumi:
         from sophia_sync.esc import opened  # noqa: PLC0415 - a sync opens nothing
 
         # The format `json` doesn't tell what is secret.
-        doing = f"open {environment}"
-        finished = await self._call(doing, *opening.arguments(environment))
+        doing = f"open {environment}" + (f" as change request {draft} has it" if draft else "")
+        finished = await self._call(doing, *opening.arguments(environment, draft))
         if finished.code != 0:
             raise self._failure(doing, finished)
         try:
@@ -177,12 +183,94 @@ class Pulumi:
             TransientError: It isn't known whether the new text was saved.
             EscError: Anything else; nothing was saved.
         """
-        mark = os.urandom(8).hex()
         revision: int | None = None
+
+        def told(printed: bytes) -> None:
+            nonlocal revision
+            saved = _SAVED.search(printed)
+            if saved:
+                revision = int(saved[1])
+                on_saved(revision)
+
+        finished = await self._edit(environment, change, told, "write")
+        said = self.redact(finished.stderr)
+        if revision is not None:
+            return Saved(revision, tuple(messages.diagnostics(said, "Warning")))
+        raise self._refusal(environment, finished)
+
+    async def propose(
+        self, environment: str, change: Callable[[Stored], str], on_created: Callable[[str], None]
+    ) -> str:
+        """Open a change request with a changed definition, and submit it. Return its id. One call.
+
+        The environment itself stays as it is. A cancellation is as with `edit`.
+
+        Args:
+            environment: `organisation/project/environment`.
+            change: As with `edit`.
+            on_created: Told the id at once, also where the change request could not be submitted then.
+
+        Raises:
+            ConflictError: Somebody saved a revision or opened another change request in the meantime.
+            DefinitionError: ESC or its CLI would not take the new text.
+            TransientError: It isn't known whether the change request was created, or whether it was submitted.
+            EscError: It was refused.
+        """
+        identifier = ""
+
+        def told(printed: bytes) -> None:
+            nonlocal identifier
+            created = _CREATED.search(printed)
+            if created:
+                identifier = created[1].decode()
+                on_created(identifier)
+
+        finished = await self._edit(environment, change, told, "open a change request for", "--draft")
+        if not identifier:
+            raise self._refusal(environment, finished, "open a change request for")
+        if finished.code != 0:
+            raise self._failure(f"submit change request {identifier} of {environment}", finished)
+        return identifier
+
+    async def draft(self, environment: str, identifier: str) -> Stored:
+        """Return the definition that a change request proposes, secrets as ciphertext: one call that saves nothing.
+
+        Raises:
+            TransientError: It can't be read now.
+            EscError: It can't be read.
+        """
+        found: list[Stored] = []
+
+        def look(stored: Stored) -> str:
+            found.append(stored)
+            raise _LookedError
+
+        with contextlib.suppress(_LookedError):
+            await self._edit(environment, look, lambda _: None, "leave", f"--draft={identifier}")
+        return found[0]
+
+    async def _edit(
+        self,
+        environment: str,
+        change: Callable[[Stored], str],
+        told: Callable[[bytes], None],
+        verb: str,
+        *options: str,
+    ) -> Finished:
+        """Run one `env edit` to its end.
+
+        Args:
+            environment: `organisation/project/environment`.
+            change: As with `edit`.
+            told: Gets what the CLI had printed when it ended or had to be ended.
+            verb: What becomes of the new text, for an error.
+            options: Options of the command.
+        """
+        mark = os.urandom(8).hex()
         finished: Finished | None = None
         doing = f"read {environment} for the change"
         with self._time_limit() as call:
-            async with self._start("env", "edit", environment, "--editor", _editor(mark)) as child:
+            async with self._start("env", "edit", environment, *options, "--editor", _editor(mark)) as child:
                 name = await _file_of_editor(child, mark)
                 if name is None:
                     raise self._failure(doing, await child.finish())
@@ -196,30 +284,31 @@ class Pulumi:
                     )
 
                 async def hand_over() -> None:
-                    nonlocal revision, finished
+                    nonlocal finished
                     _write(file, new.encode())
                     await child.send(f"{mark}\n".encode())
-                    finished = await child.finish()
-                    saved = _SAVED.search(finished.stdout)
-                    if saved:
-                        revision = int(saved[1])
-                        on_saved(revision)
+                    try:
+                        finished = await child.finish()
+                    finally:
+                        told(child.output)
 
-                doing = f"write {environment}"
+                doing = f"{verb} {environment}"
                 await finish_within(GRACE, hand_over)
         if finished is None:
             raise self._too_late(doing) if call.cancelled_caught else AssertionError("no end of the edit")
+        return finished
+
+    def _refusal(self, environment: str, finished: Finished, verb: str = "write") -> EscError:
+        """Return why an edit saved nothing."""
+        if finished.code != 0:
+            return self._failure(f"{verb} {environment}", finished)
         said = self.redact(finished.stderr)
-        if revision is not None:
-            return Saved(revision, tuple(messages.diagnostics(said, "Warning")))
-        if finished.code == 0:
-            why = next(iter(messages.diagnostics(said)), "") or messages.reason(said)
-            raise DefinitionError(
-                f"ESC refused the new definition of {environment}: {why}.",
-                "Check the environment with `pulumi env get`: its definition must be free of "
-                "errors before and after the sync.",
-            )
-        raise self._failure(doing, finished)
+        why = next(iter(messages.diagnostics(said)), "") or messages.reason(said)
+        return DefinitionError(
+            f"ESC refused the new definition of {environment}: {why}.",
+            "Check the environment with `pulumi env get`: its definition must be free of "
+            "errors before and after the sync.",
+        )
 
     async def latest_revision(self, environment: str) -> int:
         """Return the number of the newest revision: one call.
@@ -348,6 +437,10 @@ class Pulumi:
     def _failure(self, doing: str, finished: Finished) -> EscError:
         """Return why a call failed, from the exit code and messages of the CLI."""
         return messages.failure(doing, self.redact(finished.stderr), finished.code, self._cloud, by_oidc=self.by_oidc)
+
+
+class _LookedError(Exception):
+    """Raised to end an edit that only looks: nothing is saved."""
 
 
 def _editor(mark: str) -> str:

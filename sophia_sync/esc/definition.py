@@ -42,13 +42,13 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
 class HeldKind(StrEnum):
-    """In which form a definition holds a key."""
+    """The form in which a definition holds a key."""
 
     ABSENT = "absent"
     PLAIN = "plain"  # a string in plain text
     SECRET = "secret"  # noqa: S105 - fn::secret with its value, as in a decrypted definition
     CIPHERTEXT = "ciphertext"  # fn::secret with ciphertext, as in a definition that was not decrypted
-    REFERENCES = "references"  # a string in plain text in which ESC exchanges `${…}`
+    REFERENCES = "references"  # a string in plain text in which ESC replaces `${…}`
     OTHER = "other"  # a number, an expression, a list, … : anything that isn't the exact string
 
 
@@ -66,7 +66,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Exported:
-    """The entry of a key under `environmentVariables:`, as which `pulumi env run` passes it on."""
+    """The entry of a key under `environmentVariables:`, which `pulumi env run` passes on."""
 
     key: str
 
@@ -75,7 +75,7 @@ class Exported:
 
     @property
     def reference(self) -> str:
-        """What it holds: a reference to the key itself."""
+        """Its value: a reference to the key itself."""
         return f"${{{self.key}}}"
 
 
@@ -137,15 +137,26 @@ class Document:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of the section."""
+        """Return the keys of the section."""
         return tuple(pair.name for pair in self.value_pairs if pair.name is not None)
 
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """Return every value that the definition keeps as `fn::secret`, wherever it stands."""
+        calls = (
+            at
+            for at, event in enumerate(self.events)
+            if isinstance(event, MappingStartEvent) and scalar(self.events[at + 1]) == SECRET_FUNCTION
+        )
+        values = (scalar(self.events[at + 2]) for at in calls)
+        return tuple(SecretStr(value) for value in values if value)
+
     def held(self, names: Collection[Name]) -> dict[Name, Held]:
-        """What those of `names` hold that there are."""
+        """Return what each of `names` holds. A name that isn't there is left out."""
         return {name: view._held(pair) for name, view, pair in self.entries(names)}
 
     def of(self, section: str) -> Document:
-        """The same text, seen from another section.
+        """Return the same text, seen from another section.
 
         Raises:
             DefinitionError: It isn't a mapping, or has a key twice.
@@ -153,7 +164,7 @@ class Document:
         return self if section == self.section else _document(self.text, self.bom, self.events, section)
 
     def entries(self, names: Collection[Name]) -> Iterator[tuple[Name, Document, Pair]]:
-        """Those of `names` that there are, each with the view that it is found in."""
+        """Yield those of `names` that exist, each with the view in which it is found."""
         for pair in self.of(VALUES).value_pairs:
             if pair.name is not None and pair.name in names:
                 yield pair.name, self.of(VALUES), pair
@@ -168,7 +179,7 @@ class Document:
         nodes = self.events[pair.value : pair.after]
         text = _string(nodes[0])
         if text is not None:
-            # `${a}` is a reference and `$$` an escape: consumers see something else than this text.
+            # `${a}` is a reference and `$$` an escape: consumers get another text than this.
             plain = "${" not in text and "$$" not in text
             return Held(HeldKind.PLAIN if plain else HeldKind.REFERENCES, SecretStr(text))
         if not isinstance(nodes[0], MappingStartEvent) or scalar(nodes[1]) != SECRET_FUNCTION:
@@ -183,7 +194,7 @@ class Document:
 
 
 def _index(mark: Any) -> int:
-    """The number of characters before a mark (typed loosely: the stubs know neither parser's marks for sure)."""
+    """Return the number of characters before a mark. It is typed loosely, because the stubs know no parser's marks."""
     return int(mark.index)
 
 
@@ -222,7 +233,7 @@ def _is_null(event: Event) -> bool:
 
 
 def after_node(events: Sequence[Event], at: int) -> int:
-    """The place after the node that starts at `at`."""
+    """Return the place after the node that starts at `at`."""
     depth = 0
     while True:
         event = events[at]
@@ -236,7 +247,7 @@ def after_node(events: Sequence[Event], at: int) -> int:
 
 
 def _pairs(events: Sequence[Event], at: int) -> tuple[Pair, ...]:
-    """The pairs of the mapping that starts at `at`."""
+    """Return the pairs of the mapping that starts at `at`."""
     pairs = []
     at += 1
     while not isinstance(events[at], MappingEndEvent):
@@ -248,7 +259,7 @@ def _pairs(events: Sequence[Event], at: int) -> tuple[Pair, ...]:
 
 
 def _root(events: Sequence[Event]) -> int | None:
-    """The place of the root node, or None where there is no node at all."""
+    """Return the place of the root node, or None if there is no node."""
     documents = [at for at, event in enumerate(events) if isinstance(event, DocumentStartEvent)]
     if len(documents) > 1:
         raise DefinitionError(
@@ -264,7 +275,7 @@ def _root(events: Sequence[Event]) -> int | None:
 
 
 def parse(text: str, section: str = VALUES) -> Document:
-    """Parse a definition, to be seen from one of its sections.
+    """Parse a definition. Return the view of one of its sections.
 
     Raises:
         DefinitionError: It isn't YAML, isn't one mapping, or has one of its keys twice.
@@ -310,7 +321,7 @@ def _top_name(name: str | None) -> str | None:
 
 
 def _section(events: Sequence[Event], pairs: Iterable[Pair], name: str) -> tuple[int | None, tuple[Pair, ...]]:
-    """The place of the node under `name`, and the pairs of its mapping."""
+    """Return the place of the node under `name`, and the pairs of its mapping."""
     at = next((pair.value for pair in pairs if pair.name == name), None)
     if at is None or _is_null(events[at]):
         return at, ()

@@ -1,4 +1,4 @@
-"""The file that `env edit` hands to its editor, and what it takes back of it. Pure.
+"""Read the file that `env edit` hands to its editor, and know what it takes back. Pure.
 
 Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli/env_edit.go`, `envEditCommand.editWithYAMLEditor`.
 """

@@ -41,7 +41,7 @@ from sophia_sync.runtime.errors import DefinitionError
 
 @dataclass(frozen=True)
 class Change:
-    """An entry that shall hold exactly `value`, as `fn::secret` or as a plain string."""
+    """An entry to set to exactly `value`, as `fn::secret` or as a plain string."""
 
     name: Name
     value: SecretStr
@@ -49,25 +49,25 @@ class Change:
 
     @property
     def key(self) -> str:
-        """Its key in the mapping that it stands in."""
+        """The key in its mapping."""
         return self.name if isinstance(self.name, str) else self.name.key
 
     def flow(self) -> str:
-        """The value on one line, in a form that is right in block and in flow style."""
+        """Return the value on one line, in a form that is valid in block and in flow style."""
         return f"{{{self.secret_call()}}}" if self.secret else quoted(self.value.get_secret_value())
 
     def secret_call(self) -> str:
         return f"{SECRET_FUNCTION}: {quoted(self.value.get_secret_value())}"
 
     def block(self, indent: str, newline: str) -> str:
-        """The whole entry in block style, as ESC itself writes it, without a final line break."""
+        """Return the whole entry in block style, as ESC itself writes it, without a final line break."""
         if self.secret:
             return f"{indent}{self.key}:{newline}{indent}  {self.secret_call()}"
         return f"{indent}{self.key}: {self.flow()}"
 
 
 def quoted(value: str) -> str:
-    """`value` as a double-quoted scalar on one line, in ASCII, by PyYAML's emitter."""
+    """Return `value` as a double-quoted scalar on one line, in ASCII, by PyYAML's emitter."""
     return str(yaml.dump(value, Dumper=yaml.CSafeDumper, default_style='"', width=2**31 - 1))[:-1]
 
 
@@ -84,7 +84,7 @@ class _Edit:
 
 
 def merge(document: Document, changes: Sequence[Change]) -> str:
-    """The definition's text with `changes` made, and proven by `prove`. All other bytes stay.
+    """Return the definition's text with `changes` made, and proven by `prove`. All other bytes stay.
 
     New keys go to the end of their mapping. Where that would change what stands before them (a block scalar that
     ends the text without a line break), they go to its start.
@@ -116,7 +116,7 @@ def _merge_section(document: Document, changes: Sequence[Change]) -> str:
 
 
 def _splice(text: str, edits: Iterable[_Edit]) -> str:
-    """Make the edits, the last first, so that the places of the others stay what they are. Those at the same place
+    """Make the edits, the last one first, so that the places of the others don't move. Edits at the same place
     keep their order.
     """
     for edit in sorted(edits, key=lambda edit: (edit.start, edit.end))[::-1]:
@@ -129,7 +129,7 @@ def _insert(at: int, text: str) -> _Edit:
 
 
 def _leaf_end(document: Document, after: int) -> int:
-    """Where the last character of the node that ends before `after` in the event stream ends.
+    """Return the end of the last character of the node that ends before `after` in the event stream.
 
     A block collection's own end mark lies after the comments that follow it, so its last leaf counts; a block
     scalar's lies after the blank lines that follow it.
@@ -162,13 +162,13 @@ def _line_end(text: str, at: int) -> int:
 
 
 def _without_lines(text: str, start: int, end: int) -> _Edit:
-    """Take out the lines from that of `start` to that of `end`, with the line break before them."""
+    """Delete the lines from that of `start` to that of `end`, with the line break before them."""
     line_start = start - len(_LINE_BREAK.split(text[:start])[-1])
     return _Edit(len(text[:line_start].removesuffix("\n").removesuffix("\r")), _line_end(text, end), "")
 
 
 def _replace(document: Document, pair: Pair, change: Change) -> list[_Edit]:
-    """Exchange the value of an existing key."""
+    """Replace the value of an existing key."""
     text = document.text
     start, end = document.start(pair.value), _leaf_end(document, pair.after)
     if start == end:
@@ -190,7 +190,7 @@ def _replace(document: Document, pair: Pair, change: Change) -> list[_Edit]:
 
 
 def _fill(document: Document, pair: Pair, value: str) -> _Edit:
-    """Give a key that holds nothing, perhaps not even a colon, a value."""
+    """Give a value to a key that has none; it may lack its colon, too."""
     key_end = document.end(pair.key)
     found = _COLON.match(document.text, key_end)
     return _insert(found.end(), f" {value}") if found else _insert(key_end, f": {value}")
@@ -205,7 +205,7 @@ def _flow_entries(changes: Sequence[Change]) -> str:
 
 
 def _additions(document: Document, changes: Sequence[Change]) -> Iterator[list[_Edit]]:
-    """The ways to add new keys, the best first."""
+    """Yield the ways to add new keys, the best first."""
     if not changes:
         yield []
         return
@@ -231,7 +231,7 @@ def _ends_in_a_commented_secret(document: Document) -> bool:
 
 
 def _append(document: Document, changes: Sequence[Change]) -> _Edit:
-    """Add new keys at the end of the section, making that where there is none."""
+    """Add new keys at the end of the section. Make the section where there is none."""
     text, newline = document.text, document.newline
     if document.root is None:
         lead = newline if text and not text.endswith(("\n", "\r")) else ""
@@ -265,13 +265,13 @@ def _prepend(document: Document, at: int, changes: Sequence[Change]) -> _Edit:
 
 
 def _flow(document: Document, at: int | None) -> bool:
-    """Whether there is a flow mapping."""
+    """Return whether there is a flow mapping."""
     event = document.node(at) if at is not None else None
     return isinstance(event, MappingStartEvent) and bool(event.flow_style)
 
 
 def _indent(document: Document, mapping: int) -> str:
-    """The white space before the keys of a block mapping (a tag or an anchor may stand on an earlier line)."""
+    """Return the white space before the keys of a block mapping. A tag or an anchor may stand on an earlier line."""
     start = document.node(mapping)
     tagged = isinstance(start, MappingStartEvent) and (start.anchor or start.tag)
     return " " * document.column(mapping + 1 if tagged else mapping)
@@ -284,12 +284,12 @@ def _into_flow(document: Document, mapping: int, entries: str) -> _Edit:
 
 
 def _below(document: Document, pair: Pair, block: str) -> _Edit:
-    """Put `block` on the lines after the one on which `pair` ends, and after the comments that belong to it."""
+    """Put `block` on the lines after the end of `pair` and the comments that belong to it."""
     newline, indent = document.newline, document.column(pair.key)
     leaf = next(at for at in reversed(range(pair.after)) if isinstance(document.node(at), NodeEvent))
     event = document.node(leaf)
     if isinstance(event, ScalarEvent) and event.style in ("|", ">") and event.value.endswith("\n\n"):
-        # The blank lines that end this block scalar belong to its value (`|+`): stay behind them.
+        # The blank lines at the end of this block scalar belong to its value (`|+`): go after them.
         start = document.end(leaf)
         after = _after_comments(document.text, start, indent)
         return _insert(start, block + newline) if after == start else _insert(after, newline + block)
@@ -313,7 +313,7 @@ def _after_comments(text: str, at: int, indent: int) -> int:
 
 
 def _into_null(document: Document, changes: Sequence[Change]) -> _Edit:
-    """Give a section that holds nothing its first keys."""
+    """Add the first keys to a section that holds nothing."""
     pair = next(pair for pair in document.root_pairs if pair.name == document.section)
     entries = f"{{{_flow_entries(changes)}}}"
     end = document.end(pair.value)
@@ -329,13 +329,13 @@ def _into_null(document: Document, changes: Sequence[Change]) -> _Edit:
 
 
 def restore(now: Document, before: Document, sent: Document, names: Collection[Name]) -> str:
-    """The text `now` with `names` set back to what they were in `before`, and proven; all that others did stays.
+    """Return the text `now` with `names` as they were in `before`, and proven. What others changed stays.
 
     Args:
         now: The definition as it is stored.
         before: As it was stored before our change.
-        sent: As we sent it. Where ESC kept all of it but our values, and nobody else changed anything since, the
-            outcome is `before` to the byte.
+        sent: As we sent it. If ESC kept all of it but our values, and nobody else changed anything since, the
+            result is `before` to the byte.
         names: The entries that we changed.
 
     Raises:
@@ -355,7 +355,7 @@ def restore(now: Document, before: Document, sent: Document, names: Collection[N
 
 
 def _outside(document: Document, names: Collection[Name]) -> str:
-    """The text without the values of `names`."""
+    """Return the text without the values of `names`."""
     edits = [
         _Edit(document.end(pair.key), _leaf_end(document, pair.after), "") for _, _, pair in document.entries(names)
     ]
@@ -363,7 +363,7 @@ def _outside(document: Document, names: Collection[Name]) -> str:
 
 
 def _put_back(now: Document, pair: Pair, before: Document, was: Pair) -> _Edit:
-    """Give an entry the value that it had. Where either value has several lines, their last comments change too."""
+    """Give an entry its former value. If either value has several lines, their last comments change too."""
     old_end, new_end = _value_end(before, was.after), max(now.end(pair.key), _leaf_end(now, pair.after))
     start = now.end(pair.key)
     value = before.text[before.end(was.key) : old_end]
@@ -386,7 +386,7 @@ def _rest_of_line(text: str, at: int) -> str:
 
 
 def _remove(document: Document, pair: Pair) -> _Edit:
-    """Take an entry out: its lines in a block mapping, itself and one comma in a flow mapping."""
+    """Delete an entry: its lines in a block mapping; itself and one comma in a flow mapping."""
     text = document.text
     start, end = document.start(pair.key), _leaf_end(document, pair.after)
     if not _flow(document, document.values):
@@ -468,7 +468,7 @@ def _is_exactly(document: Document, pair: Pair, change: Change) -> bool:
 
 
 def _signature(event: Event) -> tuple[object, ...]:
-    """All of an event but its position."""
+    """Return everything of an event but its position."""
     kind = type(event)
     if isinstance(event, ScalarEvent):
         return kind, event.anchor, event.tag, event.implicit, event.value, event.style
@@ -482,7 +482,7 @@ def _signature(event: Event) -> tuple[object, ...]:
 
 
 def _foreign(document: Document, ours: Collection[Name]) -> list[tuple[object, ...]]:
-    """Everything in a document that isn't ours: its head, the other entries of each mapping that ours stand in."""
+    """Return everything in a document that isn't ours: its head, and the other entries of the mappings of ours."""
     top = document.of(VALUES)
     head = [event for event in top.events if isinstance(event, DocumentStartEvent)]
     signatures = [_signature(event) for event in head if event.explicit]
@@ -498,7 +498,7 @@ def _foreign(document: Document, ours: Collection[Name]) -> list[tuple[object, .
 
 
 def _others(document: Document, keys: Collection[object]) -> list[tuple[object, ...]]:
-    """The entries of the section that are none of `keys`, and the section's mapping itself where it has any."""
+    """Return the entries of the section that aren't in `keys`, and the section's mapping if there are any."""
     others = [pair for pair in document.value_pairs if pair.name not in keys]
     container = document.node(document.values) if document.values is not None else None
     signatures: list[tuple[object, ...]] = [(getattr(container, "anchor", None), getattr(container, "tag", None))]
@@ -510,7 +510,7 @@ def _others(document: Document, keys: Collection[object]) -> list[tuple[object, 
 
 
 def _rebound(old: Document, ours: Collection[Name]) -> bool:
-    """Whether something that isn't ours refers to an anchor inside a value that is about to go."""
+    """Return whether something that isn't ours refers to an anchor inside a value that goes."""
     mine = {at for _, _, pair in old.entries(ours) for at in range(pair.value, pair.after)}
     going = {event.anchor for at in mine if isinstance(event := old.events[at], NodeEvent) and event.anchor}
     return any(

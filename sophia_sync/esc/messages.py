@@ -78,6 +78,12 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
         "The `pulumi` on PATH is too old for Pulumi ESC: install a newer one, or use the action's image.",
     ),
     (
+        # The request may have been carried out, and the answer is another's.
+        r"creating environment draft: (unmarshalling|reading) response",
+        TransientError,
+        "Check that {url} is up, and run again.",
+    ),
+    (
         r"the answer is a web page",
         EscError,
         "{url} answers with a web page: `pulumi-cloud-url` must be the address of the API (https://api.pulumi.com), "
@@ -96,8 +102,14 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
     (
         r"approved via change request|use the draft endpoint",
         ApprovalError,
-        "Updates of this environment need an approval. Make this change by a change request in the Pulumi console, "
-        "or let this token update it without one.",
+        "Updates of this environment need an approval. Give `change-request: allowed` (on the command line "
+        "`--change-request`), and a change request is opened for a person to approve.",
+    ),
+    (
+        r"creating environment draft: \[(400|402|403|404)\]",
+        EscError,
+        "Pulumi Cloud takes no change request for this environment: approvals are a feature of the editions "
+        "Enterprise and Business Critical, and the access token needs permission to edit the environment.",
     ),
     (
         r"opens must be approved|open.*approv",

@@ -1,4 +1,4 @@
-"""What a consumer of an environment sees: its values, evaluated, as `env open --format detailed` prints them.
+"""Parse the evaluated values of an environment, as `env open --format detailed` prints them for a consumer.
 
 Source: github.com/pulumi/esc v0.26.0, `value.go`: every value is an object with `value`, `secret` and `unknown`.
 """
@@ -30,7 +30,7 @@ class Opened:
 
 
 def parse(printed: str) -> dict[str, Opened]:
-    """The values by key; one that is null or not known yet is left out.
+    """Return the values by key. One that is null or not known yet is left out.
 
     Raises:
         ValueError: It isn't what `env open` prints. The error may quote a value.
@@ -53,7 +53,7 @@ def _text(value: Any) -> str:
 
 
 def _plain(node: Node) -> Any:
-    """The value alone, without what is said about it."""
+    """Return the value without its metadata."""
     match node.get("value"):
         case dict(entries):
             return {key: _plain(entry) for key, entry in entries.items()}

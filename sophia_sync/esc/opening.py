@@ -1,4 +1,4 @@
-"""How to open an environment with the Pulumi CLI, and what it answers. Pure: who runs the CLI is the caller.
+"""Arguments, environment and output of the CLI call that opens an environment. Pure: the caller runs the CLI.
 
 Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli/env_open.go`.
 """
@@ -14,17 +14,22 @@ from pydantic import SecretStr
 from sophia_sync.esc import opened
 from sophia_sync.esc.opened import Opened
 
-# A call is short: Go's garbage collector, left alone, takes a tenth of its time.
+# A call is short: Go's garbage collector would take a tenth of its time.
 _GOGC = "400"
 
 GLOBAL_OPTIONS = ("--non-interactive", "--color", "never")
 """The options of every call."""
 
 
-def arguments(environment: str) -> list[str]:
-    """Return the CLI's arguments; `environment` is `organisation/project/environment`, or that with `@version`."""
+def arguments(environment: str, draft: str = "") -> list[str]:
+    """Return the CLI's arguments.
+
+    Args:
+        environment: `organisation/project/environment`, or that with `@version`.
+        draft: The change request whose draft to open instead.
+    """
     # The format `json` doesn't tell what is secret.
-    return ["env", "open", environment, "--format", "detailed"]
+    return ["env", "open", environment, "--format", "detailed", *([f"--draft={draft}"] if draft else [])]
 
 
 def variables(
@@ -36,8 +41,8 @@ def variables(
         environ: What else the CLI may see.
         home: A private folder; becomes HOME and TMPDIR.
         pulumi_home: The same folder, or that of an existing `pulumi login`.
-        access_token: Reaches the CLI by its environment, the only way that it has.
-        cloud_url: The address of Pulumi Cloud; empty for where the login is.
+        access_token: The CLI takes it from its environment only.
+        cloud_url: The address of Pulumi Cloud; empty for that of the login.
     """
     found = {
         **environ,

@@ -1,4 +1,4 @@
-"""The revisions of an environment, as `env version history` prints them; JSON is known to newer CLIs only.
+"""Parse the revisions that `env version history` prints. Only newer CLIs print JSON.
 
 Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli/env_version.go`, `printRevision`.
 """
@@ -19,7 +19,7 @@ _PRINTED = re.compile(
 
 @dataclass(frozen=True)
 class Revision:
-    """One revision of an environment: its author is a login, and one that is `retracted` can't be read any more."""
+    """One revision of an environment. Its author is a login. A `retracted` one can't be read any more."""
 
     number: int
     created: datetime
@@ -29,11 +29,11 @@ class Revision:
 
 
 def parse(printed: str) -> list[Revision]:
-    """The revisions in what the CLI printed, in its order."""
+    """Return the revisions that the CLI printed, in its order."""
     return [
         Revision(
             int(found["number"]),
-            # The CLI is written in Go, which prints up to nine digits of a second, and none that are zero.
+            # Go prints up to nine digits of a second, without zeros at the end.
             datetime.fromisoformat(f"{found['date']}T{found['time'][:15]}{found['offset']}"),
             found["author"],
             tuple(found["tags"].split(", ")) if found["tags"] else (),

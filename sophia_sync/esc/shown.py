@@ -74,23 +74,25 @@ class Holding:
         entries: How each entry is written. An entry that isn't there is left out.
         consumed: The string that consumers get for each entry. One that isn't a string is left out.
         is_evaluated: False where ESC can't evaluate the environment, or the CLI doesn't tell.
+        secrets: Every secret of the definition, other teams' included: for the redactor.
     """
 
     entries: Mapping[Name, Held]
     consumed: Mapping[Name, SecretStr]
     is_evaluated: bool = True
+    secrets: tuple[SecretStr, ...] = ()
 
 
 def holding(shown: Shown, names: Collection[Name]) -> Holding:
     """Return what an environment holds of `names`.
 
     Raises:
-        DefinitionError: The definition makes no sense.
+        DefinitionError: The definition can't be parsed.
     """
     document = definition.parse(shown.definition)
     strings = {name: value for name in names if isinstance(value := _value(shown.values, name), str)}
     consumed = {name: SecretStr(value) for name, value in strings.items()}
-    return Holding(document.held(names), consumed, shown.is_evaluated)
+    return Holding(document.held(names), consumed, shown.is_evaluated, document.secrets)
 
 
 def _value(values: Mapping[str, Any], name: Name) -> Any:

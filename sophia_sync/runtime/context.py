@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 @dataclass(frozen=True)
 class OidcRequest:
-    """Where a job with the permission `id-token: write` gets its identity token, and the token to ask for it with.
+    """The address that gives a job its identity token, and the bearer token to ask with.
 
     Source: docs.github.com, "OpenID Connect reference".
     """
@@ -42,7 +42,7 @@ class RunContext:
 
     @property
     def tag(self) -> str | None:
-        """The name of the revision tag of this run."""
+        """The name of this run's revision tag; None outside of a workflow run."""
         return None if self.run_id is None else f"github-run-{self.run_id}-{self.run_attempt or 1}"
 
 
@@ -72,7 +72,7 @@ def run_context() -> RunContext:
 
 
 def colours_are_refused() -> bool:
-    """Whether the person wants no colours, also not on a terminal; no-color.org."""
+    """Return whether the person wants no colours, even on a terminal (no-color.org)."""
     return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
@@ -90,8 +90,8 @@ def pulumi_login(environ: Mapping[str, str] = os.environ) -> Path | None:
     return folder if (folder / "credentials.json").is_file() else None
 
 
-# What a child process may see of our environment: where programs are, and how to reach the network through a
-# company's proxy and certificates. Inputs are not among it.
+# What a child process may see of our environment: where programs are, how to reach the network through a company's
+# proxy and certificates, and where a self-hosted Pulumi console is. Inputs are not among it.
 _CHILD_VARIABLES = (
     "PATH",
     "HTTP_PROXY",
@@ -102,6 +102,7 @@ _CHILD_VARIABLES = (
     "no_proxy",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    "PULUMI_CONSOLE_DOMAIN",
 )
 
 

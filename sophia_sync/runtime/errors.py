@@ -6,7 +6,7 @@ text could hold one is never chained, but raised `from None`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class SyncError(Exception):
@@ -29,6 +29,10 @@ class SyncError(Exception):
         self.changed = changed
         if title:
             self.title = title
+
+    def hide(self, redact: Callable[[str], str]) -> None:
+        """Hide secrets in what a service may have said."""
+        self.what, self.todo, self.changed = map(redact, (self.what, self.todo, self.changed))
 
     def __str__(self) -> str:
         """Return the three parts as one text; each on lines of its own if the first has several."""
@@ -83,6 +87,12 @@ class ApprovalError(EscError):
     title = "The environment's updates need an approval"
 
 
+class ProposalError(EscError):
+    """A change request is open that keeps ours from being opened or approved. The environment is as it was."""
+
+    title = "A change request is in the way"
+
+
 class TransientError(EscError):
     """ESC failed in a way that may pass. After a write, only a read tells whether it was saved."""
 
@@ -108,19 +118,19 @@ class SeveralError(SyncError):
     Args:
         failed: The environments and their errors.
         total: How many environments there are.
-        dry_run: Whether no environment was to be written.
+        others: What was done to the others.
     """
 
     title = "Environments could not be synced"
 
-    def __init__(self, failed: Sequence[tuple[str, SyncError]], total: int, *, dry_run: bool = False) -> None:
+    def __init__(self, failed: Sequence[tuple[str, SyncError]], total: int, *, others: str) -> None:
         # The names first: a runner cuts a long annotation off.
         names = ", ".join(environment for environment, _ in failed)
         lines = "\n".join(f"- {environment}: {error}" for environment, error in failed)
         super().__init__(
             f"{len(failed)} of {total} environments could not be synced: {names}.\n{lines}",
             "Do for each environment what its own error says, and run again.",
-            "No environment was written." if dry_run else "The other environments are synced. Nothing was deployed.",
+            others,
         )
         self.exit_code = max(error.exit_code for _, error in failed)
 

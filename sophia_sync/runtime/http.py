@@ -1,6 +1,6 @@
 """HTTP requests of our own: each with a time limit and retries, none that carries a token to another place.
 
-The dispatch is PyGithub's affair, and Pulumi's API, but for the sign-in, the CLI's.
+The dispatch is PyGithub's affair, and Pulumi's API, but for the sign-in and the approvals, the CLI's.
 """
 
 from __future__ import annotations
@@ -49,14 +49,15 @@ class Client:
     """Asks one service with one token.
 
     Args:
-        token: Sent as `Authorization: Bearer`; None sends none, not even one of the machine's `.netrc`.
+        token: Sent in the header `Authorization`; None sends none, not even one of the machine's `.netrc`.
         deadline: Ends waits and repetitions.
+        scheme: The scheme of that header: `Bearer`, or `token` as Pulumi Cloud takes it.
     """
 
-    def __init__(self, token: SecretStr | None, deadline: TimeLimit) -> None:
+    def __init__(self, token: SecretStr | None, deadline: TimeLimit, scheme: str = "Bearer") -> None:
         self._session = Session()
         # With an `auth` of ours, requests looks for none in the address or in the machine's `.netrc`.
-        self._session.auth = _bearer(token)
+        self._session.auth = _authorized(token, scheme)
         self._session.headers["Accept"] = "application/json"
         self._deadline = deadline
 
@@ -170,10 +171,10 @@ def one_line(text: str) -> str:
     return words if len(words) <= LONGEST_QUOTE else f"{words[:LONGEST_QUOTE]}…"
 
 
-def _bearer(token: SecretStr | None) -> Callable[[PreparedRequest], PreparedRequest]:
+def _authorized(token: SecretStr | None, scheme: str) -> Callable[[PreparedRequest], PreparedRequest]:
     def authorize(request: PreparedRequest) -> PreparedRequest:
         if token is not None:
-            request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+            request.headers["Authorization"] = f"{scheme} {token.get_secret_value()}"
         return request
 
     return authorize

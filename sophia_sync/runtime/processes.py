@@ -1,4 +1,4 @@
-"""Start processes: each in a group of its own, which is killed when the task that started it ends.
+"""Start processes, each in a group of its own, which is killed when the task that started it ends.
 
 No other module of the action or the command line starts one.
 """
@@ -113,14 +113,16 @@ async def start(argv: Sequence[str], environ: Mapping[str, str]) -> AsyncIterato
     Raises:
         OSError: The program can't be started.
     """
-    process = await anyio.open_process(
-        list(argv),
-        env=dict(environ),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    # Shielded: a start that is cut off would leave what the process has started by then.
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process(
+            list(argv),
+            env=dict(environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
     child = Child(process)
     # Shielded: what a write under way prints must be read after a cancellation, too. Leaving ends it.
     collecting = anyio.CancelScope(shield=True)

@@ -19,14 +19,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """The signals that end a run in good order, within 5 seconds."""
 
 GRACE = 3.0
-"""Seconds for which a write that is under way may go on after a signal, so that its outcome is known."""
+"""Seconds that a write under way has after a signal, so that its outcome is known."""
 
 
 class Program(ABC):
     """A program as `conduct` runs it."""
 
     name: str
-    """What the person calls it; stands in the text of a defect."""
+    """Its name, for the text of a defect."""
 
     @abstractmethod
     async def work(self) -> None:
@@ -34,7 +34,7 @@ class Program(ABC):
 
     @abstractmethod
     def state(self) -> str:
-        """Return what was done so far, for a person; empty if there is nothing to say."""
+        """Return what was done so far, in words for a person; it may be empty."""
 
     @abstractmethod
     def trace(self, text: str) -> None:
@@ -48,7 +48,7 @@ class Program(ABC):
 def conduct(program: Program, leave: Callable[[int], object] = lambda _: None) -> int:
     """Run a program to its end and report it. Return the exit code.
 
-    A signal cancels the work. Every later signal is ignored: what ends the run must not be torn apart itself.
+    A signal cancels the work. Later signals are ignored, so that the run ends in good order.
 
     Args:
         program: What to run.

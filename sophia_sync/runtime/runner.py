@@ -1,4 +1,6 @@
-"""The runner's protocol: log lines, groups, annotations, masks, output files. The only printer, the only escaper.
+"""Speak the runner's protocol: log lines, groups, annotations, masks, outputs, the summary.
+
+No other module prints workflow commands or writes the runner's files.
 
 Source: docs.github.com, "Workflow commands for GitHub Actions", and github.com/actions/toolkit `core/src/command.ts`.
 """
@@ -6,6 +8,7 @@ Source: docs.github.com, "Workflow commands for GitHub Actions", and github.com/
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -19,18 +22,18 @@ from sophia_sync.runtime.redact import Redactor, forms
 if TYPE_CHECKING:
     from sophia_sync.runtime.context import RunContext
 
-# What can't be encoded (a variable's bytes that are no UTF-8; a stream that isn't UTF-8) is written as an escape.
+# How to write what can't be encoded: bytes of a variable that aren't UTF-8, or any text on a stream that isn't.
 _NOT_TEXT = "backslashreplace"
 
 
 class Stream(Protocol):
-    """What a run prints to: a text file, or a writer in the background."""
+    """Where a run prints: a text file, or a writer in the background."""
 
     def write(self, text: str, /) -> object:
         """Write text."""
 
     def flush(self) -> object:
-        """Hand over what was written."""
+        """Pass on what was written."""
 
 
 def escape_data(text: str) -> str:
@@ -44,23 +47,23 @@ def escape_property(text: str) -> str:
 
 
 def harmless(line: str) -> str:
-    """A line that is no workflow command.
+    """Return a line that the runner doesn't take for a workflow command.
 
-    The runner takes `::` for one at the start of a line, and the older notation `##[` anywhere.
+    It takes a line for one that begins with `::`, or that has the older notation `##[` anywhere.
     """
     line = line.replace("##[", "## [")
     return f"| {line}" if line.lstrip().startswith("::") else line
 
 
 class Runner:
-    """What a run tells the GitHub runner and the person who reads its log.
+    """Tell the GitHub runner, and the person who reads its log, about a run.
 
-    Everything passes the redactor, except the masks, which hold secrets by nature and are printed on a runner only.
+    Every text passes the redactor, except masks and outputs. Masks are secrets, and are printed on a runner only.
 
     Args:
         stream: Where log lines and commands go.
-        redact: Hides secrets in everything that is printed.
-        on_runner: Whether a GitHub runner reads the stream; otherwise no commands are printed, but plain lines.
+        redact: Hides secrets in texts.
+        on_runner: Whether a GitHub runner reads the stream. Otherwise it gets plain lines and no commands.
         output_path: The file of the step's outputs, if there is one.
         summary_path: The file of the step's summary, if there is one.
     """
@@ -79,11 +82,12 @@ class Runner:
         self._on_runner = on_runner
         self._output_path = output_path
         self._summary_path = summary_path
+        self._hidden: set[SecretStr] = set()
         self._masked: set[str] = set()
 
     @classmethod
     def of(cls, context: RunContext, redact: Redactor, stream: Stream | None = None) -> Runner:
-        """That of a run; its stream is standard output if none is given."""
+        """Return the runner of a run. Its stream is standard output if none is given."""
         return cls(
             stream or sys.stdout,
             redact,
@@ -93,7 +97,10 @@ class Runner:
         )
 
     def hide(self, secret: SecretStr) -> None:
-        """Hide `secret` in all that follows: in our own output, and by masks in the runner's log."""
+        """Hide `secret` from now on: in our own texts, and by masks in the runner's log."""
+        if secret in self._hidden:
+            return
+        self._hidden.add(secret)
         self._redact.add(secret)
         if self._on_runner:
             for form in sorted(forms(secret.get_secret_value()) - self._masked, key=len, reverse=True):
@@ -101,13 +108,13 @@ class Runner:
                 self._print(f"::add-mask::{escape_data(form)}")
 
     def line(self, text: str) -> None:
-        """Print log lines. What would be a workflow command is made harmless."""
+        """Print log lines, none of them as a workflow command."""
         for line in self._redact(text).splitlines() or [""]:
             self._print(harmless(line))
 
     @contextlib.contextmanager
     def group(self, title: str) -> Iterator[None]:
-        """A part of the log that can be folded away."""
+        """Print what follows as a part of the log that can be folded."""
         self._print(f"::group::{escape_data(self._redact(title))}" if self._on_runner else self._redact(title))
         try:
             yield
@@ -116,14 +123,16 @@ class Runner:
                 self._print("::endgroup::")
 
     def notice(self, text: str, title: str = "Sentry to ESC") -> None:
-        """What the run's page should tell; nothing where there is no such page, for the log has told it."""
+        """Show a text on the run's page. Do nothing off a runner, because the log has it."""
         if self._on_runner:
             self._annotate("notice", title, text)
 
     def warning(self, text: str, title: str = "Sentry to ESC") -> None:
+        """Show a warning on the run's page, or print it off a runner."""
         self._annotate("warning", title, text)
 
     def error(self, text: str, title: str = "Sentry to ESC") -> None:
+        """Show an error on the run's page, or print it off a runner."""
         self._annotate("error", title, text)
 
     def _annotate(self, level: str, title: str, text: str) -> None:
@@ -134,21 +143,38 @@ class Runner:
             self._print(f"{level}: {title}: {text}")
 
     def output(self, name: str, value: str) -> None:
-        """Set an output of the step. The delimiter is random, so that no value can end it early."""
-        if self._output_path is None:
-            return
-        delimiter = f"end-{os.urandom(16).hex()}"
-        with self._output_path.open("a", encoding="utf-8", errors=_NOT_TEXT) as file:
-            file.write(f"{name}<<{delimiter}\n{self._redact(value)}\n{delimiter}\n")
+        """Set an output of the step, whole or not at all. The value must hold no secret: it is written as it is.
+
+        A secret can be a word such as `null`, and to hide that would break JSON.
+
+        Raises:
+            OSError: It can't be written.
+        """
+        if self._output_path is not None:
+            delimiter = f"end-{os.urandom(16).hex()}"  # random, so that no value can end it early
+            _append(self._output_path, f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
 
     def summary(self, markdown: str) -> None:
-        """Add to the step's summary."""
+        """Add to the step's summary, all of it or nothing.
+
+        Raises:
+            OSError: It can't be written.
+        """
         if self._summary_path is not None:
-            with self._summary_path.open("a", encoding="utf-8", errors=_NOT_TEXT) as file:
-                file.write(self._redact(markdown))
+            _append(self._summary_path, self._redact(markdown))
 
     def _print(self, line: str) -> None:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         with contextlib.suppress(OSError):  # nobody reads it, or there is no room: the work and its outputs go on
             self._stream.write(line.encode(encoding, _NOT_TEXT).decode(encoding) + "\n")
             self._stream.flush()
+
+
+def _append(path: Path, text: str) -> None:
+    """Add text to a file. Where there is no room for all of it, the file stays as it was."""
+    data = text.encode("utf-8", _NOT_TEXT)
+    with path.open("ab", buffering=0) as file:
+        before = os.fstat(file.fileno()).st_size
+        if file.write(data) != len(data):
+            file.truncate(before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

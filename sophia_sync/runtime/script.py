@@ -1,6 +1,6 @@
-"""Run a synchronous program that stands around the action: a step of a deploy or a release.
+"""Run a synchronous program: a step of a deploy or a release.
 
-It works in the main thread, where a signal raises an exception, as Ctrl-C does: what is under way can be taken back.
+It works in the main thread, where a signal raises an exception, as Ctrl-C does. So the program can undo what it began.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stopped(BaseException):  # like KeyboardInterrupt: no `except Exception` m
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    for each in SIGNALS:  # what takes the work back must not be torn apart itself
+    for each in SIGNALS:  # a second signal must not interrupt the undoing
         signal.signal(each, signal.SIG_IGN)
     raise Stopped(number)
 
@@ -43,11 +43,11 @@ def run(
     """Do the work of one command. Return the exit code.
 
     Args:
-        program: Its name in the text of a defect.
+        program: Its name, for the text of a defect.
         work: Gets the way to print, what hides secrets in it, and what is known of the run.
-        after_signal: What a person should know and do after a signal.
-        stream: Where it prints; None is standard output.
-        summarise: Whether a failure becomes the step's summary, where the work itself writes none.
+        after_signal: What a person should do after a signal.
+        stream: Where to print; None is standard output.
+        summarise: Whether to write a failure into the step's summary.
     """
     context = run_context()
     redact = Redactor()

@@ -1,4 +1,4 @@
-"""Structured concurrency in the shape that a run needs: tasks with results, threads, and work that may finish.
+"""Run tasks with results, threads, and work that may finish after a cancellation.
 
 Built on anyio. A run is one tree of tasks: cancelling its root ends everything below it.
 """
@@ -17,6 +17,9 @@ from anyio.abc import TaskGroup
 from sophia_sync.runtime.limits import TimeLimit
 
 T = TypeVar("T")
+
+AT_ONCE = 8
+"""Number of environments, revisions or requests at the same time."""
 
 
 class Task(Generic[T]):
@@ -84,12 +87,12 @@ def time_left() -> TimeLimit:
     return TimeLimit(anyio.current_effective_deadline() - anyio.current_time())
 
 
-async def side_by_side(work: Sequence[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:
-    """Do all of `work`, up to `at_once` at a time. Return the results in the order of `work`.
+async def side_by_side(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Do all of `work`, up to `AT_ONCE` at a time. Return the results in the order of `work`.
 
     An error in one cancels the others.
     """
-    limiter = anyio.CapacityLimiter(at_once)
+    limiter = anyio.CapacityLimiter(AT_ONCE)
 
     async def limited(each: Callable[[], Awaitable[T]]) -> T:
         async with limiter:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from sophia_sync.runtime.redact import SHORTEST
+
 # The largest value, in bytes: Linux takes no longer string in an environment (MAX_ARG_STRLEN).
 LARGEST = 131_072
 # The largest number of inputs that GitHub takes with a dispatch.
@@ -84,7 +86,15 @@ def pasted(check: Callable[[str], str], *, required: bool = True) -> Callable[[s
 def secret(value: str) -> str:
     """A value that ESC can store as a secret, of any form."""
     given(value, "a Sentry DSN", "a Sentry token", "a Pulumi token", "a GitHub token")
-    return _literal(value)
+    return _literal(_maskable(value))
+
+
+def _maskable(value: str) -> str:
+    if len(" ".join(value.split())) < SHORTEST:
+        raise ValueError(
+            f"has fewer than {SHORTEST} characters: no log could hide it, because other words hold it as well"
+        )
+    return value
 
 
 def _literal(value: str) -> str:
@@ -119,7 +129,7 @@ def _unbroken(value: str) -> str:
 
 def sentry_token(value: str) -> str:
     given(value, "a Sentry DSN", "a Pulumi token", "a GitHub token", "an address", "a private key")
-    return _unbroken(_literal(value))
+    return _unbroken(_literal(_maskable(value)))
 
 
 def pulumi_token(value: str) -> str:
@@ -131,7 +141,7 @@ def github_token(value: str) -> str:
 
 
 def _header(value: str) -> str:
-    if not _unbroken(value).isascii() or not value.isprintable():
+    if not _unbroken(_maskable(value)).isascii() or not value.isprintable():
         raise ValueError("holds characters that no token has")
     return value
 
@@ -176,7 +186,7 @@ def _filled_in(value: str) -> str:
 
 def extra_secret(value: str) -> str:
     """A further value of any form that ESC can store as a secret."""
-    return _literal(given(_filled_in(value)))
+    return _literal(_maskable(given(_filled_in(value))))
 
 
 def extra_variable(value: str) -> str:

@@ -1,8 +1,8 @@
 """`extra-secrets` and `extra-variables`: further keys, given as dotenv lines.
 
-The grammar is python-dotenv's, without its interpolation, but for what stands in single quotes: that is kept to the
-character, backslashes and single quotes included, and ends at the first quote that ends its line. Whatever else could
-be a comment or a part of a secret is refused.
+The grammar is python-dotenv's, without its interpolation, except for single quotes. A value in single quotes is kept
+as it is, backslashes and single quotes included, and ends at the first quote that ends its line. A text that could be a
+comment or a part of a secret is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dotenv.parser import Reader
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-# What they hold is no value but settings for those who open the environment (pulumi.com/docs, "ESC syntax reference").
+# Keys that hold settings for those who open the environment (pulumi.com/docs, "ESC syntax reference").
 _RESERVED = frozenset({"environmentVariables", "files", "pulumiConfig"})
 # ESC refuses a definition with these: as they stand, YAML takes them for no text; the others it keeps for itself
 # (pulumi/esc, eval.go, `isReserveTopLevelKey`).
@@ -40,13 +40,13 @@ _TWO_READINGS = re.compile(r"'[^\S\r\n]+\#|[\r\n]\s*(?:export\s+)?[A-Za-z_]\w*[^
 _DOUBLE_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"', re.DOTALL)
 
 _NO_BINDING = "that isn't KEY=value (put quotes around a value of several lines)"
-# Such a line may be the end of a value of several lines, padded base64: its key is never told.
+# Such a line may be the end of a value of several lines, padded base64: no message shows its key.
 _NO_VALUE = "without a value (a missing secret arrives as an empty string; put quotes around a value of several lines)"
 _MORE = "with more after a closing quote (give a comment a line of its own)"
 
 
 class _Line(NamedTuple):
-    """One `KEY=value`, of one line or several; or, with `refusal`, what is none."""
+    """One `KEY=value`, of one line or several. `refusal` says why it is refused, or is empty."""
 
     number: int
     text: str
@@ -65,12 +65,12 @@ def secrets(given: str) -> dict[str, SecretStr]:
 
 
 def variables(given: str) -> dict[str, str]:
-    """The same for `KEY=value` lines that are stored in plain text."""
+    """Read `KEY=value` lines, to be stored in plain text. See `secrets`."""
     return _read(given, checks.extra_variable)
 
 
 def values(given: str) -> Iterator[SecretStr]:
-    """Every value that can be made out, whether all is well-formed or not: to be hidden before anything is printed."""
+    """Return every value that can be found, well-formed or not, to hide it before anything is printed."""
     for line in _lines(given):
         for value in _plausible(line) if line.refusal else (line.value,):
             if value:
@@ -96,7 +96,7 @@ def _read(given: str, check: Callable[[str], str]) -> dict[str, str]:
 
 
 def _lines(given: str) -> Iterator[_Line]:
-    """All that is neither blank nor a comment."""
+    """Yield the lines that are neither blank nor a comment."""
     from dotenv.parser import Reader  # noqa: PLC0415 - only the few that give further keys need it
 
     reader = Reader(io.StringIO(given, newline=""))
@@ -115,7 +115,7 @@ def _single_quoted(reader: Reader) -> _Line:
     if quoted and not (set(quoted[2]) & set("\r\n") and _TWO_READINGS.search(quoted[2])):
         key, value = reader.read_regex(_QUOTED)
         return _Line(number, quoted[0], key, value)
-    # Only the one line is given up: what follows it may be well-formed, and is then known for hiding.
+    # Only this line is skipped: the next ones may be well-formed, and their values must be hidden.
     reader.set_mark()
     reader.read_regex(_REST_OF_LINE)
     text = reader.get_marked().string
@@ -137,13 +137,13 @@ def _other(reader: Reader) -> _Line:
         refusal = "" if _DOUBLE_QUOTED.fullmatch(right) else _MORE
     elif not right.strip("= \t"):
         refusal = _NO_VALUE
-    else:  # what follows a value was taken for a comment: it may as well be a part of a secret
+    else:  # The text after the value was read as a comment, but it may be a part of a secret.
         refusal = "" if right == value else _NO_BINDING
     return _Line(number, text, key, value, refusal)
 
 
 def _plausible(line: _Line) -> Iterator[str]:
-    """What may have been meant for a secret in a line that is refused."""
+    """Return the parts of a refused line that may have been meant as a secret."""
     right = line.text.partition("=")[2].strip()
     yield from (line.text, line.value, right)
     if line.refusal == _NO_VALUE:

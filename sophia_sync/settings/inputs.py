@@ -39,6 +39,14 @@ class PreflightMode(StrEnum):
     OFF = "off"
 
 
+class ChangeRequestMode(StrEnum):
+    """Whether a change may be proposed by a change request instead of being written."""
+
+    NEVER = "never"
+    ALLOWED = "allowed"
+    ALWAYS = "always"
+
+
 class TokenKind(StrEnum):
     """Kind of the access token that Pulumi gives in exchange for GitHub's identity token."""
 
@@ -323,6 +331,10 @@ class Settings(Access):
     preflight: Annotated[
         PreflightMode, Input(one_of(PreflightMode), "Choose enforce, warn or off.", option="--preflight")
     ] = PreflightMode.ENFORCE
+    change_request: Annotated[
+        ChangeRequestMode,
+        Input(one_of(ChangeRequestMode), "Choose never, allowed or always.", option="--change-request"),
+    ] = ChangeRequestMode.NEVER
     dry_run: Annotated[bool, Input(checks.boolean, "Choose true or false.")] = False
     export_environment_variables: Annotated[bool, Input(checks.boolean, "Choose true or false.")] = False
     tag_revision: Annotated[bool, Input(checks.boolean, "Choose true or false.")] = True

@@ -1,4 +1,4 @@
-"""Settings → the keys that ESC should hold, each encrypted or in plain text."""
+"""Turn the settings into the keys that ESC should hold, each encrypted or in plain text."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Bundle:
 
 
 def make_bundle(settings: Settings) -> Bundle:
-    """List the keys of a sync; an unset client secret is left out, so that ESC keeps what it holds."""
+    """Return the keys of a sync. An unset client secret is left out, so that ESC keeps its value."""
     entries = [
         Entry("SENTRY_DSN", settings.sentry_dsn, secret=True),
         Entry("SENTRY_API_TOKEN", settings.sentry_api_token, secret=True),

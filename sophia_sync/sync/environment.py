@@ -10,6 +10,7 @@ from functools import partial
 import anyio
 
 from sophia_sync.esc import definition, messages, shown
+from sophia_sync.esc.approvals import ChangeRequest
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Document, Name
 from sophia_sync.esc.editor import Stored
@@ -44,17 +45,22 @@ class Sent:
 async def read(pulumi: Pulumi, environment: str, names: Collection[Name], version: str = "") -> Holding:
     """Read what an environment, or a version of it, holds of `names`: one CLI call.
 
+    The read shows the whole definition, decrypted. All its secrets are hidden from then on, also those of others.
+
     Raises:
         EscError: It can't be read, or its definition makes no sense.
     """
     printed = await pulumi.read(environment, version)
     try:
-        return shown.holding(shown.parse(printed), names)
+        found = shown.holding(shown.parse(printed), names)
     except shown.UnknownOutputError as error:
         raise EscError(
             f"The Pulumi CLI's `env get` printed something unknown: {error}.",
             "Use the release of the CLI that the action's image has.",
         ) from None
+    for secret in found.secrets:
+        pulumi.redact.add(secret)
+    return found
 
 
 def may_pass(error: BaseException) -> bool:
@@ -93,6 +99,8 @@ class Environment:
         self.state = "Nothing was written."
         self.revision: int | None = None
         self.warnings: list[str] = []  # what ESC warned of when it saved
+        self.notes: list[str] = []  # what else a person should know
+        self.change_request: ChangeRequest | None = None
         self._bundle = bundle
         self._written: Plan | None = None  # sent to ESC, perhaps saved, not yet verified
         self._held: Holding | None = None  # what the environment held when that was sent
@@ -232,7 +240,7 @@ class Environment:
                 await self._tag.result()
             except EscError as error:
                 warnings.append(f"{error} The sync itself is complete.")
-        return Ended(self.name, synced, None, self.revision, tuple(warnings))
+        return Ended(self.name, synced, None, self.revision, tuple(warnings), change_request=self.change_request)
 
     async def failed(self, error: SyncError) -> Ended:
         """Return the end of a sync that raised: perhaps its write went through although the answer was lost."""
@@ -240,10 +248,11 @@ class Environment:
         if synced is not None:
             return Ended(self.name, synced, None, self.revision)
         error.changed = error.changed or self.state
-        return Ended(self.name, None, error, self.revision, tuple(self._warnings()))
+        warnings = tuple(self._warnings())
+        return Ended(self.name, None, error, self.revision, warnings, change_request=self.change_request)
 
     def _warnings(self) -> list[str]:
-        return [f"ESC warns: {warning}." for warning in dict.fromkeys(self.warnings)]
+        return [*(f"ESC warns: {warning}." for warning in dict.fromkeys(self.warnings)), *self.notes]
 
     async def _find_lost_write(self) -> Synced | None:
         """Find out by reading, after the last try, whether a write whose answer was lost went through."""

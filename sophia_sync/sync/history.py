@@ -1,4 +1,4 @@
-"""Which revision of an environment changed which keys, and since when each is as it is. Only names leave this module.
+"""Find which revision of an environment changed which keys. Only names leave this module.
 
 A revision that a sync saved carries the tag `github-run-<run id>-<attempt>`, which names the workflow run.
 """
@@ -16,11 +16,8 @@ from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.revisions import Revision
 from sophia_sync.runtime.errors import DefinitionError
-from sophia_sync.runtime.tasks import side_by_side
+from sophia_sync.runtime.tasks import AT_ONCE, side_by_side
 from sophia_sync.sync.plan import same
-
-# Number of revisions that are read at the same time.
-AT_ONCE = 8
 
 _RUN = re.compile(r"github-run-(\d+)-(\d+)")
 _ABSENT = Held(HeldKind.ABSENT)
@@ -37,7 +34,7 @@ class How(StrEnum):
 
 
 NEW_VALUE = frozenset({How.ADDED, How.CHANGED})
-"""What gives a key another value, and not just another form."""
+"""The changes that give a key another value, and not just another form."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ class Entry:
 
     Attributes:
         revision: Its number, time, author and tags.
-        previous: The revision that it was compared with; None: the environment begins with this one.
-        changes: What it did to each key that it changed; None: it is empty or can't be evaluated, so that isn't known.
+        previous: The revision that it was compared with; None for the first one of the environment.
+        changes: What it did to each key that it changed; None if it is empty or can't be evaluated.
     """
 
     revision: Revision
@@ -69,12 +66,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class LastChange:
-    """When a key became what it is.
+    """The last change of a key.
 
     Attributes:
-        revision: Which changed it; where that isn't known, the oldest one that was looked at: the key has been as it
-            is since then at least.
-        how: What that revision did; None where it isn't known.
+        revision: The revision that changed it. If that isn't known, the oldest one that was read: the key hasn't
+            changed since.
+        how: What that revision did; None if that isn't known.
     """
 
     revision: Revision
@@ -82,7 +79,7 @@ class LastChange:
 
 
 def run_of(revision: Revision) -> WorkflowRun | None:
-    """The workflow run that a revision's tags name."""
+    """Return the workflow run that a revision's tags name."""
     found = filter(None, map(_RUN.fullmatch, revision.tags))
     return next((WorkflowRun(int(match[1]), int(match[2])) for match in found), None)
 
@@ -90,8 +87,8 @@ def run_of(revision: Revision) -> WorkflowRun | None:
 async def entries(pulumi: Pulumi, environment: str, keys: Sequence[str], limit: int) -> AsyncIterator[Entry]:
     """Yield the newest `limit` revisions, newest first. They are read eight at a time, as they are asked for.
 
-    Retracted revisions can't be read and are left out. An expression, which holds no value of its own, counts as
-    unchanged as long as there is one.
+    Retracted revisions can't be read and are left out. An expression holds no value of its own: it counts as
+    unchanged while it is there.
 
     Raises:
         EscError: They can't be read.
@@ -129,26 +126,29 @@ async def _entries(
 async def _states(
     pulumi: Pulumi, environment: str, keys: Sequence[str], revisions: Sequence[Revision]
 ) -> AsyncIterator[tuple[Revision, Mapping[Name, Held] | None]]:
-    """Yield what each revision holds of the keys; None if its definition makes no sense or can't be evaluated."""
+    """Yield what each revision holds of the keys; None if it can't be parsed or evaluated."""
 
     async def state(revision: Revision) -> Mapping[Name, Held] | None:
         try:
             text = await pulumi.read(environment, str(revision.number))
             if not text.strip() and revision.number > 1:
-                return None  # every environment begins empty, but later the CLI also prints nothing of what has errors
-            return definition.parse(shown.parse(text).definition).held(keys)
+                return None  # only the first revision is empty: for a later one this means that it has errors
+            document = definition.parse(shown.parse(text).definition)
+            for secret in document.secrets:
+                pulumi.redact.add(secret)
+            return document.held(keys)
         except (DefinitionError, shown.UnknownOutputError):
             return None
 
     for start in range(0, len(revisions), AT_ONCE):
         batch = revisions[start : start + AT_ONCE]
-        read = await side_by_side([partial(state, revision) for revision in batch], AT_ONCE)
+        read = await side_by_side([partial(state, revision) for revision in batch])
         for revision, held in zip(batch, read, strict=True):
             yield revision, held
 
 
 def compare(before: Mapping[Name, Held], after: Mapping[Name, Held], keys: Sequence[str]) -> dict[str, How]:
-    """What happened to each of the keys that changed. Pure."""
+    """Return what happened to each of the keys that changed. Pure."""
     compared = {key: _how(before.get(key, _ABSENT), after.get(key, _ABSENT)) for key in keys}
     return {key: how for key, how in compared.items() if how is not None}
 
@@ -174,13 +174,13 @@ def _same_value(before: Held, after: Held) -> bool:
 async def last_changes(
     pulumi: Pulumi, environment: str, keys: Sequence[str], limit: int, kinds: Collection[How] = frozenset(How)
 ) -> dict[str, LastChange]:
-    """When each key became what it is, as far as the newest `limit` revisions tell; a key that never was is left out.
+    """Return the last change of each key among the newest `limit` revisions. A key that never existed is left out.
 
     Args:
         pulumi: The CLI.
         environment: `organisation/project/environment`.
         keys: The keys.
-        limit: How many revisions are looked at, at most: only as many as are needed.
+        limit: Maximum number of revisions to read.
         kinds: Which changes count.
 
     Raises:

@@ -92,6 +92,7 @@ class TestOneOtherWriter:
         assert action.values == RIGHT
 
 
+@pytest.mark.full
 class TestOthersForEver:
     def test_end_with_nothing_of_ours(self, action: Action, box: Sandbox, definition_request: str) -> None:
         action.create("values:\n  A: 1\n")
@@ -145,6 +146,7 @@ class TestReadBack:
         assert box.github.requests == []
 
 
+@pytest.mark.full
 class TestAWriteWhoseAnswersAreLost:
     def test_to_the_last_one_which_went_through(self, action: Action, box: Sandbox, definition_request: str) -> None:
         action.create("values:\n  A: 1\n")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
+from sophia_sync.runtime.redact import SHORTEST
 from tests.support.action import Action
 from tests.support.inputs import VALID
 
@@ -155,13 +156,18 @@ def test_a_definition_that_esc_can_not_evaluate_is_left_alone(action: Action, bo
     assert (action.revision, action.stored) == before
 
 
-@pytest.mark.parametrize("value", ["yes", "No", "on", "1:30", "=", "<<", "1e5", "08", "0o17", "1234e5", "$$x", "~"])
+@pytest.mark.parametrize(
+    "value", ["yes", "No", "on", "1:30", "=", "<<", "1e5", "08", "0o17", "1234e5", "$$xy", "~", "null"]
+)
 def test_values_that_yaml_may_take_for_something_else(action: Action, value: str) -> None:
     action.create(f"values:\n  KEY: {value}\n")
-    inputs = {"extra_secrets": f"SECRET='{value}'", "extra_variables": f"KEY='{value}'" if "$" not in value else ""}
+    inputs = {
+        "extra_secrets": f"SECRET='{value}'" if len(value) >= SHORTEST else "",
+        "extra_variables": f"KEY='{value}'" if "$" not in value else "",
+    }
     assert action.run(**inputs).outputs["result"] == "synced"
-    assert action.values["SECRET"] == value
-    assert "$" in value or action.values["KEY"] == value
+    given = [name for name, lines in zip(("SECRET", "KEY"), inputs.values(), strict=True) if lines]
+    assert {action.values[name] for name in given} == {value}
     ran = action.run(**inputs)
     assert (ran.outputs["result"], ran.commands) == ("unchanged", [READ])
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
-from sophia_sync.app import AT_ONCE
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.sign_in import sign_in
 from sophia_sync.runtime.errors import SignInError
+from sophia_sync.runtime.tasks import AT_ONCE
 from sophia_sync.settings.inputs import Access
 from tests.support.action import Action
 from tests.support.inputs import VALID

@@ -176,6 +176,18 @@ def test_a_run_that_finds_nothing_to_do(action: Action, canaries: Canaries) -> N
     assert_no_child_saw_too_much(ran, canaries)
 
 
+def test_other_secrets_of_the_environment_are_hidden_and_not_masked(action: Action, box: Sandbox) -> None:
+    theirs = f"theirs/{secrets.token_hex(8)}"
+    action.create(f"values:\n  database:\n    password: {{fn::secret: {theirs}}}\n")
+    body = {"code": 400, "message": f"can't save {theirs}", "diagnostics": [{"summary": f"bad: {theirs}"}]}
+    box.esc.fail("PATCH /api/esc/environments/[^/]*/[^/]*/[^/]*", status=400, body=body, times=None)
+    ran = action.run_child(action.variables(action.inputs()))
+    assert ran.code == 4
+    assert "bad: ***" in ran.annotations[0]
+    told = ran.log + ran.errors + ran.summary + json.dumps(ran.outputs)
+    assert [form for form in forms(theirs) if form in told] == []
+
+
 def test_what_esc_stores_is_encrypted(action: Action, canaries: Canaries) -> None:
     action.create()
     assert action.run_with(action.variables(canaries.inputs)).code == 0

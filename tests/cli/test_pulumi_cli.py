@@ -276,6 +276,7 @@ def test_the_release_is_the_one_that_the_image_holds() -> None:
 
 
 @pytest.mark.pulumi
+@pytest.mark.full
 def test_the_module_compiles_to_the_pulumi_env_commands(tmp_path: Path) -> None:
     binary = go_build.build(pulumi_cli.MODULE, tmp_path / "pulumi")
     environment = {"PULUMI_HOME": str(tmp_path / "home"), "PATH": os.defpath}

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.full
+
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS_DOCKER = "import pytest\n@pytest.mark.docker\ndef test_container():\n    raise AssertionError('was run')\n"
 SKIPS_ITSELF = "import pytest\npytest.skip('no such library', allow_module_level=True)\n"

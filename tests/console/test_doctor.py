@@ -271,6 +271,7 @@ def test_the_summary_counts_what_there_is() -> None:
     assert not Diagnosis((Section("a", (Check("b", State.BAD, ""),)),)).ok
 
 
+@pytest.mark.full
 class TestNoValueIsEverShown:
     """Values that occur nowhere else: in ESC, in the environment, in what a service says."""
 

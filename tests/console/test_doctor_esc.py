@@ -87,7 +87,7 @@ class TestPartsThatAreMissing:
         assert found["CLI"].todo.startswith("Install it: https://www.pulumi.com/")
         rest = [check for name, check in found.items() if name != "CLI"]
         assert {check.state for check in rest} == {State.NOT_CHECKED}
-        assert len(rest) == 10
+        assert len(rest) == 11
 
     def test_no_token(self, laptop: Laptop) -> None:
         found = esc_checks(laptop, PULUMI_ACCESS_TOKEN=None)
@@ -168,6 +168,47 @@ class TestTheEnvironment:
         states = {(check["section"], check["name"]): check["state"] for check in shown.json["checks"]}
         assert states[laptop.environment, "environment"] == "good"
         assert states["acme/default/none", "environment"] == "bad"
+
+
+class TestApprovals:
+    def test_updates_need_one(self, laptop: Laptop) -> None:
+        laptop.synced()
+        laptop.box.esc.gate(laptop.environment)
+        found = esc_checks(laptop)["approvals"]
+        assert (found.state, found.what) == (State.GOOD, "updates need an approval; no change request is open")
+
+    def test_a_change_request_is_open(self, laptop: Laptop) -> None:
+        laptop.synced()
+        laptop.box.esc.gate(laptop.environment)
+        request = laptop.box.esc.propose(laptop.environment, "values: {}\n")
+        request.created = before(3 * DAY)
+        found = esc_checks(laptop, PULUMI_CONSOLE_DOMAIN="app.pulumi.example")["approvals"]
+        assert found.state is State.WARNING
+        assert found.what == (
+            f"updates need an approval; change request {request.id} is pending, opened 3 days ago by somebody-else"
+        )
+        assert found.todo.startswith("Nobody can open another: apply it or close it. http://app.pulumi.example/acme/")
+
+    def test_one_that_was_not_submitted(self, laptop: Laptop) -> None:
+        laptop.synced()
+        laptop.box.esc.propose(laptop.environment, "values: {}\n").status = "draft"
+        found = esc_checks(laptop)["approvals"]
+        assert found.what.startswith("updates need none; change request ")
+        assert "submit it or close it" in found.todo
+
+    def test_opening_needs_one(self, laptop: Laptop) -> None:
+        laptop.synced()
+        laptop.box.esc.gate(laptop.environment, "open")
+        found = esc_checks(laptop)
+        assert found["approvals"].what == "updates need none, opening needs one; no change request is open"
+        assert "opens must be approved" in found["consumers' view"].what
+
+    def test_it_is_not_told(self, laptop: Laptop) -> None:
+        laptop.synced()
+        laptop.box.esc.fail("GET .*/metadata", status=403)
+        found = esc_checks(laptop)
+        assert found["approvals"].state is State.NOT_CHECKED
+        assert found["SENTRY_DSN"].state is State.GOOD
 
 
 class TestTheKeys:

@@ -24,6 +24,8 @@ from tests.console.scene import ENVIRONMENT, Scene
 from tests.support.laptop import HOUR, Shown, before
 from tests.support.runner import commands
 
+pytestmark = pytest.mark.full
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 COMMANDS = program.commands.commands

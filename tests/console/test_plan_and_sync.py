@@ -62,6 +62,8 @@ class TestPlan:
                     ],
                     "revision": None,
                     "previous_revision": None,
+                    "proposes": False,
+                    "change_request": None,
                     "error": None,
                 }
             ],

@@ -208,7 +208,7 @@ class TestTheQuestion:
         asked = []
         out = io.StringIO()
 
-        def agree() -> bool:
+        def agree(_: str) -> bool:
             asked.append(out.getvalue())
             return answer
 

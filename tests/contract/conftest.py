@@ -1,6 +1,7 @@
 """The local services, and the Pulumi CLI signed in with them."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,3 +30,28 @@ def environ(box: Sandbox, tmp_path: Path) -> dict[str, str]:
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "TZ": "UTC",
     }
+
+
+class Cli:
+    """The CLI, signed in with the local ESC."""
+
+    def __init__(self, program: Path, environ: dict[str, str]) -> None:
+        self.program = program
+        self.environ = environ
+        self("ls")
+
+    def __call__(self, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [self.program, "env", *arguments],
+            env=self.environ | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture
+def cli(pulumi: Path, environ: dict[str, str]) -> Cli:
+    return Cli(pulumi, environ)

@@ -1,7 +1,6 @@
 """The `pulumi env` commands of the real CLI code against the local ESC."""
 
 import shutil
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,37 +8,13 @@ import pytest
 
 from sandbox import RefusedError, Sandbox
 from tests.contract import transcripts
+from tests.contract.conftest import Cli
 
 PAGES = sorted((Path(__file__).parent / "transcripts").glob("*.md"))
 ENVIRONMENT = "acme/web/production"
 DEFINITION = "values:\n  greeting: hello\n"
 
 pytestmark = pytest.mark.pulumi
-
-
-class Cli:
-    """The CLI, signed in with the local ESC."""
-
-    def __init__(self, program: Path, environ: dict[str, str]) -> None:
-        self.program = program
-        self.environ = environ
-        self("ls")
-
-    def __call__(self, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [self.program, "env", *arguments],
-            env=self.environ | environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-
-@pytest.fixture
-def cli(pulumi: Path, environ: dict[str, str]) -> Cli:
-    return Cli(pulumi, environ)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

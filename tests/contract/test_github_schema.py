@@ -30,6 +30,8 @@ from sophia_sync.settings import inputs
 from tests.support.inputs import VALID, as_runner, environment
 from tools import github_schema
 
+pytestmark = pytest.mark.full
+
 BASE = "urn:github"
 REPOSITORY, WORKFLOW = "acme/sophia", "deploy-sentry-mcp.yml"
 

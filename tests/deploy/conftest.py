@@ -81,7 +81,9 @@ class Host:
 
     def __post_init__(self) -> None:
         # The shipped file names its container, which one machine can have once; and `localhost` is to lead here.
-        service = {"container_name": self.project, "extra_hosts": [HOST_ENTRY]}
+        # A test waits for the first health check of each container that it starts.
+        often = {"interval": "1s"}
+        service = {"container_name": self.project, "extra_hosts": [HOST_ENTRY], "healthcheck": often}
         self.overlay.write_text(yaml.safe_dump({"services": {SERVICE: service}}), encoding="utf-8")
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -43,11 +44,13 @@ class Second:
 
 @pytest.fixture(scope="module")
 def bridge() -> Iterator[str]:
-    """A network bridge that the second engine may have; the first one makes it."""
-    name = "docker-second"
-    docker("network", "create", "--opt", f"com.docker.network.bridge.name={name}", "--subnet", "10.214.0.0/24", name)
-    yield name
-    docker("network", "rm", name)
+    """A network bridge that the second engine may use. The first engine creates it and chooses its subnet."""
+    name = f"second-{secrets.token_hex(4)}"  # Linux allows an interface 15 characters
+    docker("network", "create", "--opt", f"com.docker.network.bridge.name={name}", name)
+    try:
+        yield name
+    finally:
+        docker("network", "rm", name)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +65,8 @@ def second(bridge: str) -> Iterator[Second]:
         found = Second(run / "docker.sock")
         argv = [command, "--host", found.url, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
         argv += ["--pidfile", f"{folder}/pid", "--bridge", bridge, "--host-gateway-ip", bridge_address()]
-        # It leaves the first engine's bridge and firewall rules alone.
-        argv += ["--iptables=false", "--default-address-pool", "base=10.213.0.0/16,size=24"]
+        # The first engine's firewall rules stay alone. Docker itself avoids the subnets of the machine's routes.
+        argv += ["--iptables=false", "--ip6tables=false"]
         with Path(folder, "log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as engine:
             try:
                 wait_for(["docker", "--host", found.url, "info"], engine, Path(folder, "log"))

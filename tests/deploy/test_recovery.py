@@ -85,7 +85,7 @@ def test_a_next_deploy_that_fails_brings_back_what_was_recorded(
     host: Host, good: str, derive: Derived, cutting: dict[str, str]
 ) -> None:
     cut_off(host, unchecked := derive("LABEL version=cut"), cutting)
-    result = host.deploy(derive('ENTRYPOINT ["python3", "-c", "raise SystemExit(1)"]'), "--timeout", "10")
+    result = host.deploy(derive('ENTRYPOINT ["python3", "-c", "raise SystemExit(1)"]'), "--timeout", "2")
     assert result.code == 6, result.log
     assert f"Now runs: {unchecked}" in result.log
     assert f"Before it ran: {good}" in result.log

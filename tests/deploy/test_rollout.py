@@ -72,7 +72,7 @@ def test_a_version_that_does_not_start_makes_way_for_the_former_one(
 ) -> None:
     bad = derive('ENTRYPOINT ["python3", "-c", "raise SystemExit(\'no such luck\')"]')
     with Caller(host.url, host.token) as caller:
-        result = host.deploy(bad, "--revision", "3", "--timeout", "10")
+        result = host.deploy(bad, "--revision", "3", "--timeout", "2")
         during = caller.calls, len(caller.failures)
         host.ask()
     assert result.code == 6, result.log
@@ -182,7 +182,7 @@ class held_lock:  # noqa: N801 - used like a function
 
 def test_a_first_deploy_that_fails_leaves_nothing_running(derive: Derived) -> None:
     with new_host() as host:
-        result = host.deploy(derive('ENTRYPOINT ["python3", "-c", "raise SystemExit(1)"]'), "--timeout", "5")
+        result = host.deploy(derive('ENTRYPOINT ["python3", "-c", "raise SystemExit(1)"]'), "--timeout", "2")
         assert result.code == 7, result.log
         assert "No version ran before" in result.error
         assert (host.image, host.leftovers()) == ("", [])
@@ -192,7 +192,7 @@ def test_a_first_one_that_can_not_be_taken_down_is_told(derive: Derived, tmp_pat
     path = engine.before(tmp_path, 'case "$*" in *" down "*) echo no such luck >&2; exit 1;; esac')
     with new_host() as host:
         image = derive('ENTRYPOINT ["python3", "-c", "raise SystemExit(1)"]')
-        result = host.deploy(image, "--timeout", "5", **path)
+        result = host.deploy(image, "--timeout", "2", **path)
         assert result.code == 7, result.log
         assert f"{image} failed" in result.error
         assert "This one may still run" in result.error
@@ -204,7 +204,7 @@ def test_if_the_former_one_does_not_work_either_that_is_said(derive: Derived, ga
         gate.let_in = 1
         former = derive.behind(gate)
         assert host.deploy(former).code == 0
-        result = host.deploy(derive.behind(gate, "LABEL version=2"), "--timeout", "5")
+        result = host.deploy(derive.behind(gate, "LABEL version=2"), "--timeout", "2")
         assert result.code == 7, result.log
         assert f"{former}, doesn't work either" in result.error
 

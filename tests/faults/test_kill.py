@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
-from sophia_sync.app import AT_ONCE
+from sophia_sync.runtime.tasks import AT_ONCE
 from tests.faults import moments
 from tests.faults.matrix import REQUESTS
 from tests.faults.moments import LIMIT, MOMENTS, SILENCES, Killed, Moment
@@ -21,7 +21,7 @@ from tests.faults.parallel import begun
 from tests.faults.program import ENVIRONMENT, REPOSITORY, Place, in_order, untruths
 from tests.support.docker_step import Job
 
-pytestmark = pytest.mark.pulumi
+pytestmark = [pytest.mark.pulumi, pytest.mark.full]
 
 # None of these runs waits: more at a time would only make each of them slower, and they have 5 seconds to end.
 WORKERS = 5

@@ -16,7 +16,7 @@ from sandbox import Sandbox
 from sandbox.faults import FaultKind
 from tests.faults.program import ENVIRONMENT, OURS, Ended, Place, in_order, without_ours
 
-pytestmark = pytest.mark.pulumi
+pytestmark = [pytest.mark.pulumi, pytest.mark.full]
 
 PATH = f"/api/esc/environments/{ENVIRONMENT}"
 READ, EDIT, WRITE = f"GET {PATH}/decrypt", f"GET {PATH}", f"PATCH {PATH}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 import yaml
 from pydantic import SecretStr
 
@@ -20,6 +21,8 @@ from tests.support.through_esc import Case, Esc, check
 from tools.esc_engine import MODULE
 from tools.go_build import toolchain
 from tools.progress import say
+
+pytestmark = pytest.mark.full
 
 CHANGES = (
     Change("SENTRY_DSN", SecretStr("https://key@sentry.example/1"), secret=True),

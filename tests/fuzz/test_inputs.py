@@ -80,6 +80,7 @@ VALID: dict[str, st.SearchStrategy[str]] = {
     "pulumi-cloud-url": URLS,
     "sentry-url": URLS,
     "preflight": st.sampled_from(["enforce", "warn", "off", " off\n"]),
+    "change-request": st.sampled_from(["never", "allowed", "always", " always\n"]),
     "dry-run": BOOLEANS,
     "tag-revision": BOOLEANS,
     "deploy": st.sampled_from(["always", "changed", "never", " never\n"]),

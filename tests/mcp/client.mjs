@@ -1,8 +1,9 @@
-// A client of MCP as a host has it: node client.mjs SDK URL [TOKEN]. Prints what it was told, as JSON.
-const [sdk, url, token] = process.argv.slice(2);
-const { Client } = await import(`${sdk}/dist/esm/client/index.js`);
-const { StreamableHTTPClientTransport } = await import(`${sdk}/dist/esm/client/streamableHttp.js`);
-const requestInit = token ? { headers: { Authorization: `Bearer ${token}` } } : {};
+// A client of MCP as a host has it: node client.mjs CLIENT TRANSPORT URL TOKEN, where the first two are modules of the
+// SDK. Prints what it was told, as JSON.
+const [clientModule, transportModule, url, token] = process.argv.slice(2);
+const { Client } = await import(clientModule);
+const { StreamableHTTPClientTransport } = await import(transportModule);
+const requestInit = { headers: { Authorization: `Bearer ${token}` } };
 const client = new Client({ name: "test", version: "1" }, { capabilities: {} });
 await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit }));
 const { tools } = await client.listTools();

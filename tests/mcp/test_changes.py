@@ -105,6 +105,8 @@ async def test_an_issue_with_what_belongs_to_it(client: Client, sentry: Sentry, 
     assert told["issue"]["annotations"] == issue.extra["annotations"]
     assert (told["issue"]["status"], told["issue"]["level"]) == ("pending_deletion", "unknown")
     assert (told["issue"]["userReportCount"], told["teams"][0]["slug"]) == (2, "backend")
+    assert (told["issue"]["firstRelease"]["version"], told["issue"]["lastRelease"]["version"]) == ("shop@1.0",) * 2
+    assert "jane@example.com" not in str(told)
 
 
 async def test_events_of_the_project_by_query(client: Client, sentry: Sentry, issue: Issue, stranger: Issue) -> None:
@@ -163,6 +165,11 @@ async def test_a_row_that_is_odd_hides_no_other(client: Client, sentry: Sentry, 
     sentry.fail("GET .*/activities/", status=200, body={"activity": odd})
     shown = unmarked(await call(client, "get_issue_activity", issue_id="PAY-READY-1"))
     assert [row.get("text") for row in shown["activity"] if isinstance(row, dict)] == [None, "Seen"]
+    issue.events[-1].extra = {
+        "tags": [{"key": None, "value": "lost"}, {"key": "server", "value": None}, {"key": "a", "value": "b"}]
+    }
+    tags = unmarked(await call(client, "get_event", issue_id="PAY-READY-1"))["event"]["tags"]
+    assert (tags["a"], list(tags)) == ("b", ["", "server", "a"])
     keys = [{"id": "x", "label": "odd"}, {"id": "0" * 32, "dsn": {"public": "https://a_b@host.example/1"}}]
     sentry.fail("GET .*/keys/", status=200, body=keys)
     shown = unmarked(await call(client, "list_client_keys"))

@@ -122,13 +122,22 @@ async def test_no_path_is_made_of_more_than_names(part: str, sentry: Sentry, val
     assert sentry.requests == []
 
 
-@pytest.mark.parametrize("slug", ["pay-ready/../evil", "..", "a b", "a?b", "-a"])
+@pytest.mark.parametrize("key", ["SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG"])
+@pytest.mark.parametrize("slug", ["pay-ready/../evil", "..", "a b", "a?b"])
 async def test_slugs_that_are_none_are_refused_before_sentry_is_asked(
-    slug: str, client: Client, sentry: Sentry, values: Values
+    slug: str, key: str, client: Client, sentry: Sentry, values: Values
 ) -> None:
-    values.read["SENTRY_PROJECT_SLUG"] = slug
-    assert (await refused(client, "get_project")).startswith("The server's SENTRY_PROJECT_SLUG can't be right")
+    values.read[key] = slug
+    assert (await refused(client, "get_project")).startswith(f"The server's {key} can't be right")
     assert sentry.requests == []
+
+
+async def test_an_organisation_of_a_self_hosted_sentry_may_have_capitals(
+    client: Client, sentry: Sentry, values: Values
+) -> None:
+    sentry.add_project("Acme", "pay_ready", 43)
+    values.read |= {"SENTRY_ORGANIZATION_SLUG": "Acme", "SENTRY_PROJECT_SLUG": "pay_ready"}
+    assert (await call(client, "get_project"))["project"]["id"] == "43"
 
 
 # Redirects.

@@ -38,6 +38,7 @@ DEFINITION = (
     "  SENTRY_ORGANIZATION_SLUG: pay-ready\n"
     "  SENTRY_PROJECT_SLUG: pay-ready\n"
 )
+OVER_HTTP = ("--transport", "http")
 LOCKED_DOWN = (
     "--network=host", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--pids-limit=256",
 )  # fmt: skip
@@ -141,7 +142,7 @@ async def test_over_stdio_without_pulumi(image: str, box: Sandbox) -> None:
         "SENTRY_ORGANIZATION_SLUG": "pay-ready",
         "SENTRY_PROJECT_SLUG": "pay-ready",
     }
-    arguments = ["run", "--interactive", "--rm", *options(variables), image, "--transport", "stdio", "--read-only"]
+    arguments = ["run", "--interactive", "--rm", *options(variables), image, "--read-only"]
     async with Client(StdioServerParameters(command="docker", args=arguments)) as client:
         assert len(await tools(client)) == 14
         assert (await call(client, "whoami"))["project"] == "pay-ready"
@@ -152,7 +153,7 @@ async def test_a_signal_ends_it_over_stdio_too(image: str, box: Sandbox) -> None
     """As the first process of its container it is ended by none that it has no handler for."""
     name = f"sentry-mcp-test-{secrets.token_hex(4)}"
     variables = {"SENTRY_URL": box.sentry.url, "SENTRY_API_TOKEN": box.sentry.token}
-    arguments = ["run", "--interactive", "--name", name, *options(variables), image, "--transport", "stdio"]
+    arguments = ["run", "--interactive", "--name", name, *options(variables), image]
     try:
         async with Client(StdioServerParameters(command="docker", args=arguments)):
             docker("stop", "--time", "60", name)
@@ -162,7 +163,8 @@ async def test_a_signal_ends_it_over_stdio_too(image: str, box: Sandbox) -> None
 
 
 def test_it_doesnt_start_where_anybody_could_come_in(image: str) -> None:
-    done = docker("run", "--rm", *options({"SENTRY_API_TOKEN": "sntrys_x", "SENTRY_MCP_PORT": "0"}), image, check=False)
+    variables = {"SENTRY_API_TOKEN": "sntrys_x", "SENTRY_MCP_PORT": "0"}
+    done = docker("run", "--rm", *options(variables), image, *OVER_HTTP, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "has no SENTRY_MCP_TOKEN that its clients must show" in done.stderr
     assert "sntrys_x" not in done.stderr

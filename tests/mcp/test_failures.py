@@ -89,6 +89,9 @@ async def test_a_failure_that_stays_is_told_in_time(
     ("fault", "told"),
     [
         ({"kind": "garbage"}, "A web page came in place of Sentry's answer"),
+        ({"status": 200, "body": b" <!doctype HTML><title>Sign in</title>"}, "A web page came in place of Sentry's"),
+        ({"status": 200, "body": b"<?xml version='1.0'?><Error/>"}, "Sentry's answer isn't understood."),
+        ({"status": 200, "body": b"OK"}, "Sentry's answer isn't understood."),
         ({"kind": "empty"}, "Sentry's answer isn't understood"),
         ({"status": 200, "body": []}, "Sentry's answer isn't understood"),
         ({"status": 200, "body": b"[" * 200_000}, "Sentry's answer isn't understood"),

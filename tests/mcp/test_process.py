@@ -28,6 +28,8 @@ from tests.mcp.support import INITIALIZE, call, call_every_tool, refused, tools
 from tests.mcp.unanswered import ASKED, MISSING
 from tests.support.remains import processes_with
 
+pytestmark = pytest.mark.full
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "mcp-servers" / "sentry" / "sentry_mcp_server.py"
 ENVIRONMENT = "acme/default/production"

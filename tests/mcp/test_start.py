@@ -78,10 +78,14 @@ def test_options_that_there_arent(arguments: list[str], capsys: pytest.CaptureFi
     assert ended.value.code == 2
 
 
-def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_the_options_and_every_variable(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    told = capsys.readouterr().out
+    page = (ROOT / "docs" / "mcp-server.md").read_text(encoding="utf-8")
+    variables = set(re.findall(r"`((?:PULUMI|SENTRY)_[A-Z_]+)`", page))
+    assert variables - set(re.findall(r"[A-Z_]+", told)) == set()
+    options = set(re.findall(r"--[a-z-]+", told))
     assert options == {
         "--help", "--transport", "--host", "--port", "--allowed-hosts", "--read-only", "--no-read-only", "--sentry-url",
     }  # fmt: skip

@@ -96,8 +96,12 @@ async def test_a_read_only_server_has_no_tool_that_writes(settings: Settings, va
         assert (await call(client, "whoami"))["readOnly"] is True
 
 
-async def test_a_token_whose_scopes_arent_told_is_offered_everything(client: Client, sentry: Sentry) -> None:
-    sentry.fail("GET /api/0/", status=401, body={"detail": "limited to organization endpoints"}, times=None)
+@pytest.mark.parametrize("status", [401, 404])
+async def test_a_token_whose_scopes_arent_told_is_offered_everything(
+    status: int, client: Client, sentry: Sentry
+) -> None:
+    """An OAuth token for one organisation, and a region such as https://de.sentry.io."""
+    sentry.fail("GET /api/0/", status=status, body={"detail": "limited to organization endpoints"}, times=None)
     assert await tools(client) == set(OFFERS) - {"list_webhooks"}
     assert (await call(client, "whoami"))["scopes"] == "Sentry doesn't tell"
 
@@ -156,6 +160,7 @@ async def test_get_project(client: Client, sentry: Sentry) -> None:
     project = (await call(client, "get_project"))["project"]
     assert (project["id"], project["slug"]) == (str(sentry.project_id), "pay-ready")
     assert plain(project["name"]) == "pay-ready"
+    assert sentry.projects["pay-ready", "pay-ready"].security_token not in str(project)
 
 
 async def test_list_client_keys_shows_their_public_part_alone(client: Client, sentry: Sentry) -> None:
@@ -169,6 +174,14 @@ async def test_list_client_keys_shows_their_public_part_alone(client: Client, se
     assert second["nextCursor"] is None
     secrets = [key.secret for key in sentry.projects["pay-ready", "pay-ready"].keys]
     assert not [secret for secret in secrets if secret in f"{first}{second}"]
+
+
+async def test_a_client_key_without_a_public_part_hides_no_other(client: Client, sentry: Sentry) -> None:
+    sentry.add_key("pay-ready", "pay-ready", label="Other")
+    sentry.projects["pay-ready", "pay-ready"].keys[0].extra = {"public": None, "secret": None, "dateCreated": None}
+    shown = (await call(client, "list_client_keys"))["keys"]
+    assert [plain(key["label"]) for key in shown] == ["Default", "Other"]
+    assert [key["public"] is None for key in shown] == [True, False]
 
 
 async def test_search_issues(client: Client, sentry: Sentry, issue: Issue) -> None:

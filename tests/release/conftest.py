@@ -10,11 +10,28 @@ import pytest
 from tests.release.project import Project
 from tests.support import docker_registry
 
+NEXT = "1.3.0"
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A repository with a commit that is ready to be released, and nothing released yet. Tests copy it."""
+    return Project.make(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def released_once(prepared: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A repository with one release, and a commit that is ready for the next. Tests copy it."""
+    project = prepared.copy(tmp_path_factory.mktemp("released") / "project")
+    project.release()
+    project.prepare(NEXT)
+    return project
+
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A repository with a commit that is ready to be released, and nothing released yet."""
-    return Project(tmp_path)
+def project(prepared: Project, tmp_path: Path) -> Project:
+    """A copy of the prepared repository."""
+    return prepared.copy(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")

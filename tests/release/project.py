@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -30,18 +31,31 @@ class Project:
     """A clone of this tree as it is now, on a commit that is tagged for a release, and its remote.
 
     Args:
-        folder: Where both are made.
+        folder: The folder that holds both.
     """
 
     folder: Path
 
-    def __post_init__(self) -> None:
-        self.clone.mkdir()
-        docker_act.check_out(self.clone)
-        subprocess.run(["git", "init", "--quiet", "--bare", self.remote], check=True, timeout=60)
-        git(self.clone, "remote", "add", "origin", str(self.remote))
-        (self.clone / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n", encoding="utf-8")
-        self.prepare(VERSION)
+    @classmethod
+    def make(cls, folder: Path) -> Project:
+        """Make both in an empty folder."""
+        made = cls(folder)
+        made.clone.mkdir()
+        docker_act.check_out(made.clone)
+        subprocess.run(["git", "init", "--quiet", "--bare", made.remote], check=True, timeout=60)
+        git(made.clone, "remote", "add", "origin", str(made.remote))
+        (made.clone / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n", encoding="utf-8")
+        made.prepare(VERSION)
+        for repository in (made.clone, made.remote):
+            git(repository, "gc", "--quiet")  # one file to copy, not a thousand
+        return made
+
+    def copy(self, folder: Path) -> Project:
+        """Copy both to a folder that doesn't exist yet."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        copied = Project(folder)
+        git(copied.clone, "remote", "set-url", "origin", str(copied.remote))
+        return copied
 
     @property
     def clone(self) -> Path:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.deploy.program import Result
+from tests.release.conftest import NEXT
 from tests.release.project import Project, git
-
-NEXT = "1.3.0"
 
 
 @pytest.fixture
-def ready(project: Project) -> Iterator[Project]:
+def ready(released_once: Project, tmp_path: Path) -> Iterator[Project]:
     """A repository with one release and a commit that is ready for the next; at the end `v1` is where it was."""
-    project.release()
-    project.prepare(NEXT)
+    project = released_once.copy(tmp_path / "project")
     before = project.refs()["v1"]
     yield project
     assert project.refs()["v1"] == before
@@ -77,9 +76,8 @@ class TestWhatIsNotFitForARelease:
         ready.edit("README.md", r"^# .*", "# Something else")
         self.check(ready, "changes that aren't committed")
 
-    @pytest.mark.parametrize("tag", ["v1.3.0", "release-1.3", "release-01.3.0", "release-1.3.0+mine", "release-latest"])
-    def test_a_tag_that_is_no_version(self, ready: Project, tag: str) -> None:
-        self.check(ready, "`--tag` must be of the form", tag=tag)
+    def test_a_tag_that_is_no_version(self, ready: Project) -> None:
+        self.check(ready, "`--tag` must be of the form", tag="v1.3.0")
 
 
 class TestTheTag:

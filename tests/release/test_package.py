@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import docker_act
+from tests.support import wheel as wheels
 from tests.support.docker_engine import ROOT
 
 BIN = Path(sys.executable).parent
@@ -29,12 +29,7 @@ def run(*command: str | Path, cwd: Path | None = None, environ: dict[str, str] |
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a checkout of this tree."""
-    tree, output = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("dist")
-    docker_act.check_out(tree)
-    run(BIN / "uv", "build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", output, tree)
-    [built] = output.glob("*.whl")
-    return built
+    return wheels.build(tmp_path_factory.mktemp("wheel"))
 
 
 def test_its_name_and_version_are_the_releases(wheel: Path) -> None:
@@ -57,7 +52,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     constraints = ROOT / "requirements" / "dev.txt"
     locked = [line.partition(" ")[0] for line in constraints.read_text("utf-8").splitlines() if "==" in line]
     (folder / "constraints").write_text("\n".join(locked), encoding="utf-8")
-    pip = (folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check")
+    pip = (folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")
     run(*pip, "--constraint", folder / "constraints", f"{wheel}[{EXTRAS}]")
     return folder / "bin"
 

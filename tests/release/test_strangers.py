@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import json
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import pytest
 
 from release import strangers
 from release.errors import ImageError, OutsideError
-from tests.support import docker_engine, docker_registry
+from tests.support import docker_engine, docker_registry, docker_sizes
 from tests.support.docker_engine import RUNNER_IMAGE, docker
 
 pytestmark = pytest.mark.docker
@@ -105,11 +107,11 @@ def platform() -> str:
     return docker("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}").stdout.strip()
 
 
-def push(registry: str, entrypoint: str) -> str:
-    """A small image in the registry; its digest."""
+def push(registry: str, code: str, base: str = docker_sizes.BASE) -> str:
+    """Push a small image that runs Python code. Return its digest."""
     docker_engine.provide_base_images()
     name = "sentry-esc-sync:stranger"
-    text = f"FROM {RUNNER_IMAGE}\nENTRYPOINT {entrypoint}\n"
+    text = f"FROM {base}\nENTRYPOINT {json.dumps(['python3', '-c', code])}\n"
     command = ["docker", "build", "--quiet", "--tag", name, "-"]
     subprocess.run(command, input=text, text=True, check=True, capture_output=True, timeout=120)
     digest = docker_registry.push(name, f"{registry}/{NAME}:1").partition("@")[2]
@@ -120,7 +122,7 @@ def push(registry: str, entrypoint: str) -> str:
 
 @pytest.fixture(scope="module")
 def digest(registry: str) -> str:
-    return push(registry, '["true"]')
+    return push(registry, "")
 
 
 @pytest.fixture
@@ -168,7 +170,27 @@ def test_one_that_goes_on_limiting_them_is_told(front: Front, digest: str, platf
         strangers.use(f"{front.address}/{NAME}@{digest}", platform, pauses=(0.0,))
 
 
-def test_an_image_that_does_not_start_stops_the_release(registry: str, front: Front, platform: str) -> None:
-    broken = push(registry, '["false"]')
-    with pytest.raises(ImageError, match="doesn't start"):
-        strangers.use(f"{front.address}/{NAME}@{broken}", platform)
+@pytest.mark.parametrize(
+    ("code", "base", "limit", "what"),
+    [
+        ("raise SystemExit('no such luck')", docker_sizes.BASE, strangers.SIZE_LIMIT, "doesn't start.*no such luck"),
+        ("", RUNNER_IMAGE, strangers.SIZE_LIMIT, "has /bin/sh"),
+        ("", docker_sizes.BASE, 1_000_000, "The limit is 1,000,000"),
+    ],
+)
+def test_an_image_that_is_not_fit_for_users_stops_the_release(
+    registry: str, front: Front, platform: str, code: str, base: str, limit: int, what: str
+) -> None:
+    image = f"{front.address}/{NAME}@{push(registry, code, base)}"
+    with pytest.raises(ImageError) as told:
+        strangers.use(image, platform, pauses=(), limit=limit)
+    assert re.search(what, told.value.what, re.DOTALL)
+    assert told.value.changed == "No tag was changed."
+
+
+def test_the_layers_of_the_platforms_own_image_are_counted(
+    registry: str, front: Front, digest: str, platform: str
+) -> None:
+    alone = strangers.use(f"{front.address}/{NAME}@{digest}", platform, pauses=())
+    _, index = docker_registry.push_as(f"{registry}/{NAME}@{digest}", platform)
+    assert strangers.use(index.replace(registry, front.address), platform, pauses=()) == alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -178,6 +179,15 @@ class TestInstalls:
         assert len(main) >= 2
         assert all((path.parent / "go.sum").is_file() for path in main)
 
+    def test_npm_packages_are_locked_by_hash_and_come_from_whatever_registry_is_configured(self) -> None:
+        locks = tracked("*package-lock.json")
+        assert [path.parent for path in locks] == [path.parent for path in tracked("*package.json")]
+        for path in locks:
+            packages = {name: row for name, row in json.loads(path.read_text("utf-8"))["packages"].items() if name}
+            assert packages
+            assert [name for name, row in packages.items() if not row["integrity"].startswith("sha512-")] == []
+            assert [name for name, row in packages.items() if "resolved" in row] == []
+
     @pytest.mark.parametrize("path", DOCKERFILES, ids=str)
     def test_base_images_are_pinned_by_their_whole_version(self, path: Path) -> None:
         images = base_images(path.read_text(encoding="utf-8"))
@@ -212,6 +222,7 @@ class TestDependabot:
     def test_every_image_every_module_and_every_lock_file_is_kept_up_to_date(self) -> None:
         assert self.has("docker", tracked("*Dockerfile"))
         assert self.has("gomod", [path for path in tracked("*go.mod") if (path.parent / "go.sum").is_file()])
+        assert self.has("npm", tracked("*package-lock.json"))
         assert self.folders("pip") == {"/requirements"}
         # Workflows, and action.yml at the root.
         assert self.folders("github-actions") == {"/"}

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from tests.release.project import VERSION, Project, git
-from tests.support import docker_act, docker_registry, standins
+from tests.support import docker_act, docker_registry, docker_sizes, standins
 from tests.support.docker_act import Run
-from tests.support.docker_engine import ROOT, RUNNER_IMAGE, docker
+from tests.support.docker_engine import ROOT, docker
 
 pytestmark = pytest.mark.docker
 
@@ -57,7 +57,7 @@ def uses() -> dict[str, dict[str, object]]:
 @pytest.fixture(scope="module")
 def released(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
     folder = tmp_path_factory.mktemp("act")
-    project = Project(folder)
+    project = Project.make(folder)
     docker_act.without_what_act_lacks(project.clone)
     project.commit()
     record, programs = folder / "record", folder / "bin"
@@ -65,7 +65,7 @@ def released(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     programs.mkdir()
     (programs / "gh").write_text(GH.format(record=record), encoding="utf-8")
     (programs / "gh").chmod(0o755)
-    environ = {"BASE": RUNNER_IMAGE, "RECORD": str(record), "SHARED": str(folder / "shared")}
+    environ = {"BASE": docker_sizes.BASE, "RECORD": str(record), "SHARED": str(folder / "shared")}
     written = standins.write(folder / "standins", environ)
     platform = docker("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}").stdout.strip()
     try:
@@ -117,7 +117,7 @@ def test_v1_names_the_images_that_were_pushed(released: Released) -> None:
 
 def test_strangers_could_use_them_before_anything_was_tagged(released: Released) -> None:
     said = released.run.text
-    assert said.count("Anybody can pull and start") == 2
+    assert len(re.findall(r"Anybody can pull and start \S+ on \S+: [0-9.]+ MB, no shell", said)) == 2
     assert said.index("Anybody can pull and start") < said.index(f"v{VERSION} is ")
 
 

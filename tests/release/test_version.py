@@ -59,6 +59,12 @@ def test_other_forms_are_refused(text: str) -> None:
         Version(text)
 
 
+@pytest.mark.parametrize("tag", ["v1.2.3", "release-1.2", "release-01.2.0", "release-1.2.0+mine", "release-latest"])
+def test_other_tags_start_no_release(tag: str) -> None:
+    with pytest.raises(ValueError, match="must be of the form"):
+        of_source_tag(tag)
+
+
 @pytest.mark.parametrize("tag", ["v1", "1.2.3", "release-1.2.3", "vnext"])
 def test_other_tags_are_no_releases(tag: str) -> None:
     assert of_tag(tag) is None

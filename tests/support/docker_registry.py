@@ -67,7 +67,7 @@ def push_as(image: str, platform: str) -> tuple[str, str]:
     """Push what is in the registry again, as if it were for another platform.
 
     Returns:
-        The image by its digest, and an index of this image alone.
+        The image by its digest, and an index of this image and of what Buildx adds to each: an attestation.
     """
     name, _, digest = image.partition("@")
     address, _, path = name.partition("/")
@@ -92,7 +92,8 @@ def push_as(image: str, platform: str) -> tuple[str, str]:
         other, size = put(_MANIFEST, manifest)
         entry = {"mediaType": _MANIFEST, "digest": other, "size": size}
         entry["platform"] = {"os": system, "architecture": architecture}
-        index, _ = put(_INDEX, {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]})
+        attestation = {**entry, "platform": {"os": "unknown", "architecture": "unknown"}}
+        index, _ = put(_INDEX, {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [attestation, entry]})
     return f"{name}@{other}", f"{name}@{index}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - where the program's private folder lies
@@ -34,3 +35,17 @@ def private_folders(url: str, since: float) -> list[Path]:
             if any(file.stat().st_mtime >= since and url.encode() in file.read_bytes() for file in files):
                 found.append(folder)
     return found
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process is there and is no zombie."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def wait_for_the_end_of(pid: int) -> None:
+    """Wait for a process that was killed: that takes a moment."""
+    with contextlib.suppress(ProcessLookupError), open(os.pidfd_open(pid), "rb") as descriptor:  # noqa: PTH123
+        assert select.select([descriptor], [], [], 10)[0]

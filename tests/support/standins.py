@@ -34,8 +34,8 @@ class StandIn:
 
 
 ACTIONS: Mapping[str, StandIn] = {
-    "docker/setup-qemu-action": StandIn(("platforms", "cache-image")),
-    "docker/setup-buildx-action": StandIn(("cache-binary",)),
+    "docker/setup-qemu-action": StandIn(("image", "platforms", "cache-image")),
+    "docker/setup-buildx-action": StandIn(("cache-binary", "driver-opts")),
     "docker/login-action": StandIn(("registry", "username", "password"), 'test -n "$REGISTRY$USERNAME$PASSWORD"'),
     "docker/metadata-action": StandIn(
         ("images", "tags", "flavor", "labels"),
@@ -46,9 +46,9 @@ ACTIONS: Mapping[str, StandIn] = {
     "docker/build-push-action": StandIn(
         ("context", "file", "platforms", "push", "no-cache", "provenance", "sbom", "tags", "labels"),
         # The build itself is another test's: an image of one layer more shows which file was asked for.
-        'test "$PUSH $SBOM $PROVENANCE" = "true true mode=max"\n'
-        'printf \'FROM %s\\nLABEL built-from=%s\\nENTRYPOINT ["true"]\\n\' "$BASE" "${FILE:-Dockerfile}" |\n'
-        '    docker build --quiet --label "$LABELS" --tag "$TAGS" -\n'
+        'test "$PUSH ${SBOM%%=*} $PROVENANCE" = "true generator mode=max"\n'
+        'printf \'FROM %s\\nLABEL built-from=%s\\nENTRYPOINT ["python3", "-c", ""]\\n\' "$BASE" \\\n'
+        '    "${FILE:-Dockerfile}" | docker build --quiet --label "$LABELS" --tag "$TAGS" -\n'
         'echo "digest=$(digest_of "$TAGS")" >>"$GITHUB_OUTPUT"',
         ("digest",),
     ),

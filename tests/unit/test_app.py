@@ -127,12 +127,23 @@ class TestNoCli:
             assert app.main([], stream) == 4
         assert "no `pulumi` on PATH" in stream.getvalue()
 
-    def test_a_report_that_can_not_be_written_changes_nothing(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("lost", "kept"), [("summary", "output"), ("output", "summary")])
+    def test_a_file_that_can_not_be_written_costs_no_other(self, tmp_path: Path, lost: str, kept: str) -> None:
+        (tmp_path / lost).mkdir()
         stream = io.StringIO()
-        variables = {"PATH": str(tmp_path), "GITHUB_STEP_SUMMARY": str(tmp_path / "missing" / "summary")}
-        with environment(as_runner(VALID | OFF) | variables):
+        variables = {"GITHUB_OUTPUT": str(tmp_path / "output"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+        with environment(as_runner(VALID | OFF) | variables | {"PATH": str(tmp_path), "GITHUB_ACTIONS": "true"}):
             assert app.main([], stream) == 4
-        assert "could not be written: No such file or directory." in stream.getvalue()
+        assert "CLI isn't installed" in (tmp_path / kept).read_text(encoding="utf-8")
+        (warning,) = commands(stream.getvalue(), "warning")
+        assert warning.data.startswith(f"Could not write the {lost}")
+        assert warning.data.endswith(": Is a directory.")
+
+    @pytest.mark.parametrize("word", ["null", "environment", "error"])
+    def test_a_secret_that_is_a_common_word_breaks_no_output(self, tmp_path: Path, word: str) -> None:
+        ran = run(tmp_path, VALID | OFF | {"extra-secrets": f"WORD={word}"})
+        (ended,) = json.loads(ran.outputs["environments"])
+        assert (ended["environment"], ended["result"]) == (VALID["esc-environment"], None)
 
 
 class SendsSignal(io.StringIO):

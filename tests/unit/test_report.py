@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from sophia_sync import app, report
 from sophia_sync.deploy import Target
+from sophia_sync.esc.approvals import ChangeRequest
 from sophia_sync.github.dispatch import Deployed
 from sophia_sync.outcome import Ended, Outcome, Result, Synced
 from sophia_sync.runtime.errors import DeployError, EndedBySignalError, EscError, SeveralError, SyncError
 from sophia_sync.sync.plan import Action, Plan, Step
+from tests.support.examples import examples
 
 ENVIRONMENT = "acme/default/production"
 PLAN = Plan(
@@ -28,6 +35,8 @@ NOTHING = Plan(tuple(Step(step.name, Action.UNCHANGED, step.secret) for step in 
 SYNCED = Synced(ENVIRONMENT, Result.SYNCED, PLAN, revision=8, previous_revision=7)
 UNCHANGED = Synced(ENVIRONMENT, Result.UNCHANGED, NOTHING)
 PLANNED = Synced(ENVIRONMENT, Result.PLANNED, PLAN)
+REQUEST = ChangeRequest("0a1b", "https://app.pulumi.example/x?version=0a1b")
+PROPOSED = Synced(ENVIRONMENT, Result.PROPOSED, PLAN, proposes=True, change_request=REQUEST)
 RUN_URL = "https://github.example/acme/sophia/actions/runs/17"
 DEPLOYED = Deployed(Target("acme/sophia", "deploy.yml", None), "main", 17, RUN_URL)
 
@@ -110,6 +119,122 @@ class TestSummary:
         assert "None" not in text
 
 
+MARKDOWN = MarkdownIt().enable(["table", "strikethrough"])
+LARGEST = 1024 * 1024
+MARKUP = st.lists(
+    st.one_of(
+        st.sampled_from([*"\\`*_{}[]()<>#+-=|~!&$:.\n \t1", "](", "<b>", "&lt;", "---", "http://x"]),
+        st.text(max_size=4),
+    )
+).map("".join)
+
+
+class TestTextOfAService:
+    """It is data: what a service says makes no link, image, heading or HTML in the summary."""
+
+    @settings(max_examples=examples(300), deadline=None)
+    @given(text=MARKUP)
+    def test_is_shown_as_it_is(self, text: str) -> None:
+        text = " ".join(f"a{text}z".split())
+        rendered = MARKDOWN.render(report.summary(outcome(error=EscError(text, "Run again."))))
+        shown = rendered.split("</h2>")[1].split("<p><strong>What to do")[0].strip()
+        assert set(re.findall(r"<[^>]*>", shown)) <= {"<p>", "</p>", "<code>", "</code>"}
+        # Between backticks it is code, as our own words are.
+        plain = html.unescape(re.sub("</?p>", "", re.sub("</?code>", "`", shown)))
+        assert plain.replace("` ", "`").replace(" `", "`") == text.replace("` ", "`").replace(" `", "`")
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "# heading",
+            "a\n===",
+            "a\n---",
+            "> quote",
+            "+ item",
+            "    code",
+            "<img src=x>",
+            "![x](http://x)",
+            "| a |\n| - |",
+        ],
+    )
+    def test_begins_no_block(self, said: str) -> None:
+        rendered = MARKDOWN.render(report.summary(outcome(error=EscError(said, "Run again."))))
+        shown = rendered.split("</h2>")[1]
+        assert set(re.findall(r"<(\w+)", shown)) == {"p", "strong"}
+
+    def test_is_cut_off(self) -> None:
+        error = EscError("&" * 5_000_000, "😀" * 5_000_000, "`" * 5_000_000)
+        text = report.summary(outcome(error=error))
+        assert len(text.encode()) < LARGEST
+        assert "…" in text
+        assert len(report.outputs(outcome(error=error))["environments"]) < 10_000
+
+    @pytest.mark.parametrize(
+        "url", ["javascript:alert(1)", "https://x/) ![y](z", "https://x/\n# y", "https://x/<b>", "x" * 5_000]
+    )
+    def test_is_a_link_only_where_it_is_an_address(self, url: str) -> None:
+        text = report.summary(outcome(SYNCED, replace(DEPLOYED, run_url=url)))
+        assert url not in text
+        assert "](" not in text
+
+    def test_of_a_deploy_is_data_too(self) -> None:
+        deployed = Deployed(Target("acme/sophia", "a`b.yml", None), "x`<b>", 17, None, "![a](b)")
+        rendered = MARKDOWN.render(report.summary(outcome(SYNCED, deployed))).split("</table>")[1]
+        assert set(re.findall(r"<(\w+)", rendered)) <= {"p", "strong", "code"}
+        assert "deploy-conclusion" not in report.outputs(outcome(SYNCED, deployed))
+
+
+class TestSize:
+    """GitHub drops a summary of more than 1 MiB whole."""
+
+    @staticmethod
+    def many(number: int) -> Outcome:
+        """Return the outcome of a run in which half of the environments changed, and one in a hundred failed."""
+        ends = []
+        for at in range(number):
+            name = f"acme/default/{'e' * 80}-{at}"
+            if at % 100 == 50:
+                ends.append(Ended(name, error=EscError(f"It failed. {'x' * 1_000}", "Run again."), revision=5))
+            else:
+                ends.append(Ended(name, replace(SYNCED if at % 2 else UNCHANGED, environment=name)))
+        return Outcome(tuple(ends), error=app._failure(ends))
+
+    def test_of_a_summary_is_limited(self) -> None:
+        text = report.summary(self.many(20_000))
+        assert 500_000 < len(text.encode()) < LARGEST
+
+    def test_what_failed_comes_first_and_then_what_changed(self) -> None:
+        shown = list(rows(report.summary(self.many(20_000))).values())
+        kinds = [how.split()[1] for how in shown if how.split()[1] in ("failed", "synced", "up")]
+        assert kinds == sorted(kinds, key=["failed", "synced", "up"].index)
+        assert kinds.count("failed") == 200
+
+    def test_what_was_left_out_is_said(self) -> None:
+        ran = self.many(20_000)
+        text = report.summary(ran)
+        listed = sum(line.startswith("| `acme/") for line in text.splitlines())
+        detailed = text.count("| Key |")
+        assert f"{20_000 - listed} more environments" in text
+        assert (
+            f"The changes in {len([one for one in ran.synced if one.plan.changed]) - detailed} more environments"
+            in text
+        )
+        assert "the output `environments`" in text
+
+    def test_nothing_is_said_to_be_left_out_where_nothing_is(self) -> None:
+        assert "more" not in report.summary(self.many(10)).replace("what_more", "")
+
+    def test_of_a_table_of_keys_is_limited_and_the_changed_come_first(self) -> None:
+        steps = tuple(
+            Step(f"KEY_{at}", Action.CHANGE if at > 19_000 else Action.UNCHANGED, True) for at in range(20_000)
+        )
+        text = report.summary(outcome(replace(SYNCED, plan=Plan(steps))))
+        shown = list(rows(text))
+        assert len(text.encode()) < LARGEST
+        assert shown[0] == "KEY_19001"
+        assert f"{20_000 - len(shown)} more keys" in text
+
+
 class TestLog:
     @pytest.mark.parametrize(
         ("synced", "line"),
@@ -150,6 +275,8 @@ class TestOutputs:
                 "changed_keys": changed,
                 "revision": 8,
                 "previous_revision": 7,
+                "change_request_id": None,
+                "change_request_url": None,
                 "error": None,
             }
         ]
@@ -199,6 +326,44 @@ class TestOutputs:
         assert "result" not in outputs
 
 
+class TestProposals:
+    END = Ended(ENVIRONMENT, PROPOSED, change_request=REQUEST)
+
+    def test_the_summary_leads_to_the_change_request(self) -> None:
+        text = report.summary(Outcome((self.END,)))
+        assert text.startswith("## 📝 Sentry credentials proposed to Pulumi ESC")
+        assert f"[**change request 0a1b**]({REQUEST.url})" in text
+        assert "the environment is unchanged" in text
+        assert rows(text)["SENTRY_DSN"] == "🔄 would be changed | 🔒 encrypted"
+        assert text.endswith("Deploy: due with the first sync after the change request is applied.\n")
+
+    def test_without_a_console_it_is_named(self) -> None:
+        synced = replace(PROPOSED, change_request=replace(REQUEST, url=""))
+        assert "**change request 0a1b** ·" in report.summary(outcome(synced))
+        assert "in change request 0a1b, which is still open;" in report.headline(synced)
+
+    def test_a_new_one_is_told_from_one_that_is_still_open(self) -> None:
+        new = replace(PROPOSED, change_request=replace(REQUEST, is_new=True))
+        assert "still open" not in report.headline(new)
+        assert "opened now" in report.summary(outcome(new))
+        assert "still open, with the same values" in report.summary(outcome(PROPOSED))
+
+    def test_the_outputs_name_it(self) -> None:
+        outputs = report.outputs(Outcome((self.END,)))
+        assert (outputs["result"], outputs["revision"]) == ("proposed", "")
+        assert (outputs["change-request-id"], outputs["change-request-url"]) == (REQUEST.id, REQUEST.url)
+
+    def test_one_that_waits_makes_the_result_of_all(self) -> None:
+        ends = (Ended("acme/default/one", SYNCED), self.END)
+        assert report.outputs(Outcome(ends))["result"] == "proposed"
+        assert rows(report.summary(Outcome(ends)))[ENVIRONMENT] == "📝 proposed | "
+
+    def test_others_that_wait_are_not_called_synced(self) -> None:
+        broken = Ended("acme/default/one", error=EscError("It failed.", "Run again."))
+        assert "or their change is proposed" in str(app._failure((broken, self.END)))
+        assert "proposed" not in str(app._failure((broken, Ended("acme/default/two", SYNCED))))
+
+
 class TestSeveralEnvironments:
     ENDS = (
         Ended("acme/default/one", replace(SYNCED, environment="acme/default/one"), revision=8),
@@ -245,7 +410,7 @@ class TestSeveralEnvironments:
         failed = [
             (f"acme/default/environment-{number}", EscError("It broke. " * 20, "Mend it.")) for number in range(99)
         ]
-        shown = str(SeveralError(failed, 100))[:4_096]
+        shown = str(SeveralError(failed, 100, others=""))[:4_096]
         assert [name for name, _ in failed if name not in shown] == []
 
     def test_where_the_run_ended_before_it_each_tells_its_own_state(self) -> None:

@@ -43,7 +43,7 @@ def dispatch_inputs() -> dict[str, Any]:
 
 def test_the_workflows_are_found() -> None:
     assert {CI, SYNC, MANY} <= set(FILES)
-    assert len(ACTIONS) == 2
+    assert len(ACTIONS) == 3
 
 
 @every_workflow
@@ -74,16 +74,19 @@ def test_every_action_is_pinned_by_commit(path: Path) -> None:
     jobs = load(path)["jobs"].values()
     used = [step["uses"] for step in (*jobs, *steps_of(load(path))) if "uses" in step]
     assert used
-    # A called workflow can name this repository's own actions in full only; `./` would be the caller's repository.
-    own = {reference for reference in used if re.fullmatch(rf"{OWN}@v1", reference)}
-    assert not own or path == MANY
-    for reference in set(used) - own:
+    for reference in used:
         here = re.fullmatch(r"\./|\./\.github/workflows/[\w-]+\.yml|\$/actions/\w+", reference)
         assert here or re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", reference), reference
     # The comment says which version that commit is.
-    pinned = re.findall(rf"uses: (?!{OWN})\S+@\S+(.*)", path.read_text(encoding="utf-8"))
-    assert pinned or own or path == CALLER
+    pinned = re.findall(r"uses: \S+@\S+(.*)", path.read_text(encoding="utf-8"))
+    assert pinned or path in (CALLER, MANY)
     assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", comment) for comment in pinned)
+
+
+def test_an_action_is_pinned_by_the_same_commit_everywhere() -> None:
+    pinned = re.findall(r"uses: ([\w.-]+/[\w./-]+)@([0-9a-f]{40})", "".join(path.read_text("utf-8") for path in FILES))
+    commits = {name: {commit for found, commit in pinned if found == name} for name, _ in pinned}
+    assert {name: found for name, found in commits.items() if len(found) > 1} == {}
 
 
 @every_workflow
@@ -193,6 +196,26 @@ def test_a_leg_passes_inputs_that_the_action_has_and_deploys_nothing() -> None:
     assert set(step["with"]) <= set(declared)
     assert {name for name, value in declared.items() if value["required"]} <= set(step["with"])
     assert step["with"]["deploy"] == "never"
+
+
+def test_what_a_called_workflow_runs_of_this_repository_is_of_its_own_commit() -> None:
+    """`./` would be the caller's repository, and `@v1` another commit than the one that the caller chose.
+
+    The runner refuses `$/` without a path. Source: github.com/actions/runner, `PipelineConstants.cs`.
+    """
+    for path in (MANY, CALLED):
+        used = [step["uses"] for step in steps_of(load(path)) if not re.search(r"@[0-9a-f]{40}$", step["uses"])]
+        assert used
+        for reference in used:
+            assert reference.startswith("$/")
+            assert (ROOT / reference.removeprefix("$/") / "action.yml") in ACTIONS
+
+
+def test_the_action_of_the_called_workflow_has_the_inputs_that_it_is_given() -> None:
+    action = load(ROOT / "actions" / "sync" / "action.yml")
+    [step] = many()["sync"]["steps"]
+    assert set(action["inputs"]) == set(step["with"]), "the page and action.yml tell what each means"
+    assert action["runs"] == {"using": "docker", "image": "../../Dockerfile"}
 
 
 def test_the_marketplace_takes_the_description() -> None:

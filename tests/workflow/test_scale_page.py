@@ -28,6 +28,7 @@ def caller(tmp_path: Path) -> Path:
     folder = tmp_path / ".github" / "workflows"
     folder.mkdir(parents=True)
     shutil.copy(MANY, folder)
+    shutil.copy(ROOT / ".github" / "actionlint.yaml", folder.parent)
     local = BLOCKS[0].replace(f"{OWN}/.github/workflows/{MANY.name}@v1", f"./.github/workflows/{MANY.name}")
     assert local != BLOCKS[0], "the page's workflow calls ours by its full name"
     (folder / "caller.yml").write_text(local, encoding="utf-8")

@@ -93,6 +93,7 @@ class Fleet:
     def _check_out(self) -> None:
         self.own.mkdir()
         docker_act.check_out(self.own)
+        docker_act.without_what_act_lacks(self.own)
         workflow = self.caller / ".github/workflows/sync.yml"
         workflow.parent.mkdir(parents=True)
         workflow.write_text(CALLER, encoding="utf-8")

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-CURSOR = r"[0-9.-]{1,40}:-?[0-9]{1,20}:[01]"
-"""A cursor of Sentry's, as a regular expression."""
+from sophia_sync.sentry import CURSOR
 
 
 def _number_as_text(value: Any) -> Any:
@@ -99,7 +98,7 @@ Note = Annotated[str, Field(min_length=1, max_length=4000, description="Markdown
 KeyName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 Events = Annotated[int, Field(ge=1, le=1_000_000, description="Most events in `window` seconds")]
 Window = Annotated[int, Field(ge=1, le=86_400)]
-Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,50}$")]
+Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
 Platform = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$", description="Such as python-flask")]
 SubjectPrefix = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$", description="Of e-mail subjects")]
 ResolveAge = Annotated[int, Field(ge=0, le=720, description="Hours after which unseen issues are resolved; 0: never")]

@@ -26,15 +26,13 @@ from tenacity import (
     wait_random,
 )
 
-from sentry_mcp.arguments import CURSOR
 from sentry_mcp.credentials import Credentials, UnreadableError, Vault
 from sentry_mcp.errors import CredentialsError, RefusedError, UnavailableError
 from sentry_mcp.refusals import (
     MAYBE_DONE,
-    LimitedTokenError,
     RefusedTokenError,
     StatusError,
-    is_limited,
+    WithheldScopesError,
     may_pass,
     meaning,
     not_understood,
@@ -43,6 +41,7 @@ from sentry_mcp.refusals import (
 )
 from sentry_mcp.untrusted import parsed_json
 from sophia_sync.runtime.retries import asked_wait
+from sophia_sync.sentry import next_cursor, scopes_of, withholds_scopes
 
 LONGEST_CALL = 20.0
 """Seconds for one question to Sentry with all its repetitions."""
@@ -58,8 +57,6 @@ _BACKOFF = wait_exponential(multiplier=0.25, max=8) + wait_random(0, 0.25)
 # The only answers after which a request that isn't safe to repeat was certainly not carried out.
 _NOT_CARRIED_OUT = frozenset({HTTPStatus.TOO_MANY_REQUESTS})
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.InvalidURL)
-# A scope implies those of its kind that stand before it.
-_LEVELS = ("read", "write", "admin")
 
 
 class Slot(enum.Enum):
@@ -184,14 +181,9 @@ class SentryClient:
     async def _ask_for_scopes(self) -> _Known:
         try:
             reply = await self._ask("GET", ())
-        except LimitedTokenError as error:
+        except WithheldScopesError as error:
             return _Known(error.credentials, None, time.monotonic())
-        body = reply.body
-        scopes = body["auth"].get("scopes") if isinstance(body, dict) and isinstance(body.get("auth"), dict) else None
-        if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
-            raise not_understood()
-        known = frozenset(scope for scope in scopes if re.fullmatch(r"[a-z]+:[a-z]+", scope))
-        return _Known(reply.credentials, known, time.monotonic())
+        return _Known(reply.credentials, reply.body, time.monotonic())
 
     async def _ask(
         self,
@@ -244,8 +236,8 @@ class SentryClient:
                 raise not_understood(content)
             return reply
         except StatusError as error:
-            if path == () and is_limited(error):
-                raise LimitedTokenError(credentials) from None
+            if path == () and withholds_scopes(error.response.status_code, error.content.decode("utf-8", "replace")):
+                raise WithheldScopesError(credentials) from None
             told = meaning(error, self.url, self.vault.redact)
             is_known = not may_pass(error.response.status_code) or _was_not_carried_out(error)
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
@@ -305,12 +297,6 @@ class _Request:
     token: SecretStr
 
 
-def allows(scopes: frozenset[str], needed: str) -> bool:
-    """Whether scopes hold a scope, or one that implies it."""
-    kind, _, level = needed.partition(":")
-    return any(f"{kind}:{higher}" in scopes for higher in _LEVELS[_LEVELS.index(level) :])
-
-
 def _holds(known: _Known, credentials: Credentials) -> bool:
     return known.credentials == credentials and time.monotonic() - known.at < KEPT_SCOPES
 
@@ -326,14 +312,24 @@ def _path(path: Path, credentials: Credentials) -> str:
 
 
 def _reply(path: Path, credentials: Credentials, response: httpx2.Response, content: bytes) -> Reply:
+    """Return what Sentry answers; of its index, the scopes of the token.
+
+    Raises:
+        RefusedTokenError: The index doesn't know the token, and answers as if there were none.
+        UnavailableError: It isn't Sentry's answer.
+    """
     try:
         body = parsed_json(content) if content else None
+        body = scopes_of(body) if path == () else body
     except ValueError:
         raise not_understood(content) from None
-    if path == () and isinstance(body, dict) and body.get("auth", ...) is None:
-        # The index answers a token that it doesn't know as if there were none.
+    if path == () and body is None:
         raise RefusedTokenError
-    return Reply(body, _next_cursor(response), credentials)
+    try:
+        cursor = next_cursor({"next": response.links.get("next", {})})
+    except ValueError:  # the rows of this page still stand
+        cursor = None
+    return Reply(body, cursor, credentials)
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -353,10 +349,3 @@ def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = asked_wait(error.response.headers) if isinstance(error, StatusError) else None
     return _BACKOFF(state) if asked is None else asked
-
-
-def _next_cursor(response: httpx2.Response) -> str | None:
-    """Where the next page begins; None on the last. The link itself isn't followed: it may name another host."""
-    link = response.links.get("next", {})
-    cursor = link.get("cursor") if link.get("results") == "true" else None
-    return cursor if cursor and re.fullmatch(CURSOR, cursor) else None

@@ -18,6 +18,7 @@ from sentry_mcp import esc
 from sentry_mcp.errors import CredentialsError
 from sophia_sync.esc.opened import Opened
 from sophia_sync.runtime.redact import Redactor
+from sophia_sync.sentry import is_organization_slug, is_project_slug
 
 API_TOKEN = "SENTRY_API_TOKEN"  # noqa: S105 - a name
 ORGANIZATION = "SENTRY_ORGANIZATION_SLUG"
@@ -36,9 +37,11 @@ logger = logging.getLogger(__name__)
 
 _SECRET_NAME = re.compile(r"token|secret|passw|private_?key|credential|api_?key|dsn", re.IGNORECASE)
 _SHORTEST_SECRET = 8
-# On a Sentry of your own, organisations may have capital letters.
-_SLUG = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,98}[A-Za-z0-9_])?")
-_TOKEN = re.compile(r"[!-~]+")
+_FORMS: dict[str, Callable[[str], object]] = {
+    ORGANIZATION: is_organization_slug,
+    PROJECT: is_project_slug,
+    API_TOKEN: re.compile(r"[!-~]+").fullmatch,
+}
 
 
 class UnreadableError(Exception):
@@ -237,8 +240,7 @@ def _credentials(stored: Mapping[str, str]) -> Credentials:
             f"The server has no {' and no '.join(missing)}, neither from Pulumi ESC nor from its environment. A "
             "person must store it there; repeating the call doesn't help."
         )
-    wrong = [key for key in (ORGANIZATION, PROJECT) if not _SLUG.fullmatch(values[key])]
-    wrong += [] if _TOKEN.fullmatch(values[API_TOKEN]) else [API_TOKEN]
+    wrong = [key for key, is_right in _FORMS.items() if not is_right(values[key])]
     if wrong:
         raise CredentialsError(
             f"The server's {' and '.join(wrong)} can't be right: it isn't of the form that Sentry gives out. A "

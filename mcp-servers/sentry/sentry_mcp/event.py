@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from sentry_mcp import shown
-from sentry_mcp.outside import LARGEST_ANSWER, Marker, as_text
+from sentry_mcp.outside import MOST_TOKENS, Marker, as_text
 from sentry_mcp.shown import is_object, line, number, record, rows, scrubbed, text
 
 MOST_EXCEPTIONS = 10
@@ -39,10 +39,12 @@ def _values(data: Any, name: str = "values") -> list[Json]:
 
 
 def _frames(owner: Json, *, whole: bool) -> tuple[list[Json], bool]:
-    """Return the frames of a stack trace, and whether one of them is the program's own."""
+    """Return the frames of a stack trace, and whether one of the program's own has source lines."""
     stack = owner.get("stacktrace") or owner.get("rawStacktrace")
     frames = _values(stack, "frames")
-    return (frames if whole else frames[-MOST_FRAMES:]), any(frame.get("inApp") is True for frame in frames)
+    return (frames if whole else frames[-MOST_FRAMES:]), any(
+        frame.get("inApp") is True and _source(frame) for frame in frames
+    )
 
 
 def _source(frame: Json) -> str | None:
@@ -77,10 +79,10 @@ def _frame(frame: Json, *, with_source: bool) -> Json:
 
 def _stack(marker: Marker, owner: Json, *, whole: bool) -> Json:
     """Show the frames of an exception or thread, the innermost first: that is where the budget goes."""
-    frames, has_own = _frames(owner, whole=whole)
+    frames, has_source = _frames(owner, whole=whole)
     total = len(_values(owner.get("stacktrace") or owner.get("rawStacktrace"), "frames"))
-    # Where no frame is the program's own, the library's source lines are all there is.
-    kept = [_frame(frame, with_source=frame.get("inApp") is True or not has_own) for frame in reversed(frames)]
+    # Where no frame of the program has source lines, the library's are all there is.
+    kept = [_frame(frame, with_source=frame.get("inApp") is True or not has_source) for frame in reversed(frames)]
     found = rows(_FRAME, marker, kept)
     left_out = total - len(found)
     marker.cut = marker.cut or left_out > 0
@@ -279,21 +281,21 @@ def _crumb_data(crumb: Json) -> str:
 Section: TypeAlias = Callable[[Marker, Json, bool], Any]
 
 SECTIONS: dict[str, tuple[Section, int]] = {
-    "exceptions": (_exceptions, 12_000),
-    "stacktrace": (_stacktrace, 6_000),
-    "message": (_message, 2_500),
-    "evidence": (_evidence, 5_000),
-    "csp": (_csp, 2_500),
-    "feedback": (_feedback, 4_000),
-    "threads": (_threads, 8_000),
-    "errors": (_errors, 2_000),
-    "request": (_request, 3_000),
-    "breadcrumbs": (_breadcrumbs, 5_000),
-    "tags": (lambda marker, body, _: shown.tags(marker, body.get("tags")), 3_000),
-    "contexts": (_contexts, 3_000),
-    "extra": (_extra, 3_000),
+    "exceptions": (_exceptions, 7_500),
+    "stacktrace": (_stacktrace, 4_000),
+    "message": (_message, 1_600),
+    "evidence": (_evidence, 3_200),
+    "csp": (_csp, 1_600),
+    "feedback": (_feedback, 2_600),
+    "threads": (_threads, 5_000),
+    "errors": (_errors, 1_300),
+    "request": (_request, 2_000),
+    "breadcrumbs": (_breadcrumbs, 3_200),
+    "tags": (lambda marker, body, _: shown.tags(marker, body.get("tags")), 2_000),
+    "contexts": (_contexts, 2_000),
+    "extra": (_extra, 2_000),
 }
-"""By its name: what shows a section, and the bytes that it may take beside the others."""
+"""By its name: what shows a section, and the tokens that it may take beside the others."""
 
 _HEAD = record(
     id=shown.HEX, groupID=shown.ID, title=line, culprit=line, location=line, type=line, level=shown.LEVEL,
@@ -324,7 +326,7 @@ def show(marker: Marker, body: Json, only: str | None = None) -> Json:
     for name, (section, budget) in SECTIONS.items():
         if only in (None, name):
             before, marker.cut = marker.cut, False
-            with marker.section(LARGEST_ANSWER if only else budget):
+            with marker.section(MOST_TOKENS if only else budget):
                 value = section(marker, body, only is not None)
             if value not in (None, "", [], {}):
                 found[name] = value

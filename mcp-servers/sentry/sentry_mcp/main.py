@@ -81,6 +81,7 @@ async def _serve_stdio(settings: Settings, source: Source | None) -> int:
         group.start_soon(_end_on_signal, settings, server)
         async with stdio_server() as (read, write):
             await server.run(read, write, server.create_initialization_options())
+        logger.info("standard input has ended (with `--transport http` the server listens instead)")
         await server.client.vault.aclose()
         group.cancel_scope.cancel()
     return 0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from mcp_types import ToolAnnotations
 
-from sentry_mcp.client import allows
 from sentry_mcp.settings import Settings
+from sophia_sync.sentry import allows
 
 _PROJECT = ("project:read",)
 # The project is asked for its number, which tells its issues from those of others.

@@ -1,4 +1,4 @@
-"""Text that others wrote, marked as such, within a budget of bytes for the answer.
+"""Text that others wrote, marked as such, within a budget of tokens for the answer.
 
 Whoever can make a program fail can write into Sentry. A model must never take such text for the words of this server or
 of its user. So each text is cleaned and put between `⟪` and `⟫`, two characters that are removed from all texts: no
@@ -8,6 +8,7 @@ text can end its own marks. A short boundary, drawn at random for each answer, s
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 import unicodedata
@@ -19,10 +20,8 @@ LONGEST_LINE = 300
 """Characters of one line."""
 LONGEST_TEXT = 2000
 """Characters of one text with line breaks."""
-LARGEST_ANSWER = 30_000
-"""Bytes that the records and texts of one answer may take as JSON."""
-OF_A_RECORD = 60
-"""Bytes that a record is charged for its names and numbers."""
+MOST_TOKENS = 18_500
+"""Tokens, as `cost` counts them, of the records and texts of one answer. With the rest it stays below 20,000."""
 
 _OPEN, _CLOSE = "⟪", "⟫"
 # Longer texts are cut before they are looked at; far more than what is ever shown of one.
@@ -32,6 +31,32 @@ _KEPT_CONTROLS = frozenset("\n\t")
 # see them, but a model may read them. Variation selectors can carry bytes in the same way.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+# What tokenizers never join: words with the space before them, numbers, other spaces, and each other character.
+_PIECES = re.compile(r" ?(?P<word>[A-Za-z]+)|(?P<number>[0-9]+)|(?P<space> +)|(?P<foreign>[^\x00-\x7f]+)|[\x00-\x7f]")
+_OF_A_LETTER, _OF_A_DIGIT, _OF_A_SPACE = 0.72, 0.6, 0.1
+_OF_MARKS = 14
+
+
+def cost(text: str) -> int:
+    """Return the tokens that `text` takes as a JSON string, with the tokenizer that makes the most of it.
+
+    Base64 has 1.4 bytes a token, and other characters than ASCII's have one a byte where no tokenizer knows them. A
+    tokenizer may expand them first, by Unicode's form NFKC.
+    """
+    found = 0.0
+    for piece in _PIECES.finditer(json.dumps(text, ensure_ascii=False)[1:-1]):
+        match piece.lastgroup:
+            case "word":
+                found += max(1.0, _OF_A_LETTER * len(piece["word"]))
+            case "number":
+                found += max(1.0, _OF_A_DIGIT * len(piece[0]))
+            case "space":
+                found += 1 + _OF_A_SPACE * len(piece[0])
+            case "foreign":
+                found += max(len(piece[0].encode()), len(unicodedata.normalize("NFKC", piece[0]).encode()))
+            case _:
+                found += 1
+    return math.ceil(found)
 
 
 class Marker:
@@ -39,11 +64,11 @@ class Marker:
 
     Args:
         redact: Hides secrets; an event may hold those of this server.
-        budget: Bytes that the answer may take; what comes after that is left out.
+        budget: Tokens that the answer may take; what comes after that is left out.
         longest: Characters of one text; a line may have no more either.
     """
 
-    def __init__(self, redact: Callable[[str], str], budget: int = LARGEST_ANSWER, longest: int = LONGEST_TEXT) -> None:
+    def __init__(self, redact: Callable[[str], str], budget: int = MOST_TOKENS, longest: int = LONGEST_TEXT) -> None:
         self.boundary = secrets.token_hex(2)
         self.cut = False
         """Whether a text was shortened, or something was left out."""
@@ -72,9 +97,14 @@ class Marker:
         """Return `text` marked, with its line breaks."""
         return self._mark(self._redact(_seen(text)).strip("\n"), self._longest)
 
-    def charge(self, size: int) -> None:
-        """Take bytes from the budget."""
-        self._left -= size
+    def charge(self, tokens: int) -> None:
+        """Take tokens from the budget."""
+        self._left -= tokens
+
+    def plain(self, value: Any) -> Any:
+        """Return a value that needs no marks, and charge it."""
+        self.charge(cost(str(value)))
+        return value
 
     @contextmanager
     def section(self, budget: int) -> Iterator[None]:
@@ -93,20 +123,15 @@ class Marker:
         if len(text) > longest:
             self.cut = True
             text = text[:longest] + "…"
-        size = _size(text)
-        if size > self._left:
+        tokens = cost(text)
+        if tokens > self._left:
             self.cut = True
-            # A character takes at most six bytes as JSON.
-            while text and size > max(self._left, 0):
-                text = text[: min(len(text) - 1, max(self._left, 0) * len(text) // size)]
-                size = _size(text)
+            while text and tokens > max(self._left, 0):
+                text = text[: min(len(text) - 1, max(self._left, 0) * len(text) // tokens)]
+                tokens = cost(text)
             text += "…"
-        self.charge(size + 12)
+        self.charge(tokens + _OF_MARKS)
         return f"{_OPEN}{self.boundary} {text}{_CLOSE}"
-
-
-def _size(text: str) -> int:
-    return len(json.dumps(text, ensure_ascii=False).encode()) - 2
 
 
 def _seen(text: str) -> str:

@@ -12,7 +12,7 @@ from sentry_mcp import event, ids, shown
 from sentry_mcp.client import ORGANIZATION, PROJECT, Path, Reply, SentryClient
 from sentry_mcp.errors import ForbiddenError, MissingError, RefusedError
 from sentry_mcp.ids import Address, Place
-from sentry_mcp.outside import LARGEST_ANSWER, Marker, as_text
+from sentry_mcp.outside import Marker, as_text
 from sentry_mcp.refusals import not_understood
 from sentry_mcp.shown import Show, is_object
 
@@ -310,7 +310,7 @@ class Reading(Access):
         if not _is_text(row):
             raise RefusedError("That attachment isn't a text. Its page in Sentry shows it.")
         content = await self.client.download((*path, attachment_id))
-        marker = self.marker(longest=LONGEST_ATTACHMENT, budget=LARGEST_ANSWER)
+        marker = self.marker(longest=LONGEST_ATTACHMENT)
         shown_row = shown.ATTACHMENT(marker, row)
         words = marker.text(content.decode("utf-8", "replace"))
         return answer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -17,8 +18,7 @@ from sentry_mcp.outside import Marker
 from sentry_mcp.untrusted import parsed_json
 from sophia_sync.runtime.retries import TRANSIENT_STATUS, asked_wait
 
-# An OAuth token for one organisation is good for that one's routes, but on the index it gets a 401 with these words.
-_LIMITED = b"limited to organization endpoints"
+_HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 MAYBE_DONE = " The change may have been made: look before you repeat it."
 DONE = " The change itself was made; it is reading it back that failed."
 
@@ -41,17 +41,12 @@ class RefusedTokenError(Exception):
     """Sentry refuses the token."""
 
 
-class LimitedTokenError(Exception):
-    """The token is of a kind whose scopes Sentry doesn't tell."""
+class WithheldScopesError(Exception):
+    """Sentry keeps the scopes of the token to itself."""
 
     def __init__(self, credentials: Credentials) -> None:
         super().__init__()
         self.credentials = credentials
-
-
-def is_limited(error: StatusError) -> bool:
-    """Whether the index answers so to a token that is good for one organisation."""
-    return error.response.status_code == HTTPStatus.UNAUTHORIZED and _LIMITED in error.content
 
 
 def meaning(error: StatusError, url: str, redact: Callable[[str], str]) -> Exception:
@@ -105,7 +100,7 @@ def too_large(most: int) -> UnavailableError:
 
 def not_understood(content: bytes = b"") -> UnavailableError:
     """Return the error for an answer that isn't Sentry's."""
-    if content.lstrip()[:1] == b"<":
+    if _HTML.match(content):
         return UnavailableError(
             "A web page came in place of Sentry's answer: a proxy's or a sign-in page. Try later; if it stays so, a "
             "person must check SENTRY_URL."

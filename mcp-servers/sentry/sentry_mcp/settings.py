@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     SENTRY_API_TOKEN, SENTRY_ORGANIZATION_SLUG and SENTRY_PROJECT_SLUG say which project, and with which token.
     SENTRY_CLIENT_SECRET verifies Sentry's webhooks. SENTRY_MCP_TOKEN is the bearer token of clients over HTTP.
     Or they come from a Pulumi ESC environment, which PULUMI_ORG, PULUMI_PROJECT (default: default) and
-    PULUMI_ENVIRONMENT name; PULUMI_ACCESS_TOKEN or a `pulumi login` opens it.
+    PULUMI_ENVIRONMENT name; PULUMI_ACCESS_TOKEN or a `pulumi login` opens it. PULUMI_BACKEND_URL is the address of a
+    Pulumi Cloud of your own. PULUMI_ESC_CACHE_SECONDS (default: 300) is how long what was read counts.
     Every option has a variable too: SENTRY_MCP_TRANSPORT, SENTRY_MCP_HOST, SENTRY_MCP_PORT,
     SENTRY_MCP_ALLOWED_HOSTS, SENTRY_MCP_READ_ONLY, and SENTRY_URL.
     """

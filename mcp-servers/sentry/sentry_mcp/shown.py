@@ -10,11 +10,13 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeGuard
 
-from sentry_mcp.outside import OF_A_RECORD, Marker, as_text
+from sentry_mcp.outside import Marker, as_text, cost
 
 Show: TypeAlias = Callable[[Marker, Any], Any]
 
 MOST_TAGS = 60
+_OF_A_MEMBER = 5
+"""Tokens for the quotes, colon, comma and braces around a member of an object."""
 _FILTERED = "[Filtered]"
 _SECRET_NAME = re.compile(
     r"token|secret|passw|pwd|auth|cookie|session|csrf|credential|api[-_]?key|private[-_]?key|dsn|signature"
@@ -41,15 +43,16 @@ def text(marker: Marker, value: Any) -> str | None:
 def number(marker: Marker, value: Any) -> int | float | str | None:
     """Show a number, also one that Sentry sends as text."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
+        found: int | float = marker.plain(value)
+        return found
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}", value):
-        return int(value)
+        return int(marker.plain(value))
     return line(marker, value)
 
 
 def flag(marker: Marker, value: Any) -> bool | str | None:
     """Show a truth value."""
-    return value if isinstance(value, bool) else line(marker, value)
+    return marker.plain(value) if isinstance(value, bool) else line(marker, value)
 
 
 def matching(pattern: str) -> Show:
@@ -58,20 +61,23 @@ def matching(pattern: str) -> Show:
 
     def show(marker: Marker, value: Any) -> str | None:
         found = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        return found if isinstance(found, str) and known.fullmatch(found) else line(marker, found)
+        is_known = isinstance(found, str) and known.fullmatch(found)
+        return marker.plain(found) if is_known else line(marker, found)
 
     return show
 
 
 def record(**fields: Show) -> Show:
     """Make a `Show` for an object: of its members only `fields`, those that hold nothing left out."""
+    names = {name: cost(name) + _OF_A_MEMBER for name in fields}
 
     def show(marker: Marker, value: Any) -> Any:
         if not is_object(value):
             return line(marker, value)
-        marker.charge(OF_A_RECORD)
         pairs = ((name, show_one(marker, value.get(name))) for name, show_one in fields.items() if name in value)
-        return {name: shown for name, shown in pairs if shown is not None} or None
+        found = {name: shown for name, shown in pairs if shown is not None}
+        marker.charge(sum(names[name] for name in found))
+        return found or None
 
     return show
 

@@ -12,7 +12,7 @@ from sentry_mcp import arguments as args
 from sentry_mcp import shown
 from sentry_mcp.client import PROJECT
 from sentry_mcp.errors import RefusedError
-from sentry_mcp.outside import Marker
+from sentry_mcp.outside import Marker, cost
 from sentry_mcp.reading import Access, Answer, activity_row, answer, issue_path, object_of
 from sentry_mcp.refusals import DONE, told_after_a_change
 from sentry_mcp.shown import is_object
@@ -57,6 +57,7 @@ class Writing(Access):
         issue = await self.own_issue(issue_id)
         sent = {"text": text}
         marker = self.marker()
+        marker.charge(cost(text))
         note = None
         if not dry_run:
             note = shown.ACTIVITY(marker, activity_row(await self.client.post(issue_path(issue["id"], "notes"), sent)))

@@ -1,4 +1,4 @@
-"""`doctor`: the troubleshooting section of the documentation, as a program."""
+"""`doctor`: check every part, and give the next step for each that is wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sophia_sync.runtime.tasks import in_thread, side_by_side
 from sophia_sync.sync.bundle import SENTRY_KEYS
 
 SOMETHING_IS_BAD = 1
-"""The exit code of `doctor` where something is bad."""
+"""The exit code of `doctor` if something is bad."""
 
 _MARKS = {
     State.GOOD: Mark.GOOD,
@@ -36,7 +36,7 @@ def doctor(
     mcp_url: str | None,
     max_age: timedelta | None,
 ) -> int:
-    """Look at everything, show what was found and what to do; the exit code tells whether something is bad."""
+    """Check everything, and show what was found and what to do. Return the exit code: 1 if something is bad."""
 
     async def look() -> Diagnosis:
         async with session(screen, given) as looking:
@@ -60,18 +60,18 @@ async def diagnose(
     sync_workflow: str,
     mcp_url: str | None,
 ) -> Diagnosis:
-    """Look at all places at once."""
+    """Check all places side by side."""
     places: list[Callable[[], Awaitable[list[Section]]]] = [
         partial(esc.sections, looking, keys, limit, max_age),
         partial(_github, looking, sync_workflow),
         partial(mcp.sections, mcp_url),
     ]
-    found = await side_by_side(places, len(places))
+    found = await side_by_side(places)
     return Diagnosis(tuple(section for sections in found for section in sections))
 
 
 async def _github(looking: Session, sync_workflow: str) -> list[Section]:
-    """Look at GitHub in a thread that can be left behind: a signal must not wait for an answer that doesn't come."""
+    """Check GitHub in a thread that can be abandoned: a signal must not wait for its answers."""
     with anyio.move_on_after(looking.deadline.remaining()):
         return await in_thread(partial(github.sections, looking, sync_workflow))
     return github.unchecked("GitHub gives no answer in time.", "Run it again later, or with a larger --timeout.")
@@ -98,7 +98,7 @@ def _annotate(screen: Screen, diagnosis: Diagnosis) -> None:
 
 
 def _alike(checks: Sequence[Check]) -> list[list[Check]]:
-    """The checks in their order, those together that one reason kept from being made."""
+    """Return the checks in their order, with those together that could not be made for one reason."""
     groups: list[list[Check]] = []
     for check in checks:
         if groups and check.state is State.NOT_CHECKED and check.what == groups[-1][0].what:

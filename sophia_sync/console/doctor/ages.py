@@ -1,4 +1,4 @@
-"""`doctor --max-age`: the age of each secret, compared with the longest that it may have."""
+"""`doctor --max-age`: compare the age of each secret with a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doctor`: the Pulumi CLI, the token, the environments, and the keys in them."""
+"""`doctor`: check the Pulumi CLI, the token, the environments, and their keys."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from sophia_sync.console.diagnosis import Check, Section, bad, good, none_of, warning
+from sophia_sync.console.diagnosis import Check, Section, bad, good, none_of, not_checked, warning
 from sophia_sync.console.doctor import ages, sentry
 from sophia_sync.console.session import Session
 from sophia_sync.console.times import ago, changed, counted, now
+from sophia_sync.esc import approvals
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.opened import Opened
@@ -21,17 +22,15 @@ from sophia_sync.sync.environment import read
 from sophia_sync.sync.history import LastChange, last_changes
 
 PULUMI = "Pulumi"
-CLI, TOKEN, ENVIRONMENT = "CLI", "access token", "environment"
+CLI, TOKEN, ENVIRONMENT, APPROVALS = "CLI", "access token", "environment", "approvals"
 
-# Number of environments that are looked at at the same time.
-_AT_ONCE = 8
 _OTHERS = "Add it in the Pulumi console, or let the sync carry it, by `extra-secrets` or `extra-variables`."
 _SYNC = "`sophia-sync sync` writes it, or run the sync workflow."
 
 
 @dataclass(frozen=True)
 class _Holding:
-    """What could be read of one environment."""
+    """What was read of one environment."""
 
     held: Mapping[Name, Held]
     changes: Mapping[str, LastChange]
@@ -42,15 +41,15 @@ class _Holding:
 async def sections(
     session: Session, keys: Sequence[str], limit: int, max_age: timedelta | None = None
 ) -> list[Section]:
-    """Everything about ESC and what it holds."""
+    """Return the checks of ESC and what it holds."""
     checks, usable = await pulumi(session)
     work = [partial(_environment, session, name, keys, limit, max_age, usable) for name in session.environments]
-    found = await side_by_side(work, _AT_ONCE)
+    found = await side_by_side(work)
     return [Section(PULUMI, tuple(checks)), *found]
 
 
 async def pulumi(session: Session) -> tuple[list[Check], bool]:
-    """The CLI and whose token it has; the second part tells whether it is of use to go on."""
+    """Check the CLI and its token. Return also whether the token works."""
     first = session.environments[0]
     try:
         client = await session.pulumi(first)
@@ -69,7 +68,7 @@ async def pulumi(session: Session) -> tuple[list[Check], bool]:
 
 
 def _anew(client: Pulumi) -> str:
-    """How to get a token that works."""
+    """Return how to get a token that works."""
     if client.access_token is None:
         return "Sign in again: pulumi login"
     return f"Make a new one in {client.cloud_url} → Access Tokens, and set PULUMI_ACCESS_TOKEN to it."
@@ -84,13 +83,13 @@ def _source(session: Session, client: Pulumi) -> str:
 async def _environment(
     session: Session, name: str, keys: Sequence[str], limit: int, max_age: timedelta | None, usable: bool
 ) -> Section:
-    """One environment, its keys, and the values in it."""
-    rest = [*keys, *sentry.NAMES]
+    """Return the checks of one environment, its keys, and its values."""
+    rest = [APPROVALS, *keys, *sentry.NAMES]
     if not usable:
         return Section(name, tuple(none_of([ENVIRONMENT, *rest], "Needs a CLI with a token that works.")))
     try:
         client = await session.pulumi(name)
-        checks = [await _newest(client, name)]
+        checks = [await _newest(client, name), await _approvals(client, name)]
     except EscError as error:
         found = await _missing(client, name) if "[404]" in error.what else bad(ENVIRONMENT, error.what, error.todo)
         return Section(name, (found, *none_of(rest, "The environment can't be read.")))
@@ -98,13 +97,13 @@ async def _environment(
         holding = await _holding(client, name, keys, limit, max_age)
     except EscError as error:
         unread = bad(ENVIRONMENT, error.what, error.todo)
-        return Section(name, (unread, *none_of(rest, "The environment can't be read.")))
+        return Section(name, (unread, checks[1], *none_of(rest[1:], "The environment can't be read.")))
     checks += [*(_key(key, holding) for key in keys), *holding.ages]
     return Section(name, (*checks, *await sentry.checks(session, holding.opened)))
 
 
 async def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int, max_age: timedelta | None) -> _Holding:
-    """Read an environment: its definition, its history, and what a consumer sees of it."""
+    """Read an environment: its definition, its history, and what its consumers get."""
 
     async def opened() -> Mapping[str, Opened] | EscError:
         try:
@@ -115,7 +114,7 @@ async def _holding(client: Pulumi, name: str, keys: Sequence[str], limit: int, m
     async with task_group() as tasks:
         values = tasks.start(opened)
         held = (await read(client, name, keys)).entries
-        # One that need not be there is not looked for through the whole history.
+        # Don't search the whole history for an optional key.
         wanted = [key for key in keys if key in held or key not in OPTIONAL_KEYS]
         changes = await last_changes(client, name, wanted, limit)
         of_secrets = await ages.checks(client, name, keys, held, limit, max_age) if max_age else []
@@ -134,8 +133,30 @@ async def _newest(client: Pulumi, name: str) -> Check:
     )
 
 
+async def _approvals(client: Pulumi, name: str) -> Check:
+    """Check whether updates need an approval, and which change request is open since when."""
+    try:
+        asked = await approvals.ask(client, name)
+    except EscError as error:
+        return not_checked(APPROVALS, error.what, error.todo)
+    needed = "updates need an approval" if approvals.UPDATE in asked.actions else "updates need none"
+    if approvals.OPEN in asked.actions:
+        needed += ", opening needs one"
+    if asked.open is None:
+        return good(APPROVALS, f"{needed}; no change request is open")
+    request = asked.open
+    since = f", opened {ago(request.created, now())}" if request.created else ""
+    by = f" by {request.author}" if request.author else ""
+    if request.status == approvals.DRAFT:
+        todo = f"It was never submitted, and nobody can open another: submit it or close it. {request.url}"
+    else:
+        todo = f"Nobody can open another: apply it or close it. {request.url}"
+    what = f"{needed}; change request {request.id} is {request.status}{since}{by}"
+    return warning(APPROVALS, what, todo.strip())
+
+
 async def _missing(client: Pulumi, name: str) -> Check:
-    """Which part of an environment's path there is not."""
+    """Return which part of an environment's path doesn't exist."""
     organization, project, _ = name.split("/")
     try:
         there = await client.environments(organization)
@@ -155,7 +176,7 @@ async def _missing(client: Pulumi, name: str) -> Check:
 
 
 def _key(key: str, holding: _Holding) -> Check:
-    """One key: there, encrypted as it should be, and since when."""
+    """Check one key: whether it exists, is encrypted as it should be, and when it changed."""
     held = holding.held.get(key)
     change = holding.changes.get(key)
     when = f", {changed(change, now())}" if change else ""

@@ -1,4 +1,4 @@
-"""`doctor`: the workflows, their last runs, the schedule, and the secrets by name, where the token may see them."""
+"""`doctor`: check the workflows, their last runs, the schedule, and the names of the secrets."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ NAMES = (REPOSITORY, SYNC, SYNC_RUN, SCHEDULE, DEPLOY, DEPLOY_RUN)
 _PULUMI_TOKEN = "PULUMI_ACCESS_TOKEN"  # noqa: S105 - a name
 SECRETS = (*SENTRY_KEYS, _PULUMI_TOKEN)
 
-# The sync workflow runs every six hours: four that are missing in a row are no delay any more.
+# The sync workflow runs every six hours: after four missing runs the schedule counts as late.
 _SCHEDULE_IS_LATE = timedelta(hours=24)
-# GitHub switches the schedules of a public repository off when nobody has pushed to it for that long.
+# GitHub disables the schedules of a public repository after this time without a push.
 _INACTIVITY = timedelta(days=60)
 _INACTIVITY_IS_NEAR = timedelta(days=50)
 
@@ -32,7 +32,7 @@ _FAILED = frozenset({"failure", "timed_out", "startup_failure", "action_required
 
 
 def sections(session: Session, sync_workflow: str) -> list[Section]:
-    """Everything about GitHub."""
+    """Return the checks of GitHub."""
     access, repository = session.access, session.access.deploy_repository
     if repository is None:
         todo = "Pass --repository OWNER/NAME, or set GITHUB_REPOSITORY."
@@ -53,7 +53,7 @@ def sections(session: Session, sync_workflow: str) -> list[Section]:
 
 
 def _unfit(session: Session) -> list[GitHubError]:
-    """Return what would keep the deploy's workflow from starting."""
+    """Return what would keep the deploy workflow from starting."""
     access = session.access
     dispatcher = Dispatcher(access, target_of(access), session.context.api_url, session.deadline)
     try:
@@ -63,7 +63,7 @@ def _unfit(session: Session) -> list[GitHubError]:
 
 
 def _with_unfit(section: Section, unfit: Sequence[GitHubError]) -> Section:
-    """Return the section, where a workflow that is there and active is bad if it can't be dispatched."""
+    """Return the section with the deploy workflow marked bad if it is active but can't be dispatched."""
 
     def judged(check: Check) -> Check:
         if check.name != DEPLOY or check.state is not State.GOOD or not unfit:
@@ -75,7 +75,7 @@ def _with_unfit(section: Section, unfit: Sequence[GitHubError]) -> Section:
 
 
 def unchecked(why: str, todo: str = "") -> list[Section]:
-    """The same sections where nothing could be looked at."""
+    """Return the same sections with all checks not made."""
     return [
         Section(GITHUB, tuple(none_of(NAMES, why, todo))),
         Section(GITHUB_SECRETS, tuple(none_of(SECRETS, why))),
@@ -104,7 +104,7 @@ def _sentence(error: Exception) -> str:
 
 
 class _Looking:
-    """One look at a repository that can be seen."""
+    """The checks of a repository that the token can see."""
 
     def __init__(self, reader: Reader, facts: Facts, sync: str, deploy: str) -> None:
         self._reader = reader
@@ -120,11 +120,11 @@ class _Looking:
         return [Section(GITHUB, found), Section(GITHUB_SECRETS, tuple(self._secrets(sync.succeeded if sync else None)))]
 
     def _gh(self, command: str, file: str) -> str:
-        """A command for the next step."""
+        """Return a `gh` command for the next step."""
         return f"gh workflow {command} {file} --repo {self._facts.full_name}"
 
     def _workflow(self, file: str, name: str, run_name: str) -> tuple[Workflow | None, list[Check]]:
-        """A workflow's state, and how its last run went."""
+        """Check a workflow's state and its last run."""
         try:
             workflow = self._reader.workflow(file)
         except ReadingError as error:
@@ -165,7 +165,7 @@ class _Looking:
         return judged(name, what, f"Open it: its summary says what to do. {view}")
 
     def _schedule(self, workflow: Workflow | None) -> Check:
-        """Whether GitHub still starts the sync by itself."""
+        """Check whether GitHub still starts the sync by its schedule."""
         if workflow is None:
             return not_checked(SCHEDULE, "It takes the sync workflow.")
         if workflow.state != "active":
@@ -183,7 +183,7 @@ class _Looking:
         return good(SCHEDULE, f"alive, {last}")
 
     def _secrets(self, succeeded: Run | None) -> list[Check]:
-        """Whether each secret is there, and since when it is as it is; GitHub tells nobody its value."""
+        """Check that each secret exists, and when it was updated. GitHub shows no value."""
         reader = self._reader
         try:
             named = [*reader.names("secrets", "organisation"), *reader.names("secrets", "repository")]
@@ -191,19 +191,19 @@ class _Looking:
             todo = "Use a fine-grained token with Secrets: read and Variables: read, or a classic one with `repo`."
             return none_of(SECRETS, *_untold(error, todo))
         variables = self._variables()
-        found = {one.name: one for one in [*(variables or []), *named]}  # a repository's own comes last, and counts
+        found = {one.name: one for one in [*(variables or []), *named]}  # the repository's own come last, and win
         elsewhere = self._elsewhere([name for name in SECRETS if name not in found])
         return [self._named(name, found.get(name), elsewhere, variables is None, succeeded) for name in SECRETS]
 
     def _variables(self) -> list[Named] | None:
-        """None where the token may not list them."""
+        """Return the variables; None if the token may not list them."""
         try:
             return [*self._reader.names("variables", "organisation"), *self._reader.names("variables", "repository")]
         except ReadingError:
             return None
 
     def _elsewhere(self, missing: Sequence[str]) -> set[str]:
-        """Which of those that the repository can't use its organisation has, where the token may know."""
+        """Return which of the missing secrets the organisation has, if the token may list them."""
         if not missing:
             return set()
         try:

@@ -1,4 +1,4 @@
-"""`doctor`: whether the MCP server can be reached, and is ready."""
+"""`doctor`: check that the MCP server can be reached and is ready."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOGS = "docker logs sentry-mcp"
 
 
 async def sections(url: str | None) -> list[Section]:
-    """Ask the MCP server whether it is ready. Without a URL ask the usual one, where it need not be."""
+    """Ask the MCP server whether it is ready. Without a URL, ask at the default address, where it may be missing."""
     return [Section(MCP, (await _readiness(url),))]
 
 
@@ -33,7 +33,7 @@ async def _readiness(url: str | None) -> Check:
 
 
 def _reason(body: Any) -> str:
-    """Why it isn't ready, in its own word."""
+    """Return the server's reason for not being ready."""
     reason = body.get("reason") or body.get("status") if isinstance(body, dict) else None
     return reason if isinstance(reason, str) else ""
 

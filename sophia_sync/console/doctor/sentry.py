@@ -1,4 +1,4 @@
-"""`doctor`: whether the values that ESC holds agree with each other and with Sentry. Shows none of them."""
+"""`doctor`: check the values that ESC holds, and ask Sentry about them. No value is shown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _REPAIR = "Correct it where it comes from, GitHub's organisation secrets, and sy
 
 
 async def checks(session: Session, opened: Mapping[str, Opened] | EscError) -> list[Check]:
-    """What a consumer sees, whether that makes sense, and what Sentry says of it."""
+    """Return the checks of what consumers get, of its form, and of Sentry's view of it."""
     if isinstance(opened, EscError):
         return [bad(CONSUMERS, opened.what, opened.todo), *none_of([VALUES, SENTRY], "The values can't be opened.")]
     values = {key: opened[key].text for key in SENTRY_KEYS if key in opened}
@@ -56,7 +56,7 @@ def _consumers(values: Mapping[str, SecretStr]) -> Check:
 
 
 def _agree(values: Mapping[str, SecretStr]) -> Check:
-    """Whether each value is what its key says, and no two hold the same."""
+    """Check that each value has the form of its key, and that no two are the same."""
     wrong = [f"{key} {problem}" for key, value in values.items() if (problem := _problem(key, value))]
     credentials = [key for key in _CREDENTIALS if key in values]
     wrong += [
@@ -84,7 +84,7 @@ def _problem(key: str, value: SecretStr) -> str | None:
 
 
 async def _asked(session: Session, values: Mapping[str, SecretStr]) -> list[Check]:
-    """What Sentry says of what ESC holds."""
+    """Return Sentry's view of what ESC holds."""
     from sophia_sync import preflight  # noqa: PLC0415 - it brings `requests`
 
     texts = {key: value.get_secret_value() for key, value in values.items()}
@@ -98,7 +98,7 @@ async def _asked(session: Session, values: Mapping[str, SecretStr]) -> list[Chec
     hide = Redactor(value for value in values.values() if value.get_secret_value() not in _host(session))
 
     def told(text: str) -> str:
-        # What ESC holds isn't new; and not even the slugs are shown, unless they stand in Sentry's own address.
+        # What ESC holds isn't new. Slugs are hidden, too, unless they stand in Sentry's own address.
         return hide(text.replace("the new ", "the "))
 
     found = [bad(SENTRY, told(refusal.what), told(refusal.todo)) for refusal in verdict.refusals]

@@ -38,6 +38,9 @@ Warning: cannot override final value
             ApprovalError,
             "change request",
         ),
+        ("error: creating environment draft: [404] Not Found: draft", EscError, "Enterprise"),
+        ("error: creating environment draft: [409] modified", ConflictError, "run again"),
+        ("error: submitting change request: [503] Service Unavailable", TransientError, "is up"),
         ("error: [403] opens must be approved", EscError, "pulumi env open-request"),
         ("error: unmarshaling environment definition: yaml: line 2", DefinitionError, "isn't valid YAML"),
         ('error: unknown command "env" for "pulumi"', EscError, "too old for Pulumi ESC"),
@@ -74,6 +77,12 @@ def test_the_address_of_the_console(said: str) -> None:
     assert "must be the address of the API (https://api.pulumi.com), not of the console" in error.todo
     assert CANARY not in str(error)
     assert "<" not in error.what
+
+
+def test_a_web_page_instead_of_a_change_request_tells_nothing() -> None:
+    """It may have been created: only another look tells."""
+    said = "error: creating environment draft: unmarshalling response object: invalid character '<' looking for …"
+    assert type(messages.failure("propose", said, 1, CLOUD)) is TransientError
 
 
 def test_the_first_error_line_is_told_and_no_source_line() -> None:

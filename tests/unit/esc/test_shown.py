@@ -58,3 +58,17 @@ def test_only_strings_of_our_entries_are_kept() -> None:
 def test_an_environment_that_can_not_be_evaluated_is_told_from_an_empty_one() -> None:
     assert not shown.holding(shown.parse(""), ["A"]).is_evaluated
     assert shown.holding(shown.parse("\n"), ["A"]).is_evaluated
+
+
+def test_every_secret_of_the_definition_is_told_wherever_it_stands() -> None:
+    definition = """
+values:
+  A: {fn::secret: ours}
+  theirs: [{fn::secret: first}, {nested: {fn::secret: 12}}]
+  stored: {fn::secret: {ciphertext: eA==}}
+  empty: {fn::secret: ''}
+  plain: fn::secret
+  not-secret: ''
+"""
+    found = shown.holding(Shown(definition), ["A"]).secrets
+    assert [secret.get_secret_value() for secret in found] == ["ours", "first", "12"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
 import sys
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 from sophia_sync.runtime import processes
 from sophia_sync.runtime.processes import run, start
 from sophia_sync.runtime.tasks import finish_within
+from tests.support.remains import is_running, wait_for_the_end_of
 
 pytestmark = pytest.mark.anyio
 
@@ -23,20 +22,6 @@ SYSTEM = {"PATH": os.defpath}
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-IS", "-c", code]
-
-
-def is_running(pid: int) -> bool:
-    """Return whether a process is there and is no zombie."""
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
-
-
-def wait_for_the_end_of(pid: int) -> None:
-    """Wait for a process that was killed: that takes a moment."""
-    with contextlib.suppress(ProcessLookupError), open(os.pidfd_open(pid), "rb") as descriptor:  # noqa: PTH123
-        assert select.select([descriptor], [], [], 10)[0]
 
 
 class TestRun:

@@ -1,9 +1,12 @@
-"""What we tell the runner is what the runner understands."""
+"""The runner understands what we tell it."""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import resource
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,17 @@ LIKE_COMMANDS = st.sampled_from(
     ["::", "::error::", "##[", "##[error]", "]", "::add-mask::x", "%0A", "%25", " ", "\n", "\r"]
 )
 NOISE = st.lists(st.one_of(LIKE_COMMANDS, st.text(max_size=5)), max_size=8).map("".join)
+
+
+@contextlib.contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Let no file of this process become larger than `size` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def log_of(*, on_runner: bool = True, hidden: str = "") -> tuple[Runner, io.StringIO]:
@@ -159,12 +173,24 @@ class TestOutputs:
         runner.output("second", f"{delimiter}\nthird=stolen")
         assert parse_outputs(path.read_text()) == {"first": "x", "second": f"{delimiter}\nthird=stolen"}
 
-    def test_hide_secrets(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("word", ["null", "synced", "error"])
+    def test_are_whole_where_a_secret_is_a_common_word(self, tmp_path: Path, word: str) -> None:
         path = tmp_path / "output"
         runner = Runner(io.StringIO(), Redactor(), on_runner=True, output_path=path)
-        runner.hide(SecretStr("token-17"))
-        runner.output("url", "https://example.org/?t=token-17")
-        assert parse_outputs(path.read_text()) == {"url": "https://example.org/?t=***"}
+        runner.hide(SecretStr(word))
+        outputs = {"result": "synced", "environments": '[{"error": null}]'}
+        for name, value in outputs.items():
+            runner.output(name, value)
+        assert parse_outputs(path.read_text()) == outputs
+
+    def test_are_set_whole_or_not_at_all(self, tmp_path: Path) -> None:
+        path = tmp_path / "output"
+        runner = Runner(io.StringIO(), Redactor(), on_runner=True, output_path=path)
+        runner.output("first", "1")
+        with room_for(path.stat().st_size + 30), pytest.raises(OSError, match="No space left"):
+            runner.output("second", "2" * 100)
+        runner.output("third", "3")
+        assert parse_outputs(path.read_text()) == {"first": "1", "third": "3"}
 
     def test_without_a_file_are_dropped(self) -> None:
         runner, stream = log_of()

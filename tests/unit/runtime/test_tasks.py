@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from sophia_sync.runtime.tasks import finish_within, in_thread, side_by_side, task_group, time_left
+from sophia_sync.runtime.tasks import AT_ONCE, finish_within, in_thread, side_by_side, task_group, time_left
 
 pytestmark = pytest.mark.anyio
 
@@ -84,15 +84,15 @@ class TestSideBySide:
 
             return one
 
-        assert await side_by_side([work(number) for number in range(10)], 3) == list(range(10))
-        assert most == 3
+        assert await side_by_side([work(number) for number in range(10)]) == list(range(10))
+        assert most == AT_ONCE
 
     async def test_an_error_ends_the_others(self) -> None:
         async def fail() -> None:
             raise KeyError
 
         with pytest.raises(KeyError):
-            await side_by_side([fail, anyio.sleep_forever], 2)
+            await side_by_side([fail, anyio.sleep_forever])
 
 
 class TestThread:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from sophia_sync import report
 from sophia_sync.deploy import Target
+from sophia_sync.esc.approvals import ChangeRequest
 from sophia_sync.github.dispatch import Deployed
 from sophia_sync.outcome import Ended, Outcome, Result, Synced
 from sophia_sync.runtime.errors import EscError
@@ -75,8 +76,15 @@ class TestInputs:
 
     @pytest.mark.parametrize("name", INPUTS)
     def test_action_yml_has_the_default_of_the_settings(self, name: str) -> None:
-        assert INPUTS[name].get("default") == default_of(name)
+        """An input with a default is always set, so that a plain variable would never count."""
+        written = TOKEN_OF_THE_JOB.get(name) if name in PLAIN_VARIABLES else default_of(name)
+        assert INPUTS[name].get("default") == written
         assert INPUTS[name]["required"] == FIELDS[name].is_required()
+
+    @pytest.mark.parametrize("name", sorted(PLAIN_VARIABLES.keys() - TOKEN_OF_THE_JOB.keys()))
+    def test_action_yml_describes_a_default_that_it_does_not_set(self, name: str) -> None:
+        default = default_of(name)
+        assert default is None or f"Default: {default}." in INPUTS[name]["description"]
 
     @pytest.mark.parametrize("name", INPUTS)
     def test_the_reference_has_the_default_of_the_settings(self, name: str) -> None:
@@ -97,7 +105,10 @@ class TestInputs:
 
 
 STEP = Step("SENTRY_DSN", Action.ADD, secret=True)
-ENDED = (Ended("a/b/c", Synced("a/b/c", Result.SYNCED, Plan((STEP,)), 8, 7)),)
+ENDED = (
+    Ended("a/b/c", Synced("a/b/c", Result.SYNCED, Plan((STEP,)), 8, 7)),
+    Ended("a/b/d", Synced("a/b/d", Result.PROPOSED, Plan((STEP,))), change_request=ChangeRequest("1")),
+)
 DEPLOYED = Deployed(Target("a/b", "c.yml", None), "main", 1, "https://github.example/1", "success")
 
 

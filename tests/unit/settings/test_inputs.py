@@ -229,7 +229,7 @@ class TestWhatIsAccepted:
         text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
     )
     def test_a_client_secret_is_any_text_but_for_the_white_space_at_its_ends(self, space: str, text: str) -> None:
-        text = f"{space}q{text.replace('${', '')}"
+        text = f"{space}four{text.replace('${', '')}"
         loaded, warnings = load(sentry_client_secret=text)
         assert value_of(loaded, "sentry-client-secret") == text.strip()
         assert bool(warnings) == (text != text.strip())
@@ -266,6 +266,11 @@ class TestWhiteSpace:
 # Everything that is refused: the input, the value, and words of the reason. CANARY must not be told.
 CANARY = "Kanarienvogel"
 REFUSED = [
+    ("sentry-api-token", "vog", "fewer than 4 characters"),
+    ("sentry-client-secret", " v\ng ", "fewer than 4 characters: no log could hide it"),
+    ("pulumi-access-token", "vog", "fewer than 4 characters"),
+    ("github-token", "vog", "fewer than 4 characters"),
+    ("extra-secrets", "A=vog", "fewer than 4 characters"),
     ("sentry-dsn", f"{CANARY}", "doesn't begin with https://"),
     ("sentry-dsn", f"ftp://key@{CANARY}/1", "doesn't begin with https://"),
     ("sentry-dsn", f"https://{CANARY}/1", "no public key"),

@@ -30,16 +30,16 @@ def test_an_unset_client_secret_is_left_out_so_that_esc_keeps_what_it_holds() ->
 
 
 def test_further_keys_come_after_ours() -> None:
-    entries = bundle_of(extra_secrets="B='two'\nA=one", extra_variables="C=three").entries[4:]
+    entries = bundle_of(extra_secrets="B='second'\nA=first", extra_variables="C=three").entries[4:]
     assert [(entry.name, entry.value.get_secret_value(), entry.secret) for entry in entries] == [
-        ("B", "two", True),
-        ("A", "one", True),
+        ("B", "second", True),
+        ("A", "first", True),
         ("C", "three", False),
     ]
 
 
 def test_every_key_is_exported_by_a_reference_to_itself() -> None:
-    entries = bundle_of(export_environment_variables="true", extra_secrets="A=one").entries
+    entries = bundle_of(export_environment_variables="true", extra_secrets="A=first").entries
     keys = [entry.name for entry in entries if isinstance(entry.name, str)]
     exported = {entry.name: entry for entry in entries if isinstance(entry.name, Exported)}
     assert [name.key for name in exported] == keys

@@ -1,0 +1,72 @@
+"""What Pulumi Cloud tells of an environment's approvals, and what is made of answers that are none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from sandbox import Sandbox
+from sophia_sync.esc import approvals
+from sophia_sync.esc.cli import Pulumi
+from sophia_sync.runtime.errors import EscError, TransientError
+from sophia_sync.runtime.redact import Redactor
+
+pytestmark = pytest.mark.anyio
+
+ENVIRONMENT = "acme/web/approvals"
+METADATA = f"GET /api/esc/environments/{ENVIRONMENT}/metadata"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def pulumi(box: Sandbox, tmp_path: Path) -> Pulumi:
+    if ENVIRONMENT not in {environment.path for environment in box.esc.environments}:
+        box.esc.create(ENVIRONMENT)
+    box.esc.gate(ENVIRONMENT)
+    return Pulumi(tmp_path, box.esc.url, SecretStr(box.esc.token), {}, Redactor())
+
+
+@pytest.mark.parametrize(
+    ("cloud_url", "domain", "page"),
+    [
+        ("https://api.pulumi.com", "", "https://app.pulumi.com/acme/esc/web/approvals"),
+        ("https://api.acme.example:8443", "", "https://app.acme.example:8443/acme/esc/web/approvals"),
+        ("https://pulumi.acme.example", "", ""),
+        ("https://pulumi.acme.example", "console.acme.example", "https://console.acme.example/acme/esc/web/approvals"),
+    ],
+)
+def test_the_page_in_the_console(cloud_url: str, domain: str, page: str) -> None:
+    environ = {"PULUMI_CONSOLE_DOMAIN": domain}
+    assert approvals.console(cloud_url, environ, ENVIRONMENT) == page
+
+
+@pytest.mark.parametrize("body", ["", "<html>", [], {}, {"ownedBy": {}, "activeChangeRequest": {}}])
+async def test_an_answer_that_is_none(box: Sandbox, pulumi: Pulumi, body: Any) -> None:
+    box.esc.fail(METADATA, status=200, body=body)
+    with pytest.raises(EscError) as raised:
+        await approvals.ask(pulumi, ENVIRONMENT)
+    assert isinstance(raised.value, TransientError) == (not isinstance(body, dict) or not body)
+    assert ENVIRONMENT in str(raised.value)
+
+
+async def test_an_id_that_is_none(box: Sandbox, pulumi: Pulumi) -> None:
+    box.esc.fail(
+        METADATA, status=200, body={"ownedBy": {}, "activeChangeRequest": {"changeRequestId": "../x\n::error"}}
+    )
+    with pytest.raises(EscError) as raised:
+        await approvals.ask(pulumi, ENVIRONMENT)
+    assert "::error" not in str(raised.value)
+
+
+async def test_a_login_whose_token_can_not_be_read(pulumi: Pulumi, tmp_path: Path) -> None:
+    with pytest.raises(EscError) as raised:
+        await approvals.ask(replace(pulumi, access_token=None, login=tmp_path), ENVIRONMENT)
+    assert "pulumi login" in raised.value.what
