@@ -69,7 +69,7 @@ def targets(rows: Mapping[str, Row]) -> list[tuple[str, float, float]]:
 
 
 def page(rows: Mapping[str, Row], about: Sequence[str]) -> str:
-    """Return docs/performance.md: what a person waits for, in ten lines and a picture."""
+    """Return docs/maintainers/performance.md: what a person waits for, in ten lines and a picture."""
     lines = []
     for added in ("0 ms", "100 ms"):
         names = ("the script", "unchanged", "changed", "changed, preflight, tag, dispatch")
