@@ -215,8 +215,9 @@ def _environment(synced: Synced, *, heading: bool = False) -> str:
 
 
 def _page(request: ChangeRequest) -> str:
-    name = f"**change request {request.id}**"
-    return f"[{name}]({_address(request.url)})" if _address(request.url) else name
+    name = f"**change request {_data(request.id, _LONGEST_WORD)}**"
+    url = _address(request.url)
+    return f"[{name}]({url})" if url else name
 
 
 def _deploy(outcome: Outcome) -> str:
