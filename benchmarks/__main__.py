@@ -250,7 +250,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="runs of each command (10; large ones: at most 3)")
     parser.add_argument("--former", metavar="IMAGE", help="another image of this engine, to measure beside the new one")
-    parser.add_argument("--to", type=Path, default=ROOT / "docs", help="the folder for the page and the picture")
+    parser.add_argument("--to", type=Path, default=ROOT / "docs/maintainers", help="folder of the page and picture")
     chosen = parser.parse_args(arguments)
     pulumi = pulumi_cli.ensure()
     about = describe(pulumi)

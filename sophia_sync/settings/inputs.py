@@ -282,7 +282,7 @@ class Settings(Access):
         Input(
             checks.pasted(checks.sentry_token),
             "Create an internal integration in Sentry → Settings → Custom Integrations, and keep its token as the "
-            "organisation secret SENTRY_API_TOKEN.",
+            "organisation secret SENTRY_API_TOKEN. Settings → Auth Tokens makes another kind, which doesn't suffice.",
             variable="SENTRY_API_TOKEN",
             yaml="${{ secrets.SENTRY_API_TOKEN }}",
         ),

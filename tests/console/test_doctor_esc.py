@@ -362,6 +362,14 @@ class TestSentry:
         assert todo in found["Sentry"].todo
         assert "new" not in found["Sentry"].what.split(), "what ESC holds isn't new"
 
+    def test_gives_another_host_than_the_dsn_has(self, laptop: Laptop) -> None:
+        laptop.synced()
+        dsn = laptop.box.sentry.dsn.replace(laptop.box.sentry.ingest_host, "relay.acme.example")
+        write(laptop, SENTRY_DSN=f"{{fn::secret: '{dsn}'}}")
+        found = esc_checks(laptop)["Sentry"]
+        assert found.state is State.WARNING
+        assert f"gives the host {laptop.box.sentry.ingest_host} for the client key of the DSN" in found.what
+
     def test_can_not_be_asked(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.synced()
         box.sentry.fail("GET .*", status=400, times=None)
