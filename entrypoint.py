@@ -21,8 +21,8 @@ def _end(number: int, _frame: FrameType | None) -> None:
 for _number in _SIGNALS:
     signal.signal(_number, _end)
 
-# A run is short: looking for garbage after every 700 objects costs 0.05 seconds while modules load.
-gc.set_threshold(100_000)
+# Looking for garbage after every 700 objects costs 0.1 seconds in a definition of 1 MB. More than this costs memory.
+gc.set_threshold(10_000)
 # A plug-in of pydantic's that happens to be installed would see the secrets.
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
 

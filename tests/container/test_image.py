@@ -1,25 +1,24 @@
 """What is in the image, and what isn't."""
 
-import io
 import json
 import re
 import shutil
-import subprocess
 import tarfile
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
+from tests.support import docker_imports
 from tests.support import docker_sizes as sizes
-from tests.support.docker_engine import ROOT, TAG, build_image, docker
+from tests.support.docker_engine import ROOT, TAG, build_image, docker, empty_engine
+from tests.support.docker_imports import PACKAGES
 from tests.support.docker_sizes import BASE
 
 pytestmark = pytest.mark.docker
 
 HOUSE = PurePosixPath("opt/sentry-esc-sync")
-PACKAGES = PurePosixPath("usr/local/lib/python3.13/dist-packages")
 PROGRAM_FOLDERS = {PurePosixPath(folder) for folder in ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin")}
 # The package without the command line, which the action has no use for.
 PACKAGE = ROOT / "sophia_sync"
@@ -28,15 +27,9 @@ COMPILERS = {"as", "c++", "cc", "cpp", "clang", "g++", "gcc", "go", "ld", "make"
 
 
 @pytest.fixture(scope="module")
-def files(image: str) -> Iterator[frozenset[PurePosixPath]]:
+def files(image: str) -> frozenset[PurePosixPath]:
     """Every file of the image, from its root."""
-    container = docker("create", image).stdout.strip()
-    try:
-        exported = subprocess.run(["docker", "export", container], capture_output=True, check=True, timeout=120)
-    finally:
-        docker("rm", container)
-    with tarfile.open(fileobj=io.BytesIO(exported.stdout)) as tar:
-        yield frozenset(PurePosixPath(member.name) for member in tar if not member.isdir())
+    return docker_imports.files(image)
 
 
 def inspect(image: str) -> dict[str, Any]:
@@ -132,15 +125,10 @@ def test_the_user_is_root_because_the_output_files_are(image: str) -> None:
 
 
 def test_it_is_at_most_70_mb_on_the_wire_and_no_part_grows_unseen(image: str) -> None:
-    """With the official CLI of 35 MB. The packages, our code and all bytecode are 11.8 MB of it."""
+    """With the official CLI of 35 MB. The packages, our code and all bytecode are 12.1 MB of it."""
     size = sizes.compressed(image, BASE)
     assert size.with_official_cli <= 70_000_000, size
-    assert size.ours <= 12_300_000, size
-
-
-def test_every_package_is_imported(image: str) -> None:
-    """Nothing lies in the image that only a build, an installer or another command uses."""
-    assert sizes.never_imported(image, f"/{HOUSE}", "entrypoint", "github", "github.Auth", "dotenv.parser") == set()
+    assert size.ours <= 12_400_000, size
 
 
 def test_whats_left_of_the_packages_works_without_what_was_removed(image: str) -> None:
@@ -171,3 +159,12 @@ def test_new_code_is_a_small_download(image: str, tmp_path: Path) -> None:
     anew = {name: size for name, size in after.items() if name not in before}
     assert anew
     assert sum(anew.values()) < 2_500_000, "before it is compressed"
+
+
+def test_an_empty_engine_beside_this_one_leaves_its_network_alone() -> None:
+    """`make bench` pulls into an engine of its own, and an engine without a bridge removes the bridge of the other."""
+    bridge = Path("/sys/class/net/docker0")
+    before = bridge.exists()
+    with tempfile.TemporaryDirectory() as folder, empty_engine(Path(folder)) as address:
+        assert docker("--host", address, "image", "ls", "--quiet").stdout == ""
+    assert bridge.exists() >= before

@@ -7,7 +7,6 @@ import pytest
 from sandbox import Sandbox
 from tests.container.conftest import ENVIRONMENT, Caller
 from tests.support import docker_leaks
-from tests.support.docker_engine import docker
 from tests.support.docker_step import Job
 
 pytestmark = pytest.mark.docker
@@ -82,15 +81,3 @@ def test_sign_ins_that_an_earlier_step_left_in_home_are_not_used(box: Sandbox, c
     assert step.code == 0, step.log
     assert box.esc.values(ENVIRONMENT)["SENTRY_DSN"] == box.sentry.dsn
     assert len(box.github.dispatches) == 1
-
-
-def test_every_module_is_loaded_from_the_bytecode_of_the_image(caller: Caller, job: Job) -> None:
-    """Python tells with -v where it takes code from."""
-    [details] = json.loads(docker("image", "inspect", job.image).stdout)
-    python, *arguments = details["Config"]["Entrypoint"]
-    step = job.run(caller.inputs, entrypoint=[python, "-v", *arguments])
-    assert step.code == 0, step.log
-    told, app = step.stderr.splitlines(), "/opt/sentry-esc-sync/sophia_sync/__pycache__/app.cpython-313.pyc"
-    assert f"# code object from {app!r}" in told
-    # The path of bytecode stands in quotes, that of source doesn't.
-    assert [line for line in told if line.startswith("# code object from /")] == []

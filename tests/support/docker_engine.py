@@ -67,6 +67,8 @@ def build_image(tree: Path = ROOT, tag: str = TAG) -> str:
 def empty_engine(parent: Path) -> Iterator[str]:
     """Run a Docker engine of our own, whose store is empty, and yield its address. Its files are below `parent`.
 
+    It shares the bridge of this machine's engine, which an engine without a bridge would remove, and changes no rules.
+
     Raises:
         RuntimeError: It doesn't start; the text is the end of its log.
     """
@@ -74,7 +76,7 @@ def empty_engine(parent: Path) -> Iterator[str]:
     address = f"unix://{folder}/docker.sock"
     options = {
         "host": address, "data-root": folder / "data", "exec-root": folder / "exec", "pidfile": folder / "pid",
-        "bridge": "none", "iptables": "false", "ip6tables": "false",
+        "iptables": "false", "ip6tables": "false", "ip-forward": "false", "ip-masq": "false",
     }  # fmt: skip
     command = ["dockerd", *(f"--{name}={value}" for name, value in options.items())]
     with (folder / "log").open("wb") as log:

@@ -1,4 +1,4 @@
-"""What an image weighs on the wire: its layers as a registry keeps them, compressed with gzip."""
+"""Measure what an image weighs on the wire: its layers as a registry keeps them, compressed with gzip."""
 
 from __future__ import annotations
 
@@ -60,22 +60,3 @@ def _layer(tar: tarfile.TarFile, name: str) -> tuple[int, set[str]]:
     with tarfile.open(fileobj=data) as layer:
         files = {member.name for member in layer}
     return size + len(packer.flush()), files
-
-
-_LOOK = """
-import importlib, json, os, pathlib, sys
-root, *names = sys.argv[1:]
-sys.path.insert(0, root)
-paths = [path.relative_to(root).with_suffix("").parts for path in pathlib.Path(root).rglob("*.py")]
-for name in [*names, *(".".join(parts) for parts in paths if len(parts) > 1)]:
-    importlib.import_module(name)
-folder = next(path for path in sys.path if path.endswith("dist-packages"))
-there = {name.partition(".")[0] for name in os.listdir(folder) if not name.endswith(".dist-info")}
-print(json.dumps(sorted(there - {name.partition(".")[0] for name in sys.modules} - {"__pycache__"})))
-"""
-
-
-def never_imported(image: str, root: str, *modules: str) -> set[str]:
-    """Return the packages of an image that stay unused when all modules below `root`, and `modules`, are imported."""
-    options = ("run", "--rm", "--network", "none", "--entrypoint", "python3")
-    return set(json.loads(docker(*options, image, "-B", "-c", _LOOK, root, *modules).stdout))

@@ -38,6 +38,16 @@ def pulumi(tmp_path: Path) -> Pulumi:
     )
 
 
+@pytest.mark.anyio
+async def test_every_secret_of_an_opened_environment_is_hidden(pulumi: Pulumi, tmp_path: Path) -> None:
+    nested = {"value": {"password": {"value": "theirs-17", "secret": True}, "user": {"value": "plain-17"}}}
+    printed = json.dumps({"value": {"A": {"value": "ours-17", "secret": True}, "B": nested}})
+    (tmp_path / "pulumi").write_text(f"#!/bin/sh\necho '{printed}'\n")
+    (tmp_path / "pulumi").chmod(0o700)
+    assert (await pulumi.open_values("a/b/c")).keys() == {"A", "B"}
+    assert pulumi.redact("ours-17 theirs-17 plain-17") == "*** *** plain-17"
+
+
 class TestFailures:
     @pytest.mark.anyio
     async def test_one_call_may_not_use_up_the_time_of_all(self, pulumi: Pulumi, tmp_path: Path) -> None:
