@@ -15,7 +15,7 @@ import anyio
 from sophia_sync import __version__, deploy, report
 from sophia_sync.esc.cli import Pulumi, private_folder
 from sophia_sync.esc.sign_in import organization_of, sign_in
-from sophia_sync.outcome import Ended, Outcome, Result, Synced
+from sophia_sync.outcome import DISPATCHED, Deployed, Ended, Outcome, Result, Synced
 from sophia_sync.runtime.context import RunContext, run_context
 from sophia_sync.runtime.errors import DeployError, EscError, PreflightError, SeveralError, SignInError, SyncError
 from sophia_sync.runtime.limits import TimeLimit
@@ -34,7 +34,7 @@ from sophia_sync.sync.proposal import Proposal
 
 if TYPE_CHECKING:
     from sophia_sync.github.api import GitHubError
-    from sophia_sync.github.dispatch import Deployed, Dispatcher
+    from sophia_sync.github.dispatch import Dispatcher
     from sophia_sync.preflight import Verdict
 
 # Maximum number of environments to list in one sentence.
@@ -247,7 +247,7 @@ class Run(Program):
             f"The deploy run {deployed.run_id} did not end within the {seconds} seconds of `deploy-timeout`: GitHub "
             f"did not answer any more ({deployed.run_url}).",
             "Look at the run, or give a larger `deploy-timeout`.",
-            "The sync stands.",
+            DISPATCHED,
         )
 
     @contextmanager

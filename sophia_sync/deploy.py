@@ -7,34 +7,17 @@ held at that tag with what it should hold now. Without a mark that can be read, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sophia_sync.outcome import Result, Synced
+from sophia_sync.outcome import DISPATCHED, NOT_STARTED, Result, Synced, Target
 from sophia_sync.runtime.errors import DeployError, EscError
 from sophia_sync.runtime.tasks import side_by_side
 from sophia_sync.settings.inputs import Access, DeployWhen, Settings
 from sophia_sync.sync.bundle import Bundle
 from sophia_sync.sync.environment import Environment, read, set_tag
 from sophia_sync.sync.plan import make_plan
-
-
-@dataclass(frozen=True)
-class Target:
-    """The workflow that deploys. `ref` None is the repository's default branch."""
-
-    repository: str
-    workflow: str
-    ref: str | None
-
-    @property
-    def mark(self) -> str:
-        """Return the name of the revision tag that says what this workflow last deployed."""
-        digest = hashlib.sha256(f"{self.repository}/{self.workflow}@{self.ref or ''}".encode()).hexdigest()
-        return f"sentry-esc-sync-deployed-{digest[:12]}"
 
 
 def target_of(settings: Access) -> Target:
@@ -124,9 +107,9 @@ def fill(inputs: dict[str, Any], revision: int | EscError, environment: str, run
     if isinstance(revision, EscError):
         if any("{revision}" in value for value in inputs.values() if isinstance(value, str)):
             raise DeployError(
-                "The sync succeeded, but its deploy did not start: `deploy-inputs` has {revision}, and the revision's "
-                f"number can't be read: {revision.what}",
+                f"`deploy-inputs` has {{revision}}, and the revision's number can't be read: {revision.what}",
                 "Run again.",
+                NOT_STARTED,
             )
         revision = 0  # no input shows it
     values = {
@@ -151,6 +134,7 @@ def check_conclusion(conclusion: str | None, run_url: str | None) -> None:
     """
     if conclusion != "success":
         raise DeployError(
-            f"The sync succeeded, but its deploy run ended with {conclusion or 'no conclusion'}: {run_url}.",
+            f"The deploy run ended with {conclusion or 'no conclusion'}: {run_url}.",
             "Look at the run's log. With `deploy: changed`, the next sync dispatches the deploy again.",
+            DISPATCHED,
         )

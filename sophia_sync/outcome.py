@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -10,8 +11,12 @@ from sophia_sync.sync.plan import Plan
 
 if TYPE_CHECKING:
     from sophia_sync.esc.approvals import ChangeRequest
-    from sophia_sync.github.dispatch import Deployed
     from sophia_sync.runtime.errors import SyncError
+
+
+# What an error of the deploy says was changed.
+NOT_STARTED = "The sync succeeded. The deploy did not start."
+DISPATCHED = "The sync succeeded, and the deploy was dispatched."
 
 
 class Result(StrEnum):
@@ -60,6 +65,32 @@ class Ended:
     warnings: tuple[str, ...] = ()
     state: str = ""
     change_request: ChangeRequest | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The workflow that deploys. `ref` None is the repository's default branch."""
+
+    repository: str
+    workflow: str
+    ref: str | None
+
+    @property
+    def mark(self) -> str:
+        """Return the name of the revision tag that says what this workflow last deployed."""
+        digest = hashlib.sha256(f"{self.repository}/{self.workflow}@{self.ref or ''}".encode()).hexdigest()
+        return f"sentry-esc-sync-deployed-{digest[:12]}"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A dispatched deploy. The run is None if GitHub doesn't name it; the conclusion, if nobody waited for it."""
+
+    target: Target
+    ref: str
+    run_id: int | None
+    run_url: str | None
+    conclusion: str | None = None
 
 
 @dataclass(frozen=True)

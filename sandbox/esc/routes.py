@@ -1,10 +1,12 @@
 """ESC's REST interface, as far as the `pulumi env` commands and the package `pulumi-esc-sdk` use it.
 
 Paths, bodies and headers are those of `cmd/esc/cli/client/client.go` and `apitype.go` in
-github.com/pulumi/esc v0.26.0, and of `pulumi_esc_sdk/api/esc_api.py`. A definition travels as raw YAML in
-both directions. The answers to reading and saving one carry the headers `ETag` and `Pulumi-ESC-Revision`; the
-precondition of a save travels in a request header that is called `ETag` as well. An error's body is `{"code",
-"message"}`, with `"diagnostics"` if a definition is refused.
+github.com/pulumi/esc v0.26.0, and of `pulumi_esc_sdk/api/esc_api.py`. Members of JSON bodies follow Pulumi Cloud's
+published OpenAPI: `provider/pkg/cloud/spec.json` in github.com/pulumi/pulumi-pulumiservice.
+
+A definition travels as raw YAML in both directions. The answers to reading and saving one carry the headers `ETag` and
+`Pulumi-ESC-Revision`. The precondition of a save travels in a request header that is called `ETag` as well. An error's
+body is `{"code", "message"}`, with `"diagnostics"` if a definition is refused.
 """
 
 import secrets
@@ -28,6 +30,7 @@ from tools import esc_engine
 PAGE_OF_ENVIRONMENTS = 100
 PAGE_OF_REVISIONS = 500
 LAST_PAGE_OF_TAGS = "0"
+_REFERRERS = ("environmentReferrerCount", "insightsAccountReferrerCount", "stackReferrerCount")
 
 _TOKEN_EXCHANGE = "/api/oauth/token"  # noqa: S105 - a path
 _ORGANIZATION = "/api/esc/environments/<organization>"
@@ -122,13 +125,15 @@ class EscRoutes(Server):
 
     def get_user(self) -> ResponseReturnValue:
         names = [g.grant.organization] if g.grant else self._organizations()
-        organizations = [{"githubLogin": name, "name": name, "avatarUrl": ""} for name in names]
-        user = {"id": g.login, "githubLogin": g.login, "name": g.login, "email": "", "avatarUrl": ""}
+        organizations = [{"githubLogin": name, "name": name, "avatarUrl": "", "role": "member"} for name in names]
+        user: Json = {"id": g.login, "githubLogin": g.login, "name": g.login, "email": "", "avatarUrl": ""}
+        user |= {"hasMFA": False, "isManagedByMultiOrg": False, "isOrgManaged": False}
         token = {"name": g.login, "organization": g.grant.organization, "team": g.grant.team or ""} if g.grant else None
         return {**user, "organizations": organizations, "identities": [], **({"tokenInfo": token} if token else {})}
 
     def get_default_organization(self) -> ResponseReturnValue:
-        return {"gitHubLogin": g.grant.organization if g.grant else self._organizations()[0]}
+        login = g.grant.organization if g.grant else self._organizations()[0]
+        return {"GitHubLogin": login, "Messages": []}
 
     def _organizations(self) -> list[str]:
         return self.environments.organizations() or [g.login]
@@ -421,6 +426,11 @@ def _listed(environment: Environment) -> Json:
         "name": environment.name,
         "created": _time(environment.revisions[0].created),
         "modified": _time(environment.latest.created),
+        "id": environment.id,
+        "ownedBy": _user(environment.revisions[0].author),
+        "referrerMetadata": dict.fromkeys(_REFERRERS, 0),
+        "settings": {"deletionProtected": False},
+        "tags": {name: tag.value for name, tag in sorted(environment.tags.items())},
     }
 
 

@@ -45,6 +45,13 @@ class GitHub(GitHubRoutes):
             self.repositories[full_name.lower()] = repository
             self.job_repository = self.job_repository or full_name
 
+    def rename_repository(self, full_name: str, to: str) -> None:
+        """Rename a repository. Its former name redirects from now on."""
+        with self.lock:
+            repository = self.repositories.pop(full_name.lower())
+            repository.owner, repository.name = to.split("/")
+            self.repositories[to.lower()] = self.renamed[full_name.lower()] = repository
+
     def add_workflow(
         self,
         full_name: str,

@@ -12,11 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import Any
 
-from flask import g, jsonify, request
+from flask import abort, g, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
+from sandbox.faults import Ending
 from sandbox.github.repositories import ACTIVE, Dispatch, Named, Names, Permissions, Repository, Run, Workflow
 from sandbox.github.representations import Representations, run_page, time
 from sandbox.github.sign_in import App, SigningKey, id_token
@@ -52,6 +54,8 @@ class GitHubRoutes(Server):
         self.repositories: dict[str, Repository] = {}
         self.organizations: dict[str, Names] = defaultdict(Names)
         """The secrets and variables of each."""
+        self.renamed: dict[str, Repository] = {}
+        """Repositories by their former full names, in lower case."""
         self.runs: dict[int, Run] = {}
         self.apps: dict[int, App] = {}
         self.ids = itertools.count(7_000_001)
@@ -80,6 +84,26 @@ class GitHubRoutes(Server):
     def error_body(self, status: int, message: str, details: Json) -> Json:
         return {"message": message, "documentation_url": DOCUMENTATION, "status": str(status), **details}
 
+    def exchange(self, environ: dict[str, Any]) -> tuple[Response | None, Ending]:
+        """Take `/repositories/ID`, where the redirect of a renamed repository leads, for its present name."""
+        match = re.match(r"/repositories/(\d+)(?=/|$)", environ["PATH_INFO"])
+        if match is not None:
+            with self.lock:
+                found = [each for each in self.repositories.values() if each.id == int(match[1])]
+            for repository in found:
+                environ["PATH_INFO"] = f"/repos/{repository.full_name}{environ['PATH_INFO'][match.end() :]}"
+        return super().exchange(environ)
+
+    def _redirect(self) -> None:
+        """Redirect from a former name: 301, or 307 for what isn't a GET (docs.github.com, "Follow redirects")."""
+        match = re.match(r"/repos/([^/]+/[^/]+)", request.path)
+        repository = self.renamed.get(match[1].lower()) if match else None
+        if match is not None and repository is not None:
+            url = f"{self.url}/repositories/{repository.id}{request.path[match.end() :]}"
+            status = HTTPStatus.MOVED_PERMANENTLY if request.method == "GET" else HTTPStatus.TEMPORARY_REDIRECT
+            body = {"message": status.phrase, "url": url, "documentation_url": DOCUMENTATION}
+            abort(Response(json.dumps(body), status, {"Location": url}, content_type="application/json"))
+
     def admit(self) -> None:
         """`Authorization: Bearer T` or `token T`. A wrong one is 401, none at all sees nothing."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -90,6 +114,7 @@ class GitHubRoutes(Server):
             g.permissions = self.tokens[token]
         elif g.app is None and not (request.path == ID_TOKENS and token == self.id_token_request_token):
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "Bad credentials")
+        self._redirect()
 
     def finish(self, response: Response) -> Response:
         response.headers["X-GitHub-Request-Id"] = secrets.token_hex(8).upper()

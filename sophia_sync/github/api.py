@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from queue import Empty, SimpleQueue
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sophia_sync.runtime.http import one_line
@@ -61,11 +61,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
 
 
 class UnexpectedAnswerError(Exception):
-    """An answer without what GitHub's API promises."""
+    """Report an answer that lacks what GitHub's API promises."""
 
 
 class GitHubError(Exception):
-    """GitHub refused or could not be asked.
+    """Say that GitHub refused a request, or didn't answer it.
 
     Args:
         what: The cause, as a part of a sentence; without the token or the key.
@@ -83,7 +83,7 @@ class GitHubError(Exception):
 
     @property
     def is_final(self) -> bool:
-        """Whether asking again is of no use."""
+        """Return whether another request would be refused as well."""
         return self.wait is None and self.status in (401, 403, 404)
 
 
@@ -194,27 +194,23 @@ def ask(call: Callable[[], T], deadline: TimeLimit, api_url: str, *, once: bool 
 
 
 def _within(call: Callable[[], T], deadline: TimeLimit) -> T:
-    """Call in a thread that can be left behind: no limit of `requests` ends an answer that comes byte by byte.
+    """Call in a thread, and leave the thread behind at the time limit.
+
+    The time limits of `requests` count from byte to byte, so they never end an answer that drips.
 
     Raises:
-        TimeoutError: It isn't done in time.
+        TimeoutError: The call took too long.
     """
-    results: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+    answer: Future[T] = Future()
 
     def work() -> None:
         try:
-            results.put((call(), None))
-        except BaseException as error:  # noqa: BLE001 - raised below, where it is seen
-            results.put((None, error))
+            answer.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised by `result`, where it is seen
+            answer.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()
-    try:
-        result, error = results.get(timeout=min(_LONGEST_ATTEMPT, deadline.remaining() + _LAST_ATTEMPT))
-    except Empty:
-        raise TimeoutError from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]
+    return answer.result(timeout=min(_LONGEST_ATTEMPT, deadline.remaining() + _LAST_ATTEMPT))
 
 
 def _unexpected() -> tuple[type[Exception], ...]:

@@ -13,9 +13,9 @@ from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sophia_sync.deploy import Target
 from sophia_sync.github import api
 from sophia_sync.github.api import GitHubError
+from sophia_sync.outcome import DISPATCHED, NOT_STARTED, Deployed, Target
 from sophia_sync.runtime.errors import DeployError
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.settings.inputs import Access
@@ -38,17 +38,6 @@ _REFUSALS = 5
 _NEVER = "set `deploy: never` to sync without a deploy."
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """A dispatched deploy. The run is None where GitHub doesn't tell; the conclusion where nobody waited for it."""
-
-    target: Target
-    ref: str
-    run_id: int | None
-    run_url: str | None
-    conclusion: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,10 +83,9 @@ class Dispatcher:
             return api.ask(lambda: self._dispatch(inputs), self._deadline, self._api_url)
         except GitHubError as error:
             lost = self._sent is not None
-            state = "whether its deploy started isn't known" if lost else "its deploy did not start"
-            raise DeployError(
-                f"The sync succeeded, but {state}: {error.what}.", error.todo or "Run again later."
-            ) from None
+            what = "GitHub didn't confirm the dispatch of the deploy" if lost else "The deploy could not be dispatched"
+            changed = "The sync succeeded. Whether the deploy started isn't known." if lost else NOT_STARTED
+            raise DeployError(f"{what}: {error.what}.", error.todo or "Run again later.", changed) from None
 
     def check(self, inputs: Mapping[str, Any]) -> list[GitHubError]:
         """Return what would keep a dispatch with these inputs from starting a run; nothing is dispatched.
@@ -132,9 +120,9 @@ class Dispatcher:
         """
         if deployed.run_id is None:
             raise DeployError(
-                "The sync succeeded and the deploy was dispatched, but GitHub doesn't tell which run it started: it "
-                "can't be waited for.",
+                "GitHub doesn't tell which run the dispatch started, so the action can't wait for it.",
                 "Look at the workflow's runs in the Actions tab.",
+                DISPATCHED,
             )
         run_id, poll, seen, refusals = deployed.run_id, _SHORTEST_POLL, "", 0
         while True:
@@ -154,16 +142,16 @@ class Dispatcher:
                 return replace(deployed, conclusion=conclusion)
             if refusals >= _REFUSALS:
                 raise DeployError(
-                    f"The sync succeeded and the deploy was dispatched, but how the deploy run ends is {status}: "
-                    f"{deployed.run_url}.",
+                    f"How the deploy run {run_id} ends is {status} ({deployed.run_url}).",
                     "Look at the run.",
+                    DISPATCHED,
                 )
             if is_last:
                 raise DeployError(
-                    f"The sync succeeded and the deploy was dispatched, but the deploy run {run_id} did not end "
-                    f"within the {deadline.seconds:.0f} seconds of `deploy-timeout` (it is {status}): "
-                    f"{deployed.run_url}.",
+                    f"The deploy run {run_id} did not end within the {deadline.seconds:.0f} seconds of "
+                    f"`deploy-timeout` (it is {status}): {deployed.run_url}.",
                     "Look at the run, or give a larger `deploy-timeout`.",
+                    DISPATCHED,
                 )
             deadline.sleep(min(pause, deadline.remaining()))
             poll = min(poll * 1.5, _LONGEST_POLL)

@@ -139,7 +139,7 @@ class DeployError(SyncError):
     """The deploy workflow could not be dispatched, or its run failed. The sync stands."""
 
     exit_code = 6
-    title = "The deploy failed"
+    title = "The sync succeeded, but the deploy failed"
 
 
 class EndedBySignalError(SyncError):

@@ -85,8 +85,8 @@ class TestChanged:
         assert failed.outputs["result"] == "synced"
         assert action.values["SENTRY_API_TOKEN"] == ROTATED
         assert len(failed.annotations) == 1
-        assert "The sync succeeded, but its deploy did not start" in failed.annotations[0]
-        assert "## ❌ The deploy failed" in failed.summary
+        assert "The sync succeeded. The deploy did not start." in failed.annotations[0]
+        assert "## ❌ The sync succeeded, but the deploy failed" in failed.summary
         box.github.reset_faults()
 
         made_up_for = action.run(deploy="changed", sentry_api_token=ROTATED)

@@ -35,6 +35,21 @@ def test_a_repository_names_its_default_branch(repository: Repository) -> None:
     assert (repository.full_name, repository.default_branch) == (REPOSITORY, "trunk")
 
 
+def test_a_renamed_repository_redirects(box: Sandbox, repository: Repository) -> None:
+    box.github.rename_repository(REPOSITORY, "ai-cherry/sophia")
+    try:
+        renamed = github(box, box.github.token).get_repo(REPOSITORY)
+        assert renamed.full_name == "ai-cherry/sophia"
+        assert renamed.get_workflow(WORKFLOW).path == f".github/workflows/{WORKFLOW}"
+        url = f"{box.github.url}/repos/{REPOSITORY}/actions/workflows/{WORKFLOW}/dispatches"
+        headers = {"Authorization": f"Bearer {box.github.token}"}
+        answer = requests.post(url, json={"ref": "trunk"}, headers=headers, allow_redirects=False, timeout=30)
+        assert answer.status_code == 307
+        assert f"/repositories/{repository.id}/actions/workflows/" in answer.headers["Location"]
+    finally:
+        del box.github.renamed[REPOSITORY]
+
+
 def test_a_workflow_is_found_by_its_file_and_by_its_id(repository: Repository) -> None:
     workflow = repository.get_workflow(WORKFLOW)
     assert repository.get_workflow(workflow.id).path == f".github/workflows/{WORKFLOW}"

@@ -22,9 +22,9 @@ from werkzeug.wrappers import Response
 
 from sandbox import GitHub, Permissions
 from sandbox.github.routes import ID_TOKENS
-from sophia_sync.deploy import Target
 from sophia_sync.github.actions import Reader
 from sophia_sync.github.dispatch import Dispatcher
+from sophia_sync.outcome import Target
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.settings import inputs
 from tests.support.inputs import VALID, as_runner, environment

@@ -88,3 +88,14 @@ def test_an_identity_token_for_another_audience_is_refused(box: Sandbox, form: d
 def test_a_job_without_the_permission_gets_no_identity_token(box: Sandbox, form: dict[str, str]) -> None:
     headers = {"Authorization": "Bearer wrong"}
     assert requests.get(box.github.id_token_url, headers=headers, timeout=60).status_code == 401
+
+
+def test_the_account_is_shown_as_the_published_schema_says(box: Sandbox) -> None:
+    """Source: `provider/pkg/cloud/spec.json` in github.com/pulumi/pulumi-pulumiservice."""
+    box.esc.create("acme/web/production")
+    headers = {"Authorization": f"token {box.esc.token}"}
+    default = requests.get(f"{box.esc.url}/api/user/organizations/default", headers=headers, timeout=60).json()
+    assert default == {"GitHubLogin": "acme", "Messages": []}
+    user = requests.get(f"{box.esc.url}/api/user", headers=headers, timeout=60).json()
+    assert {"hasMFA", "isManagedByMultiOrg", "isOrgManaged"} <= user.keys()
+    assert [row["role"] for row in user["organizations"]] == ["member"]

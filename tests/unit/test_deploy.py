@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from sophia_sync import deploy
-from sophia_sync.deploy import Target, fill, is_due
+from sophia_sync.deploy import fill, is_due
 from sophia_sync.esc.cli import Pulumi
-from sophia_sync.outcome import Result, Synced
+from sophia_sync.outcome import Result, Synced, Target
 from sophia_sync.runtime.errors import DeployError, EscError
 from sophia_sync.runtime.redact import Redactor
 from sophia_sync.settings import inputs

@@ -9,9 +9,9 @@ import pytest
 
 from sandbox import GitHub, Permissions
 from sandbox.faults import FaultKind
-from sophia_sync.deploy import Target
 from sophia_sync.github import api, dispatch
-from sophia_sync.github.dispatch import Deployed, Dispatcher
+from sophia_sync.github.dispatch import Dispatcher
+from sophia_sync.outcome import Deployed, Target
 from sophia_sync.runtime.errors import DeployError
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.settings import inputs
@@ -64,7 +64,8 @@ def refused(dispatcher: Dispatcher) -> str:
     with pytest.raises(DeployError) as error:
         dispatcher.dispatch({})
     assert error.value.exit_code == 6
-    assert error.value.what.startswith("The sync succeeded, but ")
+    assert error.value.changed.startswith("The sync succeeded.")
+    assert "sync" not in error.value.what
     assert VALID["sentry-dsn"] not in str(error.value)
     assert error.value.__cause__ is None
     return str(error.value)
@@ -84,6 +85,12 @@ class TestDispatch:
         assert deployed.run_url is not None
         assert deployed.run_url.endswith(f"{repository}/actions/runs/{dispatch.run_id}")
         assert (deployed.ref, deployed.conclusion) == ("trunk", None)
+
+    def test_of_a_repository_that_was_renamed(self, github: GitHub, repository: str, connect: Connect) -> None:
+        github.rename_repository(repository, f"{repository}-renamed")
+        deployed = connect().dispatch({})
+        assert github.dispatches[0].repository == f"{repository}-renamed"
+        assert deployed.run_id == github.dispatches[0].run_id
 
     def test_on_a_tag(self, github: GitHub, connect: Connect) -> None:
         assert connect(ref="v1").dispatch({}).ref == "v1"
@@ -489,11 +496,12 @@ class TestWaiting:
         deployed = dispatcher.dispatch({})
         with pytest.raises(DeployError) as error:
             dispatcher.wait(deployed, TimeLimit(0.5), lambda _: None)
-        assert "`deploy-timeout` (it is queued)" in str(error.value)
+        assert "`deploy-timeout` (it is queued)" in error.value.what
+        assert error.value.changed == "The sync succeeded, and the deploy was dispatched."
         assert str(deployed.run_url) in str(error.value)
 
     def test_is_not_possible_for_a_run_that_is_not_known(self, connect: Connect) -> None:
-        with pytest.raises(DeployError, match="which run it started"):
+        with pytest.raises(DeployError, match="which run the dispatch started"):
             connect().wait(Deployed(Target("a/b", "c.yml", None), "main", None, None), TimeLimit(5), lambda _: None)
 
 

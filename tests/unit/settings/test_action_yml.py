@@ -13,10 +13,8 @@ import yaml
 from pydantic_core import PydanticUndefined
 
 from sophia_sync import report
-from sophia_sync.deploy import Target
 from sophia_sync.esc.approvals import ChangeRequest
-from sophia_sync.github.dispatch import Deployed
-from sophia_sync.outcome import Ended, Outcome, Result, Synced
+from sophia_sync.outcome import Deployed, Ended, Outcome, Result, Synced, Target
 from sophia_sync.runtime.errors import EscError
 from sophia_sync.settings.inputs import PLAIN_VARIABLES, Settings
 from sophia_sync.sync.plan import Action, Plan, Step
