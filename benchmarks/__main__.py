@@ -229,7 +229,8 @@ def describe(pulumi: Path) -> list[str]:
     """Return the CLI and the machine, and what limits the figures."""
     version = subprocess.run([pulumi, "version"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
     size = pulumi.resolve().stat().st_size
-    kind = "the full one" if size > FULL_CLI else "the small one, compiled from the ESC commands alone"
+    small = "the small one, compiled from the ESC commands alone. The targets are for the full one, which starts later"
+    kind = "the full one" if size > FULL_CLI else small
     cpu = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return [

@@ -235,8 +235,7 @@ def _deploy(outcome: Outcome) -> str:
     return "Deploy: not due.\n"
 
 
-_CODE = re.compile(r"(`[^`\n]+`)")
-_MARKUP = re.compile(r"[\\`*_\[\]|~#$]|^[ \t]+|(?<=^)(?:[+=]|-(?! ))", re.MULTILINE)
+_MARKUP = re.compile(r"(?P<code>`[^`\n]+`)|[&<>]|[\\`*_\[\]|~#$]|^[ \t]+|(?<=^)(?:[+=]|-(?! ))", re.MULTILINE)
 
 
 def _data(text: str, longest: int = _LONGEST_TEXT) -> str:
@@ -244,12 +243,13 @@ def _data(text: str, longest: int = _LONGEST_TEXT) -> str:
 
     What stands between backticks is shown as code, in which nothing else counts.
     """
-    pieces = _CODE.split(_cut(text, longest))
-    return "".join(piece if at % 2 else _escaped(piece) for at, piece in enumerate(pieces))
+    return _MARKUP.sub(_escaped, _cut(text, longest))
 
 
-def _escaped(text: str) -> str:
-    return _MARKUP.sub(lambda found: f"\\{found[0]}" if found[0].strip() else "", html.escape(text, quote=False))
+def _escaped(found: re.Match[str]) -> str:
+    if found["code"] or found[0] in "&<>":
+        return found["code"] or html.escape(found[0])
+    return f"\\{found[0]}" if found[0].strip() else ""
 
 
 def _code(text: str) -> str:

@@ -213,11 +213,12 @@ class Pulumi:
                 revision = int(saved[1])
                 on_saved(revision)
 
-        finished = await self._edit(environment, change, told, "write")
+        reading = f"read {environment} for the change"
+        finished = await self._edit(environment, change, told, reading, f"write {environment}")
         said = self.redact(finished.stderr)
         if revision is not None:
             return Saved(revision, tuple(messages.diagnostics(said, "Warning")))
-        raise self._refusal(environment, finished)
+        raise self._refusal(f"write {environment}", environment, finished)
 
     async def propose(
         self, environment: str, change: Callable[[Stored], str], on_created: Callable[[str], None]
@@ -246,9 +247,10 @@ class Pulumi:
                 identifier = created[1].decode()
                 on_created(identifier)
 
-        finished = await self._edit(environment, change, told, "open a change request for", "--draft")
+        reading, doing = f"read {environment} for the change", f"open a change request for {environment}"
+        finished = await self._edit(environment, change, told, reading, doing, "--draft")
         if not identifier:
-            raise self._refusal(environment, finished, "open a change request for")
+            raise self._refusal(doing, environment, finished)
         if finished.code != 0:
             raise self._failure(f"submit change request {identifier} of {environment}", finished)
         return identifier
@@ -267,7 +269,8 @@ class Pulumi:
             raise _LookedError
 
         with contextlib.suppress(_LookedError):
-            await self._edit(environment, look, lambda _: None, "leave", f"--draft={identifier}")
+            doing = f"read change request {identifier} of {environment}"
+            await self._edit(environment, look, lambda _: None, doing, doing, f"--draft={identifier}")
         return found[0]
 
     async def _edit(
@@ -275,7 +278,8 @@ class Pulumi:
         environment: str,
         change: Callable[[Stored], str],
         told: Callable[[bytes], None],
-        verb: str,
+        reading: str,
+        writing: str,
         *options: str,
     ) -> Finished:
         """Run one `env edit` to its end.
@@ -284,12 +288,13 @@ class Pulumi:
             environment: `organisation/project/environment`.
             change: As with `edit`.
             told: Gets what the CLI had printed when it ended or had to be ended.
-            verb: What becomes of the new text, for an error.
+            reading: What the first half of it does, for an error.
+            writing: What the second half of it does.
             options: Options of the command.
         """
         mark = os.urandom(8).hex()
         finished: Finished | None = None
-        doing = f"read {environment} for the change"
+        doing = reading
         with self._time_limit() as call:
             async with self._start("env", "edit", environment, *options, "--editor", _editor(mark)) as child:
                 name = await _file_of_editor(child, mark)
@@ -313,16 +318,16 @@ class Pulumi:
                     finally:
                         told(child.output)
 
-                doing = f"{verb} {environment}"
+                doing = writing
                 await finish_within(GRACE, hand_over)
         if finished is None:
             raise self._too_late(doing) if call.cancelled_caught else AssertionError("no end of the edit")
         return finished
 
-    def _refusal(self, environment: str, finished: Finished, verb: str = "write") -> EscError:
+    def _refusal(self, doing: str, environment: str, finished: Finished) -> EscError:
         """Return why an edit saved nothing."""
         if finished.code != 0:
-            return self._failure(f"{verb} {environment}", finished)
+            return self._failure(doing, finished)
         said = self.redact(finished.stderr)
         why = next(iter(messages.diagnostics(said)), "") or messages.reason(said)
         return DefinitionError(

@@ -150,6 +150,7 @@ class Proposal:
                 "Apply it or close it in the Pulumi console, and run again.",
             )
         if request.status == DRAFT:
+            self._environment.change_request = request
             raise ProposalError(
                 f"The {request} of {name} was created, but not submitted.",
                 "Close it in the Pulumi console, and run again.",

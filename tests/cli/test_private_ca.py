@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from github import Auth, Github
 
 from sandbox import Sandbox
-from tests.support.action import Action, Ran
+from sophia_sync.runtime.context import shared_certificates
+from tests.support.action import Action
+from tests.support.inputs import VALID, environment
 from tests.support.tls import PrivateCA, tls_in_front_of
 
 pytestmark = pytest.mark.pulumi
@@ -23,12 +26,11 @@ def ca(tmp_path: Path) -> PrivateCA:
 
 @pytest.fixture
 def by_tls(action: Action, box: Sandbox, ca: PrivateCA) -> Iterator[dict[str, str]]:
-    """The variables of a run that reaches all services by TLS."""
+    """The variables of a run that reaches Pulumi Cloud and Sentry by TLS."""
     action.create()
     with (
         tls_in_front_of(box.esc.url, ca.context) as esc,
         tls_in_front_of(box.sentry.url, ca.context) as sentry,
-        tls_in_front_of(box.github.url, ca.context) as github,
     ):
         inputs = action.inputs(
             pulumi_cloud_url=esc,
@@ -38,24 +40,34 @@ def by_tls(action: Action, box: Sandbox, ca: PrivateCA) -> Iterator[dict[str, st
             sentry_organization_slug=box.sentry.organization,
             sentry_project_slug=box.sentry.project,
             preflight="enforce",
-            deploy="always",
         )
-        yield action.variables(inputs) | {"GITHUB_API_URL": github}
+        yield action.variables(inputs)
 
 
-def synced(ran: Ran, action: Action, box: Sandbox) -> None:
-    """The CLI wrote, requests asked Sentry, and PyGithub dispatched."""
-    assert (ran.code, ran.annotations, ran.warnings) == (0, [], [])
-    assert action.values["SENTRY_DSN"] == box.sentry.dsn
-    assert len(box.sentry.requests) == 3
-    assert len(box.github.dispatches) == 1
+VARIABLES = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
 
 
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_one_variable_serves_all(
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_one_variable_serves_the_cli_and_requests(
     action: Action, box: Sandbox, ca: PrivateCA, by_tls: dict[str, str], variable: str
 ) -> None:
-    synced(action.run_with(by_tls | {variable: str(ca.certificate)}), action, box)
+    ran = action.run_with(by_tls | {variable: str(ca.certificate)})
+    assert ran.annotations == ran.warnings == []
+    assert ran.code == 0
+    assert action.values["SENTRY_DSN"] == box.sentry.dsn
+    assert len(box.sentry.requests) == 3
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_it_serves_pygithub(action: Action, box: Sandbox, ca: PrivateCA, tmp_path: Path, variable: str) -> None:
+    auth = Auth.Token(VALID["github-token"])
+    with (
+        environment({variable: str(ca.certificate)}),
+        shared_certificates(tmp_path),
+        tls_in_front_of(box.github.url, ca.context) as url,
+        Github(auth=auth, base_url=url, retry=None) as github,
+    ):
+        assert github.get_repo(action.repository).default_branch == "main"
 
 
 def test_a_bundle_that_is_not_there_is_told_in_words(action: Action, by_tls: dict[str, str]) -> None:

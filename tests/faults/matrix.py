@@ -35,6 +35,12 @@ _WRITE = ("esc", f"PATCH {_ESC}")
 _TAG_SET = ("esc", f"PATCH {_ESC}/versions/tags/github-run-.*")
 _DISPATCH = ("github", f"POST {_REPO}/actions/workflows/[^/]+/dispatches")
 _RUN = ("github", f"GET {_REPO}/actions/runs/[0-9]+")
+_METADATA = ("esc", f"GET {_ESC}/metadata")
+_DRAFT = ("esc", f"POST {_ESC}/drafts")
+_CHANGE_REQUEST = r"/api/change-requests/acme/[\w-]+"
+_SUBMIT = ("esc", f"POST {_CHANGE_REQUEST}/submit")
+_DRAFT_READ = ("esc", f"GET {_ESC}/drafts/[\\w-]+")
+_DRAFT_OPEN = ("esc", f"POST {_ESC}/drafts/[\\w-]+/open")
 _MARK_SET = ("esc", f"PATCH {_ESC}/versions/tags/{_MARK}")
 
 
@@ -46,6 +52,7 @@ class Stage(Enum):
     READ = 4, r"[Cc]ould not read|access token|ESC can't evaluate"
     EDIT = 4, r"[Cc]ould not read|for the change|access token"
     WRITE = 4, r"[Cc]ould not write|Whether the new revision was saved"
+    PROPOSE = 4, r"need an approval|[Cc]hange request|[Cc]ould not read"
     READ_BACK = 4, r"[Cc]ould not read|read back|ESC can't evaluate"
     REVISION = 0, r"changed in one revision, verified"
     TAG = 0, r"revision tag github-run-"
@@ -60,7 +67,7 @@ class Stage(Enum):
 
     @property
     def is_before_verified_write(self) -> bool:
-        return self in (Stage.SIGN_IN, Stage.PREFLIGHT, Stage.READ, Stage.EDIT, Stage.WRITE)
+        return self in (Stage.SIGN_IN, Stage.PREFLIGHT, Stage.READ, Stage.EDIT, Stage.WRITE, Stage.PROPOSE)
 
 
 @dataclass(frozen=True)
@@ -184,6 +191,15 @@ REQUESTS = (
         (("esc", f"GET {_ESC}/versions/{_MARK}/decrypt"),),
         scenario="unchanged",
     ),
+    Request("approvals", Stage.PROPOSE, *_METADATA, (_READ, ("esc", _CHECK)), until=_DRAFT, scenario="guarded"),
+    Request("proposal edit", Stage.EDIT, "esc", f"GET {_ESC}", (_METADATA,), scenario="guarded"),
+    Request("draft", Stage.PROPOSE, *_DRAFT, (_METADATA, ("esc", f"GET {_ESC}")), writes=True, scenario="guarded"),
+    Request("submission", Stage.PROPOSE, *_SUBMIT, (_DRAFT,), writes=True, scenario="guarded"),
+    Request("approvals again", Stage.PROPOSE, *_METADATA, (_SUBMIT,), scenario="guarded"),
+    Request("change request", Stage.PROPOSE, "esc", f"GET {_CHANGE_REQUEST}", (_SUBMIT, _METADATA), scenario="guarded"),
+    Request("draft read", Stage.PROPOSE, *_DRAFT_READ, (_SUBMIT,), scenario="guarded"),
+    Request("draft opened", Stage.PROPOSE, *_DRAFT_OPEN, (_SUBMIT, _DRAFT_READ), scenario="guarded"),
+    Request("draft values", Stage.PROPOSE, "esc", f"GET {_ESC}/open/\\w+", (_DRAFT_OPEN,), scenario="guarded"),
 )
 
 
@@ -275,7 +291,7 @@ class Case:
         stage = self.stage
         if stage is Stage.WAIT:  # a look at the run that fails is skipped
             return self.times is not Times.FOR_EVER
-        if self.times is Times.FOR_EVER or self.failure.is_final:
+        if self.times is Times.FOR_EVER or self.failure.is_final or self.needs_a_person:
             return False
         if stage is Stage.MARK_READ:  # not worth a second try, but for the CLI's own: the deploy runs
             is_outage = self.failure.kind == "refuse" or (self.failure.status or 0) >= 500
@@ -285,6 +301,18 @@ class Case:
             return self.failure.kind not in ("empty", "garbage") and self.failure.status != 409
         # Of ESC, 409 is a conflict, which passes, but not where there is nothing to be in conflict with.
         return self.failure.status != 409 or stage not in (Stage.DEPLOY, Stage.WAIT, Stage.TAG, Stage.MARK)
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether a draft is left that was not submitted, or whose values are answered with a web page."""
+        match self.request.name:
+            case "draft":
+                return self.times is Times.LOST
+            case "submission":
+                return self.times is not Times.LOST
+            case "draft opened" | "draft values":
+                return self.failure.kind == "garbage"
+        return False
 
     @property
     def codes(self) -> set[int]:
@@ -304,13 +332,15 @@ class Case:
 
     def states(self, code: int | None) -> set[str]:
         """What ESC may hold after a run with that exit code."""
-        if self.request.scenario == "unchanged":
+        if self.request.scenario in ("unchanged", "guarded"):
             return {"old"}
         return {"old" if code != 0 and self.stage.is_before_verified_write else "new"}
 
     def dispatches(self, code: int | None) -> set[int]:
         """How many deploys may have been dispatched by a run with that exit code."""
         stage = self.stage
+        if self.request.scenario == "guarded":
+            return {0}
         if stage is Stage.MARK_READ:
             return {0, 1}  # once too often rather than once too few
         return {1 if code == 0 or stage is Stage.WAIT else 0}
@@ -341,6 +371,7 @@ class Result:
     state: str
     dispatched: int
     revisions: int
+    proposals: tuple[str, ...]
     strikes: int
     remains: tuple[str, ...]
 
@@ -420,6 +451,7 @@ def run(case: Case) -> Result:
             place.state(),
             len(box.github.dispatches),
             len(box.esc.revisions(ENVIRONMENT)) - before,
+            tuple(request.id for request in box.esc.open_change_requests(ENVIRONMENT)),
             trap.strikes,
             (
                 *(f"the secret `{name}` was told" for name in place.leaks(ended)),
@@ -437,6 +469,7 @@ _SCENARIOS: dict[str, Callable[[Place], object]] = {
     "app": Place.sign_in_as_app,
     "answer lost": Place.lose_the_answer,
     "unchanged": Place.hold_everything,
+    "guarded": Place.need_approvals,
 }
 
 
@@ -487,6 +520,21 @@ def _leaves_esc_old_or_new(result: Result) -> Iterable[str]:
         yield f"{result.revisions} new revisions, and ESC holds {result.state}"
 
 
+def _names_every_proposal(result: Result) -> Iterable[str]:
+    """No more than one is opened; it is named, or a person is told that it isn't known."""
+    ended = result.ended
+    if len(result.proposals) > 1 or (result.case.request.scenario != "guarded" and result.proposals):
+        yield f"{len(result.proposals)} change requests are open"
+    named = ended.outputs.get("change-request-id") in result.proposals
+    unknown = any("Whether a change request was opened isn't known" in error for error in ended.errors)
+    told = named and all(any(name in error for name in result.proposals) for error in ended.errors)
+    if result.proposals and not told and not unknown:
+        yield f"the open change request isn't named: {ended.errors}"
+    is_proposed = ended.outputs.get("result") == "proposed" and named
+    if ended.code == 0 and result.case.request.scenario == "guarded" and not is_proposed:
+        yield f"it isn't proposed: {ended.outputs}"
+
+
 def _dispatches_only_what_is_verified(result: Result) -> Iterable[str]:
     case = result.case
     if result.dispatched not in case.dispatches(result.ended.code):
@@ -509,6 +557,7 @@ _JUDGES: tuple[Callable[[Result], Iterable[str]], ...] = (
     _tells_what_failed_and_what_to_do,
     _tells_the_truth,
     _leaves_esc_old_or_new,
+    _names_every_proposal,
     _dispatches_only_what_is_verified,
     _never_asks_again_in_vain,
     _leaves_nothing,

@@ -219,6 +219,11 @@ class Place:
         for server in self.box.servers:
             server.requests.clear()
 
+    def need_approvals(self) -> None:
+        """Have an environment whose updates need an approval, and propose the change."""
+        self.box.esc.gate(ENVIRONMENT)
+        self._inputs["change-request"] = "allowed"
+
     # A run.
 
     def start(self, inputs: Mapping[str, str] | None = None) -> Running:

@@ -113,6 +113,36 @@ def test_with_several_environments_under_way(line: str, pulumi: Path, tmp_path: 
         assert len(json.loads(ended.outputs["environments"])) == len(before)
 
 
+@pytest.mark.parametrize("request_name", ["approvals", "draft", "submission", "draft read", "draft opened"])
+def test_while_it_proposes(request_name: str, pulumi: Path, tmp_path: Path) -> None:
+    """No half-made proposal that isn't named: neither by this run nor by the next."""
+    with Sandbox() as box:
+        place = Place(box, tmp_path / "place")
+        place.need_approvals()
+        request = next(request for request in REQUESTS if request.name == request_name)
+        reached, sent = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            reached.set()
+            assert sent.wait(60)
+
+        in_order(box, request.preceded, lambda: box.esc.before(request.line, wait))
+        running = place.start()
+        assert reached.wait(60)
+        running.popen.terminate()
+        sent.set()
+        ended = running.end(LIMIT)
+        assert ended.code == 143, ended.told
+        (error,) = ended.errors
+        proposals = box.esc.open_change_requests(ENVIRONMENT)
+        assert all(proposal.id in error for proposal in proposals) or "isn't known" in error
+        assert (place.state(), place.leaks(ended), place.processes(), place.files()) == ("old", [], [], [])
+        again = place.run()
+        (proposal,) = box.esc.open_change_requests(ENVIRONMENT)
+        assert again.code == (4 if proposal.status == "draft" else 0), again.told
+        assert again.outputs["change-request-id"] == proposal.id
+
+
 @pytest.mark.docker
 @pytest.mark.parametrize("request_name", ["edit", "write", "read-back", "dispatch"])
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGKILL"])

@@ -80,15 +80,18 @@ def tls_in_front_of(url: str, context: ssl.SSLContext) -> Iterator[str]:
     started, stop = threading.Event(), asyncio.Event()
 
     async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             while data := await source.read(65536):
                 target.write(data)
                 await target.drain()
         target.close()
+        with contextlib.suppress(OSError):
+            await target.wait_closed()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(HOST, port)
-        await asyncio.gather(pump(reader, back), pump(there, writer))
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(pump(reader, back), pump(there, writer))
 
     async def serve() -> None:
         server = await asyncio.start_server(answer, HOST, 0, ssl=context)

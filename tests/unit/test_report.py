@@ -147,7 +147,7 @@ class TestTextOfAService:
     @settings(max_examples=examples(300), deadline=None)
     @given(text=MARKUP)
     def test_is_shown_as_it_is(self, text: str) -> None:
-        text = " ".join(f"a{text}z".split())
+        text = " ".join(f"a{text}z".split()).replace("\0", "\ufffd")  # as CommonMark shows it
         rendered = MARKDOWN.render(report.summary(outcome(error=EscError(text, "Run again."))))
         shown = rendered.split("</h2>")[1].split("<p><strong>What to do")[0].strip()
         assert set(re.findall(r"<[^>]*>", shown)) <= {"<p>", "</p>", "<code>", "</code>"}
@@ -173,6 +173,10 @@ class TestTextOfAService:
         rendered = MARKDOWN.render(report.summary(outcome(error=EscError(said, "Run again."))))
         shown = rendered.split("</h2>")[1]
         assert set(re.findall(r"<(\w+)", shown)) == {"p", "strong"}
+
+    def test_keeps_the_blanks_around_code(self) -> None:
+        text = report.summary(outcome(error=EscError("It failed.", "Make it with `pulumi env init` if there is none.")))
+        assert "with `pulumi env init` if there" in text
 
     def test_is_cut_off(self) -> None:
         error = EscError("&" * 5_000_000, "😀" * 5_000_000, "`" * 5_000_000)

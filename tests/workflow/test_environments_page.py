@@ -102,6 +102,7 @@ def test_a_call_can_give_all_that_is_the_same_for_every_leg() -> None:
     assert set(CALL["inputs"]) - OF_THE_MATRIX == {
         "pulumi-token-scope",
         "preflight",
+        "change-request",
         "dry-run",
         "export-environment-variables",
         "tag-revision",

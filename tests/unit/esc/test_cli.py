@@ -121,6 +121,11 @@ class TestPrivateFolder:
         assert folder.parent != tmp_path / "missing"
         folder.rmdir()
 
+    def test_is_elsewhere_where_memory_has_little_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cli, "_ROOM", 2**63)
+        with private_folder() as folder:
+            assert folder.parent == Path(tempfile.gettempdir())
+
     def test_where_there_is_no_room_at_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def mkdtemp(**_: object) -> NoReturn:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

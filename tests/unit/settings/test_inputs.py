@@ -564,3 +564,9 @@ class TestChildEnvironment:
         given |= {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY, "LD_PRELOAD": "/x.so"}
         with environment(allowed | given):
             assert child_environment() == allowed
+
+    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+    def test_a_child_gets_the_ca_bundle_of_requests(self, variable: str, tmp_path: Path) -> None:
+        assert child_environment({variable: "/ca.pem"}) == {"SSL_CERT_FILE": "/ca.pem"}
+        assert child_environment({variable: str(tmp_path)}) == {"SSL_CERT_DIR": str(tmp_path)}
+        assert child_environment({variable: "/ca.pem", "SSL_CERT_FILE": "/own.pem"}) == {"SSL_CERT_FILE": "/own.pem"}
