@@ -23,4 +23,4 @@ def conduct(name: str, work: Work, *, after_signal: str, stream: TextIO | None =
         after_signal: What to know and to do after a signal.
         stream: Where to print; None is standard output.
     """
-    return script.run(name, lambda runner, _redact, _context: work(runner), after_signal, stream)
+    return script.run(name, work, after_signal, stream)

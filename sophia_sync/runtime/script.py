@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn, TextIO
 
-from sophia_sync.runtime.context import RunContext, run_context
+from sophia_sync.runtime.context import run_context
 from sophia_sync.runtime.errors import EndedBySignalError, SyncError
 from sophia_sync.runtime.redact import Redactor
 from sophia_sync.runtime.run import SIGNALS
@@ -34,35 +34,29 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 
 def run(
     program: str,
-    work: Callable[[Runner, Redactor, RunContext], None],
+    work: Callable[[Runner], None],
     after_signal: str,
     stream: TextIO | None,
-    *,
-    summarise: bool = True,
 ) -> int:
     """Do the work of one command. Return the exit code.
 
     Args:
         program: Its name, for the text of a defect.
-        work: Gets the way to print, what hides secrets in it, and what is known of the run.
+        work: Does the work, and prints by the runner that it gets.
         after_signal: What a person should do after a signal.
         stream: Where to print; None is standard output.
-        summarise: Whether to write a failure into the step's summary.
     """
-    context = run_context()
-    redact = Redactor()
-    runner = Runner.of(context, redact, stream)
+    runner = Runner.of(run_context(), Redactor(), stream)
 
     def fail(error: SyncError) -> int:
         runner.error(str(error), error.title)
-        if summarise:
-            parts = (f"## {error.title}", error.what, error.changed, error.todo)
-            runner.summary("\n\n".join(filter(None, parts)) + "\n")
+        parts = (f"## {error.title}", error.what, error.changed, error.todo)
+        runner.summary("\n\n".join(filter(None, parts)) + "\n")
         return error.exit_code
 
     before = {number: signal.signal(number, _stop) for number in SIGNALS}
     try:
-        work(runner, redact, context)
+        work(runner)
     except SyncError as error:
         return fail(error)
     except Stopped as by:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from sandbox import Sandbox
+from sophia_sync.esc import cli
 from tests.support.action import Action, Ran
 from tests.support.inputs import VALID
 
@@ -119,3 +123,29 @@ class TestCli:
         ran = action.run_with(action.variables(action.inputs(deploy="always")) | {"PATH": str(action.bin)})
         refused(ran, action, "there is no `pulumi` on PATH")
         assert os.access(action.bin / "pulumi", os.F_OK)
+
+
+class TestTheMachine:
+    def test_has_no_room_for_a_private_folder(self, action: Action, monkeypatch: pytest.MonkeyPatch) -> None:
+        nowhere = action.folder / "nowhere"
+        monkeypatch.setattr(cli, "_MEMORY", nowhere)
+        monkeypatch.setattr(tempfile, "tempdir", str(nowhere))
+        ran = action.run()
+        assert ran.code == 4
+        (error,) = ran.annotations
+        assert error.startswith("There is no room for the Pulumi CLI's private files: No such file or directory.")
+        (ended,) = json.loads(ran.outputs["environments"])
+        assert ended["environment"] == action.environment
+        assert "There is no room" in ran.summary
+
+    def test_has_a_full_memory(self, action: Action, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cli, "_ROOM", shutil.disk_usage(cli._MEMORY).total + 1)
+        assert action.run().outputs["result"] == "synced"
+        assert list(action.temporary.iterdir()) == []
+
+
+def test_an_organisation_with_300_characters(action: Action) -> None:
+    ran = action.run(esc_environment=f"{'a' * 300}/default/production")
+    assert ran.code == 4
+    assert len(ran.annotations) == 1
+    assert json.loads(ran.outputs["environments"])[0]["error"]
