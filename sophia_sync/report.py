@@ -61,7 +61,8 @@ def headline(synced: Synced) -> str:
     changed = len(synced.plan.changed_keys)
     if synced.result is Result.PLANNED:
         how = ", by a change request" if synced.proposes else ""
-        return f"{synced.environment}: dry run, {changed} of {len(synced.plan.steps)} keys would change{how}"
+        would = f"{changed} of {len(synced.plan.steps)} keys would change{how}"
+        return f"{synced.environment}: dry run, {would}, nothing was written"
     if synced.change_request is not None:
         request = synced.change_request
         return (

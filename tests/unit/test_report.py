@@ -257,7 +257,7 @@ class TestLog:
         [
             (SYNCED, "4 of 5 keys changed in one revision, 7 → 8, verified by reading back"),
             (UNCHANGED, "all 5 keys are up to date, nothing was written"),
-            (PLANNED, "dry run, 4 of 5 keys would change"),
+            (PLANNED, "dry run, 4 of 5 keys would change, nothing was written"),
         ],
     )
     def test_headline(self, synced: Synced, line: str) -> None:
