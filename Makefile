@@ -53,7 +53,7 @@ run: setup ## the main job against a local Pulumi ESC, GitHub and Sentry: nothin
 test: setup ## what a contributor needs (REQUIRE_ALL=1: all tests, none skipped; COV=1: coverage; ARGS=… for pytest)
 	@$(if $(QUICK),CASES=2000) $(PY) -m pytest $(QUICK) --numprocesses=$(WORKERS) --maxprocesses=4 --no-loadscope-reorder $(COVERAGE) $(ARGS)
 
-bench: setup ## what a person waits for, beside the script: prints every figure and writes docs/performance.md
+bench: setup ## what a person waits for, beside the script: prints every figure and writes docs/maintainers/performance.md
 	@$(PY) -m benchmarks
 
 faults: setup ## every request of a sync with every fault: shows what each leads to, and writes build/faults.md

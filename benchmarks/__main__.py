@@ -229,7 +229,8 @@ def describe(pulumi: Path) -> list[str]:
     """Return the CLI and the machine, and what limits the figures."""
     version = subprocess.run([pulumi, "version"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
     size = pulumi.resolve().stat().st_size
-    kind = "the full one" if size > FULL_CLI else "the small one, compiled from the ESC commands alone"
+    small = "the small one, compiled from the ESC commands alone. The targets are for the full one, which starts later"
+    kind = "the full one" if size > FULL_CLI else small
     cpu = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return [
@@ -250,7 +251,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="runs of each command (10; large ones: at most 3)")
     parser.add_argument("--former", metavar="IMAGE", help="another image of this engine, to measure beside the new one")
-    parser.add_argument("--to", type=Path, default=ROOT / "docs", help="the folder for the page and the picture")
+    parser.add_argument("--to", type=Path, default=ROOT / "docs/maintainers", help="folder of the page and picture")
     chosen = parser.parse_args(arguments)
     pulumi = pulumi_cli.ensure()
     about = describe(pulumi)

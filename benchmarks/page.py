@@ -35,7 +35,7 @@ class Row:
     def __str__(self) -> str:
         first, _, third = statistics.quantiles(self.seconds * 2, n=4, method="inclusive")
         used = ", ".join(f"{value} {name}" for name, value in self.counts._asdict().items())
-        return f"{self.median:7.3f} s  ({first:.3f} to {third:.3f})  {used}, {self.memory / 1e6:.0f} MB"
+        return f"{self.median:7.3f} s  ({first:.3f} to {third:.3f})  {used}, {self.memory / 2**20:.1f} MiB"
 
 
 def waits(rows: Mapping[str, Row]) -> dict[str, float]:
@@ -56,7 +56,7 @@ def targets(rows: Mapping[str, Row]) -> list[tuple[str, float, float]]:
         found.append((f"changed / the script, {added}", rows[f"changed, {added}"].median / script, changed))
     found.append(("CLI processes, unchanged", rows["unchanged, 0 ms"].counts.processes, 1))
     found.append(("CLI processes, changed", rows["changed, 0 ms"].counts.processes, 3))
-    found.append(("MB of memory, unchanged", rows["unchanged, 0 ms"].memory / 1e6, 40))
+    found.append(("MiB of memory, unchanged", rows["unchanged, 0 ms"].memory / 2**20, 40))
     if ONE_MB in rows:
         found.append(("seconds to plan, merge and prove 1 MB", rows[ONE_MB].median, 0.5))
     if HUNDRED in rows:
@@ -69,7 +69,7 @@ def targets(rows: Mapping[str, Row]) -> list[tuple[str, float, float]]:
 
 
 def page(rows: Mapping[str, Row], about: Sequence[str]) -> str:
-    """Return docs/performance.md: what a person waits for, in ten lines and a picture."""
+    """Return docs/maintainers/performance.md: what a person waits for, in ten lines and a picture."""
     lines = []
     for added in ("0 ms", "100 ms"):
         names = ("the script", "unchanged", "changed", "changed, preflight, tag, dispatch")

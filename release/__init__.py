@@ -1,1 +1,1 @@
-"""The steps of a release that no maintained action has: the checks and the tags. See docs/release.md."""
+"""The checks and tags of a release, which no maintained action makes. See docs/maintainers/release.md."""

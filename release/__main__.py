@@ -1,4 +1,4 @@
-"""Make a release, one step a command: `python -m release {check,try,tag,move}`. See docs/release.md.
+"""Make a release, one step a command: `python -m release {check,try,tag,move}`. See docs/maintainers/release.md.
 
 The steps of `.github/workflows/release.yml` run this. Everything else in a release is done by maintained actions.
 """

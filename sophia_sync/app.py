@@ -69,14 +69,12 @@ class Run(Program):
 
     async def work(self) -> None:
         """Run the pipeline."""
-        with private_folder() as home:
-            await self.pipeline(home)
+        await self.pipeline()
 
-    async def pipeline(self, home: Path, **override: object) -> None:  # noqa: C901 - all stages in one function
+    async def pipeline(self, **override: object) -> None:  # noqa: C901 - all stages in one function
         """Carry the secrets from the inputs to their consumers. `report` is the last stage and runs in any case.
 
         Args:
-            home: A private folder for the Pulumi CLI.
             override: Settings that replace those of the inputs.
 
         Raises:
@@ -88,61 +86,64 @@ class Run(Program):
         # Settings → the secrets
         bundle = make_bundle(settings)
         tag = self.context.tag if settings.tag_revision else None
-        with self.within(settings.timeout):
-            async with task_group() as tasks:
-                preflight = tasks.start(partial(_ask_sentry, settings))
-                if settings.may_deploy and settings.deploy is DeployWhen.ALWAYS:
-                    tasks.start(partial(in_thread, _load_github))
-                signed_in = await self.sign_in(settings, home)
-                names = [name for name in settings.esc_environment if organization_of(name) in signed_in]
-                self.environments = [Environment(signed_in[organization_of(name)], name, bundle) for name in names]
+        with private_folder() as home:
+            with self.within(settings.timeout):
+                async with task_group() as tasks:
+                    preflight = tasks.start(partial(_ask_sentry, settings))
+                    if settings.may_deploy and settings.deploy is DeployWhen.ALWAYS:
+                        tasks.start(partial(in_thread, _load_github))
+                    signed_in = await self.sign_in(settings, home)
+                    names = [name for name in settings.esc_environment if organization_of(name) in signed_in]
+                    self.environments = [Environment(signed_in[organization_of(name)], name, bundle) for name in names]
 
-                async def sync(environment: Environment) -> Synced:
-                    proposal = Proposal(environment, bundle, settings.change_request)
-                    async for attempt in retrying_async(may_pass):
-                        with attempt:
-                            # What ESC holds
-                            holding = await environment.read()
-                            # Plan
-                            plan = make_plan(bundle, holding)
-                            if settings.dry_run:
-                                proposes = bool(plan.changed) and await proposal.foresee()
-                                return Synced(environment.name, Result.PLANNED, plan, proposes=proposes)
-                            if plan.changed:
-                                await _heed(preflight, settings)
-                                if await proposal.is_due():
-                                    # Write as a change request, and read its draft back
-                                    return await proposal.make(holding, plan)
-                                # Write
-                                sent = await environment.write(holding, plan)
-                                environment.start_tag(tasks, tag)
-                                # Read back
-                                await environment.read_back(sent)
-                            return await environment.settled(plan)
-                    raise AssertionError("the last attempt raises")
+                    async def sync(environment: Environment) -> Synced:
+                        proposal = Proposal(environment, bundle, settings.change_request)
+                        async for attempt in retrying_async(may_pass):
+                            with attempt:
+                                # What ESC holds
+                                holding = await environment.read()
+                                # Plan
+                                plan = make_plan(bundle, holding)
+                                if settings.dry_run:
+                                    proposes = bool(plan.changed) and await proposal.foresee()
+                                    return Synced(environment.name, Result.PLANNED, plan, proposes=proposes)
+                                if plan.changed:
+                                    await _heed(preflight, settings)
+                                    if await proposal.is_due():
+                                        # Write as a change request, and read its draft back
+                                        return await proposal.make(holding, plan)
+                                    # Write
+                                    sent = await environment.write(holding, plan)
+                                    environment.start_tag(tasks, tag)
+                                    # Read back
+                                    await environment.read_back(sent)
+                                return await environment.settled(plan)
+                        raise AssertionError("the last attempt raises")
 
-                async def end(environment: Environment) -> None:
-                    try:
-                        synced = await sync(environment)
-                    except SyncError as error:
-                        self.tell(await environment.failed(error))
-                    else:
-                        self.tell(await environment.ended(synced, tasks, tag))
+                    async def end(environment: Environment) -> None:
+                        try:
+                            done = await sync(environment)
+                        except SyncError as error:
+                            self.tell(await environment.failed(error))
+                        else:
+                            self.tell(await environment.ended(done, tasks, tag))
 
-                await side_by_side([partial(end, environment) for environment in self.environments])
-                error = _failure(self.outcome.environments, dry_run=settings.dry_run)
-                if error is None or self.outcome.synced:  # Sentry's warnings matter, too, if nothing was written
-                    self.warn(await _heed(preflight, settings))
-                if error is not None:
-                    raise error
-                # Deploy
-                is_due = await deploy.is_due(settings, self.outcome.synced, self.environments, bundle, self.runner.line)
-                if is_due:
-                    dispatcher = await self.dispatch(settings)
-                elif settings.dry_run:
-                    await self.check_deploy(settings)
-        if is_due:
-            await self.follow(dispatcher, settings)
+                    await side_by_side([partial(end, environment) for environment in self.environments])
+                    error = _failure(self.outcome.environments, dry_run=settings.dry_run)
+                    if error is None or self.outcome.synced:  # Sentry's warnings matter, too, if nothing was written
+                        self.warn(await _heed(preflight, settings))
+                    if error is not None:
+                        raise error
+                    # Deploy
+                    is_due = await deploy.is_due(
+                        settings, self.outcome.synced, self.environments, bundle, self.runner.line
+                    )
+                    if is_due:
+                        dispatcher = await self.dispatch(settings)
+                    elif settings.dry_run:
+                        await self.check_deploy(settings)
+            if is_due:
+                await self.follow(dispatcher, settings)
 
     def read_inputs(self) -> Settings:
         """Read and check the inputs, and hide every secret among them before anything else is printed."""

@@ -1,12 +1,11 @@
-"""Sentry's view of the new credentials, asked for before anything is written.
+"""Ask Sentry about the new credentials before anything is written.
 
-A working secret is never overwritten by one that Sentry refuses; a Sentry that can't be asked never stops a sync. Only
-what Sentry itself says counts as a refusal: an answer that isn't understood, such as a proxy's sign-in page, is none.
+A credential that Sentry refuses never replaces a working one. A Sentry that can't be asked never stops a sync. Only
+Sentry's own words are a refusal: a proxy's sign-in page, for instance, is no answer.
 
 Source: docs.sentry.io/api ("Auth Tokens", "Permissions & Scopes", "Retrieve a Project", "List a Project's Client
-Keys", "Paginating Results") and github.com/getsentry/sentry: `src/sentry/api/endpoints/index.py`,
-`src/sentry/api/authentication.py`, `src/sentry/api/bases/project.py`, `src/sentry/core/endpoints/project_keys.py`,
-and SENTRY_SCOPE_HIERARCHY_MAPPING in `src/sentry/conf/server.py`.
+Keys") and github.com/getsentry/sentry: `src/sentry/api/authentication.py`, `src/sentry/api/bases/project.py`,
+`src/sentry/core/endpoints/project_keys.py`. `sophia_sync.sentry` names those of scopes, pages and slugs.
 """
 
 from __future__ import annotations
@@ -20,26 +19,23 @@ from urllib.parse import quote, urlsplit
 
 import anyio
 from pydantic import SecretStr
-from requests import Response
 
 from sophia_sync.runtime.errors import PreflightError
-from sophia_sync.runtime.http import Client, UnansweredError, json_of, one_line
+from sophia_sync.runtime.http import Answer, Client, UnansweredError, one_line
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.runtime.redact import Redactor
 from sophia_sync.runtime.tasks import in_thread, time_left
+from sophia_sync.sentry import NEEDED_SCOPES, allows, is_project_slug, next_cursor, scopes_of, withholds_scopes
 from sophia_sync.settings.inputs import PreflightMode
 
 LONGEST = 15.0
-"""Seconds for the whole check: it must not use up the time for the sync itself."""
+"""Seconds for the whole check. The sync needs the rest of its time."""
 PAGES_OF_KEYS = 10
-NEEDED_SCOPES = ("project:read", "project:write", "event:read", "event:write")
+"""Maximum number of pages of client keys to read."""
 
-# A scope implies those of its kind that stand before it.
-_LEVELS = ("read", "write", "admin")
-# An OAuth token for one organisation is good for that one's endpoints, but on the index it gets a 401 with these words.
-_LIMITED = "limited to organization endpoints"
-# A moment for the thread that asks to find by itself that the time is up.
+# Seconds for the thread that asks to notice by itself that its time is over.
 _GRACE = 0.5
+_HOST = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 
 _REPLACE_IT = (
     "Create one in Sentry → Settings → Custom Integrations, an internal integration with Project: Read & Write and "
@@ -60,7 +56,12 @@ _DENIED = {
 
 @dataclass(frozen=True)
 class Refusal:
-    """A fact that is wrong: what was asked and what Sentry said, and what to do; no secret's value."""
+    """One thing that is wrong with the credentials. Neither text holds a secret's value.
+
+    Attributes:
+        what: What Sentry was asked, and what it said.
+        todo: What to do about it.
+    """
 
     what: str
     todo: str
@@ -71,34 +72,36 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What Sentry says of the new credentials.
+    """Sentry's answer about the new credentials.
 
     Attributes:
-        refusals: The facts that are wrong.
-        unknown: Why Sentry could not be asked, or not about everything; None if it was.
+        refusals: What is wrong with them.
+        unknown: Why something could not be checked. None if everything was.
+        warnings: What looks wrong, but may be meant so.
     """
 
     refusals: tuple[Refusal, ...] = ()
     unknown: str | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """The refusals in words."""
+        """The refusals as texts."""
         return tuple(map(str, self.refusals))
 
     @property
     def ok(self) -> bool:
-        """Whether everything was asked and nothing is wrong."""
-        return not self.refused and self.unknown is None
+        """Whether everything was checked and nothing is or looks wrong."""
+        return self == Verdict()
 
 
 async def check(url: str, token: SecretStr, dsn: SecretStr, organization: str, project: str) -> Verdict:
-    """Ask Sentry about the new credentials. This takes about `LONGEST` seconds at most.
+    """Ask Sentry about the new credentials, for `LONGEST` seconds at most.
 
     Args:
         url: Sentry's address, without a slash at its end.
-        token: Sentry's API token; it is sent there and nowhere else.
-        dsn: A well-formed DSN. Its host is not compared: events may go by way of a relay.
+        token: Sentry's API token. It is sent to `url` only.
+        dsn: A well-formed DSN.
         organization: The organisation's slug.
         project: The project's slug.
     """
@@ -107,8 +110,8 @@ async def check(url: str, token: SecretStr, dsn: SecretStr, organization: str, p
         examination.refuse("The new token was not shown to Sentry: it holds characters that no token has.", _REPLACE_IT)
         return examination.verdict
     limit = time_left().part(LONGEST)
-    # The thread is left behind when the time is up. Nothing else ends every wait: the look-up of a name has no time
-    # limit, and an answer that drips byte by byte has none that requests knows.
+    # The thread is left behind when the time is over. Nothing else ends every wait: a name lookup has no time limit,
+    # and neither has an answer that arrives byte by byte.
     with anyio.move_on_after(LONGEST + _GRACE) as scope:
         try:
             await in_thread(partial(examination.run, limit))
@@ -120,7 +123,7 @@ async def check(url: str, token: SecretStr, dsn: SecretStr, organization: str, p
 
 
 class _RefusedError(Exception):
-    """A fact is wrong, and what comes after it can't be asked."""
+    """Something is wrong, and what depends on it can't be asked."""
 
     def __init__(self, what: str, todo: str) -> None:
         super().__init__(what)
@@ -129,43 +132,48 @@ class _RefusedError(Exception):
 
 
 class _Examination:
-    """One look at the credentials: what has been found so far, and the next question."""
+    """One check of the credentials: what was found so far, and the next question."""
 
     def __init__(self, url: str, token: SecretStr, dsn: SecretStr, organization: str, project: str) -> None:
         parts = urlsplit(dsn.get_secret_value())
         self._public_key = parts.username or ""
-        self._number = parts.path.rpartition("/")[2]
+        self._host = parts.hostname
+        self._number = parts.path.rpartition("/")[2].lstrip("0")
         self._token = token
         self._url = url
+        self._slug = project
         self._project = f"{organization}/{project}"
         self._project_url = f"{url}/api/0/projects/{quote(organization, safe='')}/{quote(project, safe='')}/"
-        # The texts hold what Sentry says, and that could hold anything.
+        # Sentry's words could hold anything.
         self._redact = Redactor([token, dsn, SecretStr(self._public_key)])
         self._refused: list[Refusal] = []
         self._open: list[str] = []
+        self._warnings: list[str] = []
 
     @property
     def verdict(self) -> Verdict:
-        if not self._open:
-            return Verdict(tuple(self._refused))
-        unknown = (
-            f"Sentry at {self._url} {' and '.join(self._open)}. So not all about the new credentials could be checked; "
-            "that says nothing against them. If the address is not your Sentry's, set `sentry-url`."
-        )
-        return Verdict(tuple(self._refused), self._redact(unknown))
+        """What was found so far."""
+        unknown = None
+        if self._open:
+            unknown = self._redact(
+                f"Sentry at {self._url} {' and '.join(self._open)}. So not all about the new credentials could be "
+                "checked; that says nothing against them. If the address is not your Sentry's, set `sentry-url`."
+            )
+        return Verdict(tuple(self._refused), unknown, tuple(self._warnings))
 
     def refuse(self, what: str, todo: str) -> None:
+        """Note something that is wrong."""
         self._refused.append(Refusal(self._redact(what), self._redact(todo)))
 
     def leave_open(self, why: str) -> None:
-        """Note what could not be asked; `why` goes on from Sentry's name."""
+        """Note what could not be asked; `why` continues a sentence after Sentry's name."""
         self._open.append(why)
 
     def run(self, limit: TimeLimit) -> None:
-        """Ask all that can be asked.
+        """Ask everything.
 
         Raises:
-            UnansweredError: Sentry could not be asked further.
+            UnansweredError: Sentry can't be asked further.
         """
         with Client(self._token, limit) as client:
             try:
@@ -176,42 +184,37 @@ class _Examination:
     def _ask(self, client: Client) -> None:
         scopes = self._scopes(client)
         if scopes is None:
-            self.leave_open("doesn't tell the scopes of a token that is limited to one organisation")
+            self.leave_open("doesn't tell the scopes of the new token")
         elif not self._scopes_suffice(scopes):
             return
-        number = self._project_number(client)
-        if number != self._number.lstrip("0"):
-            self.refuse(
-                f"Sentry was asked for the number of the project {self._project}, and it isn't the one in the new DSN.",
-                _RIGHT_DSN,
-            )
+        self._check_project(client)
         self._find_key(client)
 
     def _scopes(self, client: Client) -> frozenset[str] | None:
-        """What the token may do; None if Sentry doesn't tell."""
-        response = client.get(f"{self._url}/api/0/")
-        said = self._said(response)
+        """Return the token's scopes. Return None if Sentry doesn't tell them."""
+        answer = client.get(f"{self._url}/api/0/")
+        said = self._said(answer)
         asked = f"Sentry at {self._url} was shown the new token"
-        if response.status_code == 401 and said is not None:
-            if _LIMITED in said:
-                return None
+        if withholds_scopes(answer.status, said or ""):
+            return None
+        if answer.status == 401 and said is not None:
             raise _RefusedError(f"{asked} and refused it (HTTP 401: {said}).", _REPLACE_IT)
-        body = json_of(response)
-        if response.status_code != 200 or not isinstance(body, dict) or not {"version", "auth"} <= body.keys():
-            raise _not_understood(response)
-        if body["auth"] is None:
+        try:
+            scopes = scopes_of(answer.body) if answer.status == 200 else None
+        except ValueError:
+            raise _not_understood(answer) from None
+        if answer.status != 200:
+            raise _not_understood(answer)
+        if scopes is None:
             raise _RefusedError(f"{asked} and answered as if there were none: it doesn't know it.", _REPLACE_IT)
-        scopes = body["auth"].get("scopes") if isinstance(body["auth"], dict) else None
-        if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
-            raise _not_understood(response)
-        return frozenset(scope.replace("issue:", "event:") for scope in scopes)
+        return scopes
 
     def _scopes_suffice(self, scopes: frozenset[str]) -> bool:
-        """Refuse scopes that don't; gives whether they are enough to go on."""
-        missing = [scope for scope in NEEDED_SCOPES if not _holds(scopes, scope)]
-        can_read = _holds(scopes, "project:read")
+        """Refuse scopes that don't suffice. Return whether they let us see the project."""
+        missing = [scope for scope in NEEDED_SCOPES if not allows(scopes, scope)]
+        can_read = allows(scopes, "project:read")
         if missing:
-            has = ", ".join(sorted(scope for scope in scopes if re.fullmatch(r"[a-z]+:[a-z]+", scope))) or "none"
+            has = ", ".join(sorted(scopes)) or "none"
             unseen = "" if can_read else " Without project:read it can't see the project, so the DSN was not checked."
             kind = " It is an organization token, which is for uploads from CI only." if scopes == {"org:ci"} else ""
             self.refuse(
@@ -221,96 +224,125 @@ class _Examination:
             )
         return can_read
 
-    def _project_number(self, client: Client) -> str:
-        response = self._get(client, self._project_url, f"the project {self._project}")
-        body = json_of(response)
-        number = str(body.get("id")) if isinstance(body, dict) else ""
-        if not re.fullmatch(r"[0-9]+", number):
-            raise _not_understood(response)
-        return number.lstrip("0")
+    def _check_project(self, client: Client) -> None:
+        """Compare the project's slug and number."""
+        answer = self._get(client, self._project_url, f"the project {self._project}")
+        body = answer.body if isinstance(answer.body, dict) else {}
+        number, slug = str(body.get("id")), str(body.get("slug"))
+        if not re.fullmatch(r"[0-9]+", number) or not is_project_slug(slug):
+            raise _not_understood(answer)
+        # Sentry takes a project's number in place of its slug, and redirects from a former slug.
+        if self._slug not in (slug, number):
+            self.refuse(
+                f"Sentry was asked for the project {self._project}, and says that it was renamed to {slug}. Consumers "
+                "that build addresses with the former slug fail.",
+                f"Give `{slug}` as `sentry-project-slug`.",
+            )
+        if number.lstrip("0") != self._number:
+            self.refuse(
+                f"Sentry was asked for the number of the project {self._project}, and it isn't the one in the new DSN.",
+                _RIGHT_DSN,
+            )
 
     def _find_key(self, client: Client) -> None:
         """Look for the DSN's public key among the project's client keys."""
         what = f"the client keys of the project {self._project}"
         page = {"per_page": "100"}
         for _ in range(PAGES_OF_KEYS):
-            response = self._get(client, f"{self._project_url}keys/", what, page)
-            is_active = _activity(response).get(self._public_key)
-            if is_active:
+            answer = self._get(client, f"{self._project_url}keys/", what, page)
+            key = _keys(answer).get(self._public_key)
+            if key is not None:
+                if not key.is_active:
+                    raise _RefusedError(
+                        f"Sentry was asked for {what}, and says that the new DSN's is disabled.",
+                        f"Enable it there, or use another. {_RIGHT_DSN}",
+                    )
+                self._compare_host(key.host)
                 return
-            if is_active is not None:
-                raise _RefusedError(
-                    f"Sentry was asked for {what}, and says that the new DSN's is disabled.",
-                    f"Enable it there, or use another. {_RIGHT_DSN}",
-                )
-            cursor = _next_cursor(response)
+            try:
+                cursor = next_cursor(answer.links)
+            except ValueError:
+                raise _not_understood(answer) from None
             if cursor is None:
                 raise _RefusedError(f"Sentry was asked for {what}, and the new DSN's is none of them.", _RIGHT_DSN)
             page["cursor"] = cursor
         raise UnansweredError(f"has more client keys for {self._project} than are looked through")
 
-    def _get(self, client: Client, url: str, what: str, parameters: Mapping[str, str] | None = None) -> Response:
-        response = client.get(url, parameters)
-        said = self._said(response)
-        if response.status_code in _DENIED and said is not None:
-            how, todo = _DENIED[response.status_code]
-            raise _RefusedError(
-                f"Sentry at {self._url} was asked for {what} and {how} (HTTP {response.status_code}: {said}).", todo
+    def _compare_host(self, host: str | None) -> None:
+        """Warn of a DSN with another host than Sentry's own. It may be that of a relay."""
+        if host is not None and host != self._host:
+            self._warnings.append(
+                self._redact(
+                    f"Sentry gives the host {host} for the client key of the new DSN, which has another host. Unless "
+                    f"that is a relay of yours, all events are lost. {_RIGHT_DSN}"
+                )
             )
-        if response.status_code != 200:
-            raise _not_understood(response)
-        return response
 
-    def _said(self, response: Response) -> str | None:
-        """Sentry's own words for an error; None if the answer is no error of Sentry's."""
-        body = json_of(response)
-        detail = body.get("detail") if isinstance(body, dict) else None
+    def _get(self, client: Client, url: str, what: str, parameters: Mapping[str, str] | None = None) -> Answer:
+        answer = client.get(url, parameters)
+        said = self._said(answer)
+        if answer.status in _DENIED and said is not None:
+            how, todo = _DENIED[answer.status]
+            raise _RefusedError(
+                f"Sentry at {self._url} was asked for {what} and {how} (HTTP {answer.status}: {said}).", todo
+            )
+        if answer.status != 200:
+            raise _not_understood(answer)
+        return answer
+
+    def _said(self, answer: Answer) -> str | None:
+        """Return Sentry's own words for an error. Return None if the answer is no error of Sentry's."""
+        detail = answer.body.get("detail") if isinstance(answer.body, dict) else None
         if isinstance(detail, dict):
             detail = detail.get("message")
         return one_line(self._redact(detail)) if isinstance(detail, str) else None
 
 
-def _holds(scopes: frozenset[str], needed: str) -> bool:
-    kind, _, level = needed.partition(":")
-    return any(f"{kind}:{higher}" in scopes for higher in _LEVELS[_LEVELS.index(level) :])
+@dataclass(frozen=True)
+class _Key:
+    """A client key: whether it is active, and the host of its DSN."""
+
+    is_active: bool
+    host: str | None
 
 
-def _activity(response: Response) -> dict[str, bool]:
-    """A page of client keys: their public parts, and whether they are active. Their secrets are not looked at."""
-    rows: Any = json_of(response)
-    if not isinstance(rows, list):
-        raise _not_understood(response)
+def _keys(answer: Answer) -> dict[str, _Key]:
+    """Return a page of client keys by their public parts. Their secrets are not read."""
+    if not isinstance(answer.body, list):
+        raise _not_understood(answer)
     found = {}
-    for row in rows:
-        public, is_active = (row.get("public"), row.get("isActive")) if isinstance(row, dict) else (None, None)
-        if not isinstance(public, str) or not isinstance(is_active, bool):
-            raise _not_understood(response)
-        found[public] = is_active
+    for row in answer.body:
+        if not isinstance(row, dict) or not isinstance(row.get("isActive"), bool):
+            raise _not_understood(answer)
+        public = row.get("public")
+        if isinstance(public, str):
+            found[public] = _Key(row["isActive"], _host(row.get("dsn")))
+        elif public is not None or "public" not in row:
+            raise _not_understood(answer)
     return found
 
 
-def _next_cursor(response: Response) -> str | None:
-    """Where the next page begins; None on the last. The link itself isn't followed: it may name another host."""
-    link = response.links.get("next", {})
-    if link.get("results") != "true":
+def _host(dsn: Any) -> str | None:
+    """Return the host of a client key's public DSN. Return None if Sentry gives none."""
+    public = dsn.get("public") if isinstance(dsn, dict) else None
+    try:
+        host = urlsplit(public).hostname if isinstance(public, str) else None
+    except ValueError:
         return None
-    cursor = link.get("cursor")
-    if not cursor:
-        raise _not_understood(response)
-    return str(cursor)
+    return host if host and _HOST.fullmatch(host) else None
 
 
-def _not_understood(response: Response) -> UnansweredError:
-    return UnansweredError(f"gives an answer that isn't Sentry's (HTTP {response.status_code})")
+def _not_understood(answer: Answer) -> UnansweredError:
+    return UnansweredError(f"gives an answer that isn't Sentry's (HTTP {answer.status})")
 
 
 def heed(verdict: Verdict, mode: PreflightMode) -> list[str]:
-    """What a verdict means for the sync; returns warnings.
+    """Return what a verdict means for the sync, as warnings.
 
     Raises:
         PreflightError: Sentry refused the credentials, and `mode` is `enforce`.
     """
-    warnings = []
+    warnings = list(verdict.warnings)
     if verdict.unknown is not None:
         warnings.append(f"{verdict.unknown} The sync goes on.")
     if verdict.refused and mode is PreflightMode.ENFORCE:

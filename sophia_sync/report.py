@@ -30,6 +30,8 @@ _HEADINGS = {
     Result.PLANNED: "🔎 Dry run: what a sync would change in Pulumi ESC",
     Result.PROPOSED: "📝 Sentry credentials proposed to Pulumi ESC: a change request waits for approval",
 }
+# Code point. All symbols of ours above it are emoji.
+_LAST_NARROW = 0x2FFF
 _ALL = "Sentry credentials in Pulumi ESC"
 # The runner cuts an annotation after 4,096 characters (github.com/actions/runner, `ExecutionContext.AddIssue`).
 _LONGEST_NOTICE = 4_000
@@ -101,7 +103,9 @@ def plan_lines(plan: Plan, *, dry_run: bool) -> list[str]:
     """Return the plan for the log: one line for each key."""
     width = max((len(str(step.name)) for step in plan.steps), default=0)
     word = 2 if dry_run else 1
-    return [f"  {_WORDS[step.action][0]} {step.name!s:<{width}}  {_WORDS[step.action][word]}" for step in plan.steps]
+    # An emoji is two columns wide, the dot is one.
+    icons = {action: icon if ord(icon) > _LAST_NARROW else f"{icon} " for action, (icon, *_) in _WORDS.items()}
+    return [f"  {icons[step.action]} {step.name!s:<{width}}  {_WORDS[step.action][word]}" for step in plan.steps]
 
 
 def summary(outcome: Outcome) -> str:
@@ -186,6 +190,9 @@ def _environment(synced: Synced, *, heading: bool = False) -> str:
         facts.append("a sync would open a change request")
     elif synced.result is not Result.PLANNED:
         facts.append("verified by reading back" if synced.result is Result.SYNCED else "nothing was written")
+    changed, total = len(synced.plan.changed_keys), len(synced.plan.steps)
+    if synced.result is Result.PLANNED:
+        facts += [f"**{changed} of {total} keys would change**", "nothing was written"]
     word = 2 if synced.result in (Result.PLANNED, Result.PROPOSED) else 1
 
     def rows(steps: Iterable[Step]) -> list[str]:
@@ -199,14 +206,18 @@ def _environment(synced: Synced, *, heading: bool = False) -> str:
     if left:
         steps = sorted(synced.plan.steps, key=lambda step: step.action is Action.UNCHANGED)
         shown, left = _fitting(rows(steps), _LARGEST_TABLE)
-    table = ["| Key | What happened | In ESC |", "| --- | --- | --- |", *shown]
+    happened = "What would change" if synced.result is Result.PLANNED else "What happened"
+    table = [f"| Key | {happened} | Stored as |", "| --- | --- | --- |", *shown]
     more = f"\nand {left} more keys\n" if left else ""
+    if heading and synced.result is Result.PLANNED and changed:
+        more += "\n**Next:** run it again with `dry-run: false` to write this.\n"
     return f"{level} {_HEADINGS[synced.result]}\n\n{' · '.join(facts)}\n\n" + "\n".join(table) + "\n" + more
 
 
 def _page(request: ChangeRequest) -> str:
-    name = f"**change request {request.id}**"
-    return f"[{name}]({_address(request.url)})" if _address(request.url) else name
+    name = f"**change request {_data(request.id, _LONGEST_WORD)}**"
+    url = _address(request.url)
+    return f"[{name}]({url})" if url else name
 
 
 def _deploy(outcome: Outcome) -> str:

@@ -46,11 +46,18 @@ def _needs_docker(file: Path) -> bool:
 
 
 class SideBySide(LoadScopeScheduling):  # type: ignore[misc]
-    """What is tested side by side: files. Those that need the one Docker engine take turns."""
+    """Run files side by side. Those that need the one Docker engine take turns: the deploys, and the others."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "docker" if _needs_docker(self.config.rootpath / file) else file
+        if not _needs_docker(self.config.rootpath / file):
+            return file
+        return "docker-deploy" if file.startswith("tests/deploy/") else "docker"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than there are processors: those that use Docker wait most of the time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(optionalhook=True)

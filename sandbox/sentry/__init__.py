@@ -59,13 +59,21 @@ class Sentry(ProjectRoutes, IssueRoutes):
     def add_project(self, organization: str, project: str, project_id: int) -> None:
         self.projects[organization, project] = Project(organization, project, project_id)
 
+    def rename_project(self, organization: str, project: str, slug: str) -> None:
+        """Give a project another slug. Requests for the former one are redirected."""
+        with self.lock:
+            renamed = self.projects.pop((organization, project))
+            renamed.former_slugs.add(renamed.slug)
+            renamed.slug = slug
+            self.projects[organization, slug] = renamed
+
     def add_key(
         self, organization: str, project: str, public: str | None = None, *, active: bool = True, label: str = "Default"
     ) -> str:
         """Add a client key to a project; gives its public part."""
-        key = Key(public or secrets.token_hex(16), secrets.token_hex(16), active, label)
-        self.projects[organization, project].keys.append(key)
-        return key.public
+        public = public or secrets.token_hex(16)
+        self.projects[organization, project].keys.append(Key(public, secrets.token_hex(16), active, label))
+        return public
 
     def set_key_active(self, public: str, active: bool) -> None:
         for project in self.projects.values():

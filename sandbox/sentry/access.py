@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from flask import g, jsonify, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from sandbox.sentry.records import Project
@@ -34,6 +35,8 @@ class SentryServer(Server):
         self.tokens: dict[str, set[str]] = {self.token: self.scopes}
         self.refused_tokens_are_anonymous = False
         """True: the index answers a token that it doesn't know like a call without one (`"auth": null`)."""
+        self.has_index = True
+        """False: the address of a region, such as https://de.sentry.io. Its index is a 404 without a body."""
         self.projects: dict[tuple[str, str], Project] = {}
         super().__init__()
 
@@ -46,6 +49,8 @@ class SentryServer(Server):
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         g.scopes = self.tokens.get(token) if scheme.lower() == "bearer" else None
         on_index = request.path == "/api/0/"
+        if on_index and not self.has_index:
+            raise HTTPException(response=Response(status=HTTPStatus.NOT_FOUND))
         if token and g.scopes is None and not (on_index and self.refused_tokens_are_anonymous):
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "Invalid token")
         if g.scopes is None and not on_index:
@@ -62,17 +67,35 @@ class SentryServer(Server):
         return response
 
     def find_project(self, organization: str, project: str, scopes: frozenset[str] = PROJECT_READERS) -> Project:
-        """By slug or id. What isn't there is 404 before the scopes are looked at."""
+        """Return a project by its slug or id. A project that doesn't exist is 404, whatever the scopes.
+
+        Redirect from a former slug (`src/sentry/api/bases/project.py`: `convert_args`, `handle_exception_with_details`;
+        `ProjectMoved` in `src/sentry/api/exceptions.py`).
+        """
         for found in self.projects.values():
             if found.organization == organization and project in (found.slug, str(found.id)):
                 require(scopes)
                 return found
+        for found in self.projects.values():
+            if found.organization == organization and project in found.former_slugs:
+                require(scopes)
+                raise _moved(f"projects/{organization}/", project, found.slug)
         raise missing()
 
 
 def require(scopes: frozenset[str]) -> None:
     if scopes.isdisjoint(g.scopes):
         raise RefusedError(HTTPStatus.FORBIDDEN, "You do not have permission to perform this action.")
+
+
+def _moved(parent: str, former: str, slug: str) -> HTTPException:
+    url = request.full_path.removesuffix("?").replace(f"{parent}{former}/", f"{parent}{slug}/")
+    extra = {"url": url, "slug": slug}
+    detail = {"code": "resource-moved", "message": "Resource has been moved", "extra": extra}
+    response = jsonify({"slug": slug, "detail": detail})
+    response.status_code = HTTPStatus.FOUND
+    response.headers["Location"] = url
+    return HTTPException(response=response)
 
 
 def missing() -> RefusedError:

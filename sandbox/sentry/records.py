@@ -50,6 +50,7 @@ class Project:
     settings: Json = field(default_factory=dict)
     """What a PUT has changed."""
     issues_made: int = 0
+    former_slugs: set[str] = field(default_factory=set)
     security_token: str = field(default_factory=lambda: secrets.token_hex(16))
     """What Sentry shows when it fetches source maps. A secret of the project's."""
 

@@ -9,7 +9,6 @@ from sophia_sync import report
 from sophia_sync.app import Run
 from sophia_sync.console.screen import Mark, Row, Screen, error_json
 from sophia_sync.console.times import counted
-from sophia_sync.esc.cli import private_folder
 from sophia_sync.outcome import Ended, Outcome, Result
 from sophia_sync.runtime.context import run_context
 from sophia_sync.runtime.errors import SyncError
@@ -60,23 +59,22 @@ class ConsoleRun(Run):
 
     async def work(self) -> None:
         """Run the pipeline. If a person is to be asked, plan first, and write only after a yes."""
-        with private_folder() as home:
-            if self._agree is None:
-                await self.pipeline(home)
-                return
-            settings, _ = inputs.load(at_terminal=True)
-            limit, names = TimeLimit(settings.timeout), ", ".join(settings.esc_environment)
-            self._screen.progress(f"Reading {names} …")
-            await self.pipeline(home, dry_run=True)
-            if self.changes:
-                proposes = any(synced.proposes for synced in self.outcome.synced)
-                question = "Propose this in a change request?" if proposes else "Write this?"
-                with self.within(limit.remaining()):
-                    if not await in_thread(partial(self._agree, question)):
-                        raise DeclinedError
-                self._screen.progress(f"{'Proposing' if proposes else 'Writing'} {names} …")
-            # Sentry was asked while planning.
-            await self.pipeline(home, timeout=limit.remaining(), preflight=PreflightMode.OFF)
+        if self._agree is None:
+            await self.pipeline()
+            return
+        settings, _ = inputs.load(at_terminal=True)
+        limit, names = TimeLimit(settings.timeout), ", ".join(settings.esc_environment)
+        self._screen.progress(f"Reading {names} …")
+        await self.pipeline(dry_run=True)
+        if self.changes:
+            proposes = any(synced.proposes for synced in self.outcome.synced)
+            question = "Propose this in a change request?" if proposes else "Write this?"
+            with self.within(limit.remaining()):
+                if not await in_thread(partial(self._agree, question)):
+                    raise DeclinedError
+            self._screen.progress(f"{'Proposing' if proposes else 'Writing'} {names} …")
+        # Sentry was asked while planning.
+        await self.pipeline(timeout=limit.remaining(), preflight=PreflightMode.OFF)
 
     @property
     def changes(self) -> int:
@@ -104,7 +102,7 @@ class ConsoleRun(Run):
         else:
             for synced in self.outcome.synced:
                 self._screen.line(report.headline(synced))
-        self._screen.json(outcome_json(self.outcome))
+        self._screen.json(outcome_json(self.outcome), hidden=True)
         self.write_report()
         return error.exit_code if error else 0
 

@@ -128,10 +128,16 @@ class Screen:
             if row.note:
                 self._say(Text(self._shown(row.note)), Text("    "))
 
-    def json(self, value: object) -> None:
-        """Print the result for a program."""
+    def json(self, value: object, *, hidden: bool = False) -> None:
+        """Print the result for a program.
+
+        Args:
+            value: The result.
+            hidden: Whether its texts hold no secret any more. Redacting it again could change one of our own words.
+        """
         if self.as_json:
-            self._write(self.out, json.dumps(_hidden(value, self.redact), indent=2, default=_plain))
+            shown = value if hidden else _hidden(value, self.redact)
+            self._write(self.out, json.dumps(shown, indent=2, default=_plain))
 
     def progress(self, text: str) -> None:
         """Print what the command is doing."""

@@ -137,19 +137,19 @@ def _ask(pulumi: Pulumi, environment: str, limit: TimeLimit) -> Approvals:
 
 def _get(client: Client, pulumi: Pulumi, environment: str, cloud_url: str, path: str, member: str) -> dict[str, Any]:
     """Return an answer of Pulumi Cloud, which must have a certain member."""
-    from sophia_sync.runtime.http import UnansweredError, json_of, one_line  # noqa: PLC0415
+    from sophia_sync.runtime.http import UnansweredError, one_line  # noqa: PLC0415
 
     doing = f"ask whether updates of {environment} need an approval"
     try:
-        response = client.get(f"{cloud_url}{path}")
+        answer = client.get(f"{cloud_url}{path}")
     except UnansweredError as error:
         raise TransientError(
             f"Could not {doing}: {cloud_url} {error}.", f"Check that {cloud_url} is up, and run again."
         ) from None
-    body = json_of(response)
-    if response.status_code != 200:
+    body: Any = answer.body
+    if answer.status != 200:
         said = body.get("message") if isinstance(body, dict) else None
-        why = f"error: [{response.status_code}] {one_line(pulumi.redact(str(said or 'no reason given')))}"
+        why = f"error: [{answer.status}] {one_line(pulumi.redact(str(said or 'no reason given')))}"
         raise messages.failure(doing, why, 1, cloud_url, by_oidc=pulumi.by_oidc)
     if not isinstance(body, dict) or member not in body:
         raise TransientError(

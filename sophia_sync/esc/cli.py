@@ -24,6 +24,7 @@ from pydantic import SecretStr
 from sophia_sync.esc import editor, messages, opening
 from sophia_sync.esc.editor import Stored
 from sophia_sync.runtime import processes
+from sophia_sync.runtime.context import shared_certificates
 from sophia_sync.runtime.errors import DefinitionError, EscError, TransientError
 from sophia_sync.runtime.processes import Child, Finished
 from sophia_sync.runtime.redact import Redactor
@@ -44,6 +45,11 @@ _EDITOR = (
     r"sys.exit(os.read(0, 64) != b'{mark}\n')"
     '"'
 )
+# Where the private files lie, if there is room. The folder in it is made by mkdtemp, with mode 0700.
+_MEMORY = Path("/dev/shm")  # noqa: S108
+# Bytes that a run's private files take at most: the CLI's configuration, and for each of the environments that are
+# written at a time, a definition with its evaluation. A Docker container has 64 MiB in memory by default.
+_ROOM = 16 * 1024 * 1024
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
 _SAVED = re.compile(rb"\(revision (\d+)\)")
 _CREATED = re.compile(rb"^Change request created: ([A-Za-z0-9_-]{1,100})$", re.MULTILINE)
@@ -51,21 +57,31 @@ _CREATED = re.compile(rb"^Change request created: ([A-Za-z0-9_-]{1,100})$", re.M
 
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
-    """Make a folder that only we can read, in memory where the machine offers that. It is gone afterwards.
+    """Make a folder that only we can read, in memory if there is room. Remove it at the end.
+
+    Meanwhile, requests and PyGithub trust the certificates that the Pulumi CLI is told to trust.
 
     Raises:
         EscError: No folder can be made.
     """
-    memory = Path("/dev/shm")  # noqa: S108 - the folder itself is made by mkdtemp, mode 0700
-    path = _new_folder(memory if memory.is_dir() else None)
+    path = _new_folder(_MEMORY if _has_room(_MEMORY) else None)
     try:
-        yield path
+        with shared_certificates(path):
+            yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def _has_room(folder: Path) -> bool:
+    """Return whether a folder exists and has room for the private files."""
+    try:
+        return shutil.disk_usage(folder).free >= _ROOM
+    except OSError:
+        return False
+
+
 def _new_folder(memory: Path | None) -> Path:
-    for parent in (memory, None):  # /dev/shm may be there but not for us
+    for parent in (memory, None):  # we may lack the permission to write to /dev/shm
         try:
             return Path(tempfile.mkdtemp(prefix="sentry-esc-sync-", dir=parent))
         except OSError as error:
@@ -141,6 +157,8 @@ class Pulumi:
     async def open_values(self, environment: str, draft: str = "") -> dict[str, Opened]:
         """Return what a consumer sees, imports and providers evaluated, by key: one call.
 
+        All secrets among it are hidden from then on, also those of others.
+
         Args:
             environment: `organisation/project/environment`.
             draft: The change request whose draft to open instead.
@@ -157,11 +175,14 @@ class Pulumi:
         if finished.code != 0:
             raise self._failure(doing, finished)
         try:
-            return opened.parse(editor.decode(finished.stdout))
+            values = opened.parse(editor.decode(finished.stdout))
         except ValueError:  # an environment with errors: the CLI prints them, no values, and exits 0
             raise EscError(
                 *messages.not_evaluated(environment, tuple(messages.diagnostics(self.redact(finished.stderr)))),
             ) from None
+        for secret in (secret for value in values.values() for secret in value.secrets):
+            self.redact.add(secret)
+        return values
 
     async def edit(
         self, environment: str, change: Callable[[Stored], str], on_saved: Callable[[int], None] = lambda _: None

@@ -17,6 +17,8 @@ from typing import Any
 import yaml
 from pydantic import SecretStr
 from yaml.events import (
+    CollectionEndEvent,
+    CollectionStartEvent,
     DocumentStartEvent,
     Event,
     MappingEndEvent,
@@ -32,6 +34,8 @@ SECRET_FUNCTION = "fn::secret"  # noqa: S105 - the name of ESC's function
 VALUES = "values"
 ENVIRONMENT_VARIABLES = "environmentVariables"  # under `values:`
 _BOM = "\ufeff"
+# Levels of nesting that ESC takes: `max_flow_level` in gopkg.in/yaml.v3's scannerc.go.
+_DEEPEST = 10_000
 _STRING_TAG = "tag:yaml.org,2002:str"
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 _TOP_NAMES = ("description", "imports", VALUES)
@@ -282,7 +286,7 @@ def parse(text: str, section: str = VALUES) -> Document:
     """
     bom, text = (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)
     try:
-        events = tuple(yaml.parse(text, Loader=yaml.CSafeLoader))
+        events = tuple(_events(text))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
@@ -291,6 +295,26 @@ def parse(text: str, section: str = VALUES) -> Document:
             "Repair it with `pulumi env edit` or in the Pulumi console, then run again.",
         ) from None
     return _document(text, bom, events, section)
+
+
+def _events(text: str) -> Iterator[Event]:
+    """Yield the events of a definition.
+
+    Raises:
+        DefinitionError: It is nested deeper than ESC takes: libyaml would need minutes for it.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise DefinitionError(
+                f"The environment's definition is nested deeper than {_DEEPEST} levels, which ESC refuses.",
+                "Repair it with `pulumi env edit` or in the Pulumi console, then run again.",
+            )
+        yield event
 
 
 def _document(text: str, bom: str, events: tuple[Event, ...], section: str) -> Document:

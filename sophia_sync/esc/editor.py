@@ -41,7 +41,7 @@ def parse(file: bytes) -> Stored:
         below = _BELOW.fullmatch(file, found.end())
         if below is None:
             continue
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             if below["evaluated"] is None or isinstance(json.loads(below["evaluated"]), dict):
                 said = below["diagnostics"].decode(errors="replace") if below["evaluated"] is None else ""
                 lines = "\n".join(line.removeprefix("# ") for line in said.splitlines())

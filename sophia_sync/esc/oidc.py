@@ -14,11 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from pydantic import SecretStr
-from requests import Response
 
 from sophia_sync.runtime.context import OidcRequest, RunContext
 from sophia_sync.runtime.errors import SignInError
-from sophia_sync.runtime.http import Client, UnansweredError, json_of, one_line
+from sophia_sync.runtime.http import Answer, Client, UnansweredError, one_line
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.runtime.redact import Redactor
 from sophia_sync.settings.inputs import Access, TokenScope
@@ -96,18 +95,18 @@ def exchange(
     todo = _trust(audience, scope, _issuer(id_token))
     try:
         with Client(None, deadline) as client:
-            response = client.post(f"{cloud_url}/api/oauth/token", form)
+            answer = client.post(f"{cloud_url}/api/oauth/token", form)
     except UnansweredError as error:
         raise SignInError(
             f"{asked} {error}: GitHub's identity token could not be exchanged for an access token.",
             f"Run again later. Is `pulumi-cloud-url` right? {_STORED_TOKEN}",
         ) from None
-    if response.status_code != 200:
-        said = _said(response, Redactor([request.token, id_token]))
+    if answer.status != 200:
+        said = _said(answer, Redactor([request.token, id_token]))
         raise SignInError(
-            f"{asked} gives no access token for GitHub's identity token (HTTP {response.status_code}{said}).", todo
+            f"{asked} gives no access token for GitHub's identity token (HTTP {answer.status}{said}).", todo
         )
-    token = _token_in(response, "access_token")
+    token = _token_in(answer, "access_token")
     if token is None:
         raise SignInError(f"{asked} answers the exchange of GitHub's identity token without an access token.", todo)
     hide(token)
@@ -119,32 +118,29 @@ def _identity_token(request: OidcRequest, audience: str, deadline: TimeLimit) ->
     what = "GitHub's identity token could not be had: its service"
     try:
         with Client(request.token, deadline) as client:
-            response = client.get(f"{request.url}{separator}audience={quote(audience, safe='')}")
+            answer = client.get(f"{request.url}{separator}audience={quote(audience, safe='')}")
     except UnansweredError as error:
         raise SignInError(f"{what} {error}.", f"Run again later. {_STORED_TOKEN}") from None
-    if response.status_code != 200:
-        said = _said(response, Redactor([request.token]))
-        raise SignInError(
-            f"{what} refuses it (HTTP {response.status_code}{said}).", f"{_PERMISSION}\n\n{_STORED_TOKEN}"
-        )
-    token = _token_in(response, "value")
+    if answer.status != 200:
+        said = _said(answer, Redactor([request.token]))
+        raise SignInError(f"{what} refuses it (HTTP {answer.status}{said}).", f"{_PERMISSION}\n\n{_STORED_TOKEN}")
+    token = _token_in(answer, "value")
     if token is None:
         raise SignInError(f"{what} answers without one.", f"Run again later. {_STORED_TOKEN}")
     return token
 
 
-def _token_in(response: Response, name: str) -> SecretStr | None:
+def _token_in(answer: Answer, name: str) -> SecretStr | None:
     """A token in the JSON of an answer; None if there is none that could be sent in a header."""
-    body: Any = json_of(response)
-    value = body.get(name) if isinstance(body, dict) else None
+    value = answer.body.get(name) if isinstance(answer.body, dict) else None
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value or " " in value:
         return None
     return SecretStr(value)
 
 
-def _said(response: Response, redact: Redactor) -> str:
+def _said(answer: Answer, redact: Redactor) -> str:
     """The service's own words for an error, to follow its HTTP status; nothing if there are none."""
-    body = json_of(response)
+    body: Any = answer.body
     if not isinstance(body, dict):
         return ""
     words = next(

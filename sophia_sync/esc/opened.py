@@ -42,7 +42,7 @@ def parse(printed: str) -> dict[str, Opened]:
             for key, node in values.items()
             if not node.get("unknown") and node.get("value") is not None
         }
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError("not the values of an environment") from error
 
 

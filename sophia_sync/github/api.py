@@ -249,10 +249,14 @@ def _in_words(error: Exception, api_url: str) -> GitHubError | None:
     if isinstance(error, GithubException):
         return refused(error)
     again = "Run again later."
-    if isinstance(error, RequestException):
-        return GitHubError(f"GitHub at {api_url} could not be reached ({type(error).__name__})", again)
     if isinstance(error, TimeoutError):
         return GitHubError(f"GitHub at {api_url} gave no complete answer in time", again)
+    if isinstance(error, OSError):
+        if isinstance(error, RequestException):
+            what = f"could not be reached ({type(error).__name__})"
+        else:
+            what, again = "can't be asked: the CA bundle can't be read", "Correct SSL_CERT_FILE or REQUESTS_CA_BUNDLE."
+        return GitHubError(f"GitHub at {api_url} {what}", again)
     if isinstance(error, _unexpected()):
         todo = "Check that GITHUB_API_URL is GitHub's API, and run again."
         return GitHubError(f"GitHub at {api_url} gave an answer that makes no sense", todo)

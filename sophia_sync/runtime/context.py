@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +91,8 @@ def pulumi_login(environ: Mapping[str, str] = os.environ) -> Path | None:
     return folder if (folder / "credentials.json").is_file() else None
 
 
-# What a child process may see of our environment: where programs are, how to reach the network through a company's
-# proxy and certificates, and where a self-hosted Pulumi console is. Inputs are not among it.
+# What a child process may see of our environment: where programs are, and how to reach the network through a
+# company's proxy and certificates. Inputs are not among it.
 _CHILD_VARIABLES = (
     "PATH",
     "HTTP_PROXY",
@@ -102,10 +103,49 @@ _CHILD_VARIABLES = (
     "no_proxy",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
-    "PULUMI_CONSOLE_DOMAIN",
 )
 
 
 def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the part of our environment that a child process may have."""
-    return {name: environ[name] for name in _CHILD_VARIABLES if name in environ}
+    """Return the part of our environment that a child process may have.
+
+    Give the CA bundle of requests to the Pulumi CLI, where it has none of its own.
+    """
+    found = {name: environ[name] for name in _CHILD_VARIABLES if name in environ}
+    bundle = ca_bundle(environ)
+    if bundle is not None and not found.keys() & {"SSL_CERT_FILE", "SSL_CERT_DIR"}:
+        found["SSL_CERT_DIR" if Path(bundle).is_dir() else "SSL_CERT_FILE"] = bundle
+    return found
+
+
+def ca_bundle(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the file or folder of certificates that requests is told to trust; None if there is none.
+
+    Source: requests.readthedocs.io, "SSL Cert Verification".
+    """
+    return environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or None
+
+
+@contextlib.contextmanager
+def shared_certificates(folder: Path) -> Iterator[None]:
+    """Let requests and PyGithub trust the certificates in SSL_CERT_FILE meanwhile, as the Pulumi CLI does.
+
+    The CLI adds them to the system's. REQUESTS_CA_BUNDLE replaces those of requests, so it gets a file with both.
+
+    Args:
+        folder: A private folder for that file.
+    """
+    own = os.environ.get("SSL_CERT_FILE")
+    bundle = folder / "certificates.pem"
+    if own and ca_bundle() is None:
+        from requests.utils import DEFAULT_CA_BUNDLE_PATH  # noqa: PLC0415 - it costs 0.2 s
+
+        # A file that can't be read, or for which there is no room, leaves requests with its own certificates.
+        with contextlib.suppress(OSError):
+            bundle.write_bytes(Path(DEFAULT_CA_BUNDLE_PATH).read_bytes() + b"\n" + Path(own).read_bytes())
+            os.environ["REQUESTS_CA_BUNDLE"] = str(bundle)
+    try:
+        yield
+    finally:
+        if ca_bundle() == str(bundle):
+            del os.environ["REQUESTS_CA_BUNDLE"]

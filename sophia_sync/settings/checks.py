@@ -1,4 +1,7 @@
-"""What each input's value must be. Every check returns the value, or raises `ValueError` with a text without it."""
+"""Checks of the inputs. Each returns the value, or raises `ValueError` with words that follow the input's name.
+
+No error quotes the value.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from sophia_sync.runtime.redact import SHORTEST
+from sophia_sync.sentry import is_organization_slug, is_project_slug
 
-# The largest value, in bytes: Linux takes no longer string in an environment (MAX_ARG_STRLEN).
+# Maximum size of a value, in bytes. Linux takes no longer string in an environment (MAX_ARG_STRLEN).
 LARGEST = 131_072
-# The largest number of inputs that GitHub takes with a dispatch.
+# Maximum number of inputs that GitHub takes with a dispatch.
 MOST_INPUTS = 25
 
-_SLUG = re.compile(r"[a-z0-9_][a-z0-9_-]{0,99}")
-# Pulumi: "alphanumeric characters, hyphens, underscores, and periods"; a part of dots alone would be a path upwards.
+# Pulumi: "alphanumeric characters, hyphens, underscores, and periods". A part of dots alone would be a path upwards.
 _ENVIRONMENT_PART = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -40,12 +43,12 @@ _PEM = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----\s.+\s-----END \1-----",
 
 
 def kind_of(value: str) -> str | None:
-    """What a value looks like: to notice that two inputs were swapped."""
+    """Return what a value looks like, to notice that two inputs were swapped."""
     return next((kind for kind, pattern in _KINDS if pattern.fullmatch(value)), None)
 
 
 def text(value: str) -> str:
-    """Any value at all: what no value may be."""
+    """Check what every value must be: text of at most `LARGEST` bytes that GitHub has filled in."""
     if "\0" in value:
         raise ValueError("holds a NUL byte")
     try:
@@ -60,9 +63,9 @@ def text(value: str) -> str:
 
 
 def given(value: str, *others: str) -> str:
-    """A credential or name that somebody filled in, and that isn't one of `others` (kinds, see `kind_of`)."""
+    """Check that somebody filled in a value, and that it is none of the kinds `others` (see `kind_of`)."""
     if set(text(value)) <= {"*"}:
-        raise ValueError("is `***`: it was copied from a log, where GitHub had blotted it out")
+        raise ValueError("is `***`: it was copied from a log, where GitHub had masked it")
     if _PLACEHOLDER.fullmatch(value):
         raise ValueError("is a placeholder, not a value")
     kind = kind_of(value)
@@ -72,7 +75,7 @@ def given(value: str, *others: str) -> str:
 
 
 def pasted(check: Callable[[str], str], *, required: bool = True) -> Callable[[str], str | None]:
-    """`check` the value without the white space at its ends, which comes from pasting."""
+    """Return `check` for values without the white space at their ends, which comes from pasting."""
 
     def strip_and_check(value: str) -> str | None:
         stripped = value.strip()
@@ -84,7 +87,7 @@ def pasted(check: Callable[[str], str], *, required: bool = True) -> Callable[[s
 
 
 def secret(value: str) -> str:
-    """A value that ESC can store as a secret, of any form."""
+    """Check a value of any form that ESC can store as a secret."""
     given(value, "a Sentry DSN", "a Sentry token", "a Pulumi token", "a GitHub token")
     return _literal(_maskable(value))
 
@@ -128,15 +131,18 @@ def _unbroken(value: str) -> str:
 
 
 def sentry_token(value: str) -> str:
+    """Check an API token of Sentry's."""
     given(value, "a Sentry DSN", "a Pulumi token", "a GitHub token", "an address", "a private key")
     return _unbroken(_literal(_maskable(value)))
 
 
 def pulumi_token(value: str) -> str:
+    """Check an access token of Pulumi's."""
     return _header(given(value, "a Sentry DSN", "a Sentry token", "a GitHub token", "an address", "a private key"))
 
 
 def github_token(value: str) -> str:
+    """Check a token of GitHub's."""
     return _header(given(value, "a Sentry DSN", "a Sentry token", "a Pulumi token", "an address", "a private key"))
 
 
@@ -147,7 +153,7 @@ def _header(value: str) -> str:
 
 
 def private_key(value: str) -> str:
-    """A private key in PEM form; `\\n` written out, as some put it into secrets, is taken for line breaks."""
+    """Return a private key in PEM form. `\\n` stands for a line break, as some write it in secrets."""
     value = text(value).replace("\\n", "\n")
     if not _PEM.fullmatch(value.strip()):
         raise ValueError("isn't a private key in PEM form (-----BEGIN … PRIVATE KEY-----)")
@@ -164,7 +170,10 @@ def _split(value: str, form: str) -> SplitResult:
 
 
 def dsn(value: str) -> str:
-    """A DSN, `https://PUBLIC_KEY@HOST/PROJECT_ID`; docs.sentry.io, "Data Source Name"."""
+    """Check a DSN, `https://PUBLIC_KEY@HOST/PROJECT_ID`. An old one may have a secret key, and options after a `?`.
+
+    Source: docs.sentry.io, "Data Source Name"; develop.sentry.dev, "Parsing the DSN".
+    """
     given(value, "a Sentry token", "a Pulumi token", "a GitHub token", "a private key")
     parts = _split(_unbroken(_literal(value)), "https://PUBLIC_KEY@HOST/PROJECT_ID")
     if parts.scheme not in ("https", "http"):
@@ -173,7 +182,7 @@ def dsn(value: str) -> str:
         raise ValueError(f"has no public key before the @ {_DSN_FORM}")
     if not parts.hostname:
         raise ValueError(f"has no host after the @ {_DSN_FORM}")
-    if not re.fullmatch(r"[0-9]+", parts.path.rpartition("/")[2]) or parts.query or parts.fragment:
+    if not re.fullmatch(r"[0-9]+", parts.path.rpartition("/")[2]) or parts.fragment:
         raise ValueError(f"doesn't end with the project's number {_DSN_FORM}")
     return value
 
@@ -185,26 +194,35 @@ def _filled_in(value: str) -> str:
 
 
 def extra_secret(value: str) -> str:
-    """A further value of any form that ESC can store as a secret."""
+    """Check a further value that ESC can store as a secret."""
     return _literal(_maskable(given(_filled_in(value))))
 
 
 def extra_variable(value: str) -> str:
-    """A further value that ESC can store in plain text and hand on as it is."""
+    """Check a further value that ESC can store in plain text and hand on as it is."""
     if "${" in value or "$$" in value:
         raise ValueError("holds `${` or `$$`, in which ESC sees more than text")
     return text(_filled_in(value))
 
 
-def slug(value: str) -> str:
+def organization_slug(value: str) -> str:
+    """Check the slug of a Sentry organisation."""
     given(value, *(kind for kind, _ in _KINDS))
-    if not _SLUG.fullmatch(value):
-        raise ValueError("isn't a slug: lower-case letters, digits, hyphens and underscores, on one line")
+    if not is_organization_slug(value):
+        raise ValueError("isn't an organisation's slug: letters, digits and hyphens, and no hyphen first")
+    return value
+
+
+def project_slug(value: str) -> str:
+    """Check the slug of a Sentry project."""
+    given(value, *(kind for kind, _ in _KINDS))
+    if not is_project_slug(value):
+        raise ValueError("isn't a project's slug: lower-case letters, digits, hyphens and underscores")
     return value
 
 
 def environment(value: str) -> str:
-    """`organisation/project/environment`."""
+    """Check the path of an environment, `organisation/project/environment`."""
     value = given(value.strip(), *(kind for kind, _ in _KINDS))
     parts = value.split("/")
     if "@" in value:
@@ -219,7 +237,7 @@ def environment(value: str) -> str:
 
 
 def environments(value: str) -> tuple[str, ...]:
-    """One environment a line."""
+    """Return the paths of environments, given one a line."""
     lines = [line for line in value.splitlines() if line.strip()]
     if not lines:
         raise ValueError("holds nothing but white space")
@@ -238,7 +256,7 @@ def environments(value: str) -> tuple[str, ...]:
 
 
 def url(value: str) -> str:
-    """An https address without a query; http for loopback only. A slash at the end is dropped."""
+    """Return an https address without a query, and without a slash at its end. Take http for loopback only."""
     value = text(value.strip()).rstrip("/")
     parts = _split(value, "https://HOST")
     is_plain = parts.hostname and not ("@" in parts.netloc or parts.query or parts.fragment)
@@ -250,14 +268,14 @@ def url(value: str) -> str:
 
 
 def repository(value: str) -> str:
-    """`owner/name`; GitHub refuses a name of one or two dots."""
+    """Return a repository, `owner/name`. GitHub refuses a name of one or two dots."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+/(?!\.\.?$)[A-Za-z0-9_.-]+", value.strip()):
         raise ValueError("isn't a repository like owner/name")
     return value.strip()
 
 
 def workflow(value: str) -> str:
-    """A file name below .github/workflows, or a number."""
+    """Return a workflow: its file name below .github/workflows, or its number."""
     name = text(value.strip())
     if not re.fullmatch(r"[0-9]{1,19}|[^/\\\s?#%]+\.ya?ml", name) or not name.isprintable():
         raise ValueError("isn't a workflow's file name or number")
@@ -265,7 +283,7 @@ def workflow(value: str) -> str:
 
 
 def ref(value: str) -> str:
-    """A branch or tag; git-check-ref-format(1)."""
+    """Return the name of a branch or tag. Source: git-check-ref-format(1)."""
     name = text(value.strip())
     forbidden = re.search(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|/\.|\.lock(/|$)|\.$|/$|^[/.-]|^@$", name)
     if not name or forbidden:
@@ -274,19 +292,19 @@ def ref(value: str) -> str:
 
 
 def app_id(value: str) -> str:
-    """A GitHub App's id (a number) or client id (`Iv…`)."""
+    """Return a GitHub App's id (a number) or client id (`Iv…`)."""
     if not re.fullmatch(r"[0-9]+|Iv[A-Za-z0-9.]+", value.strip()):
         raise ValueError("isn't a GitHub App's id")
     return value.strip()
 
 
 def _no_constant(name: str) -> None:
-    """Python's parser takes `NaN` and `Infinity`, which aren't JSON."""
+    """Refuse `NaN` and `Infinity`: Python's parser takes them, but they aren't JSON."""
     raise ValueError(name)
 
 
 def _number(value: str) -> float:
-    """Python's parser takes `1e400` for infinity."""
+    """Refuse a number such as `1e400`, which Python's parser takes for infinity."""
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(value)
@@ -294,7 +312,7 @@ def _number(value: str) -> float:
 
 
 def deploy_inputs(value: str) -> dict[str, Any]:
-    """A JSON object; at most 25 inputs (docs.github.com, "Create a workflow dispatch event")."""
+    """Parse a JSON object of inputs. Source: docs.github.com, "Create a workflow dispatch event"."""
     try:
         parsed = json.loads(text(value), parse_constant=_no_constant, parse_float=_number)
         json.dumps(parsed, ensure_ascii=False).encode()
@@ -310,6 +328,7 @@ def deploy_inputs(value: str) -> dict[str, Any]:
 
 
 def boolean(value: str) -> bool:
+    """Parse `true` or `false`."""
     words = {"true": True, "false": False}
     if value.strip().lower() not in words:
         raise ValueError("is neither true nor false")
@@ -317,6 +336,7 @@ def boolean(value: str) -> bool:
 
 
 def seconds(value: str, largest: int) -> int:
+    """Parse a number of seconds from 1 to `largest`."""
     if not re.fullmatch(r"[0-9]{1,6}", value.strip()) or not 1 <= int(value) <= largest:
         raise ValueError(f"isn't a number of seconds from 1 to {largest}")
     return int(value)

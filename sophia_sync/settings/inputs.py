@@ -282,7 +282,7 @@ class Settings(Access):
         Input(
             checks.pasted(checks.sentry_token),
             "Create an internal integration in Sentry → Settings → Custom Integrations, and keep its token as the "
-            "organisation secret SENTRY_API_TOKEN.",
+            "organisation secret SENTRY_API_TOKEN. Settings → Auth Tokens makes another kind, which doesn't suffice.",
             variable="SENTRY_API_TOKEN",
             yaml="${{ secrets.SENTRY_API_TOKEN }}",
         ),
@@ -290,7 +290,7 @@ class Settings(Access):
     sentry_organization_slug: Annotated[
         str,
         Input(
-            checks.pasted(checks.slug),
+            checks.pasted(checks.organization_slug),
             "It is the first part of Sentry's address, https://SLUG.sentry.io.",
             variable="SENTRY_ORGANIZATION_SLUG",
             yaml="${{ vars.SENTRY_ORGANIZATION_SLUG }}",
@@ -299,7 +299,7 @@ class Settings(Access):
     sentry_project_slug: Annotated[
         str,
         Input(
-            checks.pasted(checks.slug),
+            checks.pasted(checks.project_slug),
             "It stands in Sentry → Project Settings → General.",
             variable="SENTRY_PROJECT_SLUG",
             yaml="${{ vars.SENTRY_PROJECT_SLUG }}",

@@ -57,7 +57,7 @@ def test_the_page_and_the_targets_tell_what_was_measured() -> None:
     assert {name for name, figure, most in targets(rows) if figure > most} == {
         "changed / the script, 0 ms",
         "changed / the script, 100 ms",
-        "MB of memory, unchanged",
+        "MiB of memory, unchanged",
     }
     text = " ".join(page(rows, ["A machine."]).split())
     assert "the script takes 3.00 s, a sync 0.40 s if nothing changed, 2.00 s if all keys changed" in text

@@ -279,7 +279,7 @@ class TestTheValues:
             ({"SENTRY_DSN": "{fn::secret: 'https://sentry.example/17'}"}, "SENTRY_DSN has no public key before the @"),
             ({"SENTRY_API_TOKEN": "{fn::secret: 'two words'}"}, "SENTRY_API_TOKEN has white space"),
             ({"SENTRY_API_TOKEN": "{fn::secret: 'sntrys_x '}"}, "SENTRY_API_TOKEN has white space at its ends"),
-            ({"SENTRY_PROJECT_SLUG": "Pay Ready"}, "SENTRY_PROJECT_SLUG isn't a slug"),
+            ({"SENTRY_PROJECT_SLUG": "Pay Ready"}, "SENTRY_PROJECT_SLUG isn't a project's slug"),
             ({"SENTRY_CLIENT_SECRET": "{fn::secret: 'your-secret-here'}"}, "SENTRY_CLIENT_SECRET is a placeholder"),
             ({"SENTRY_ORGANIZATION_SLUG": "sntrys_abcdef"}, "SENTRY_ORGANIZATION_SLUG looks like a Sentry token"),
         ],
@@ -361,6 +361,14 @@ class TestSentry:
         assert what in found["Sentry"].what
         assert todo in found["Sentry"].todo
         assert "new" not in found["Sentry"].what.split(), "what ESC holds isn't new"
+
+    def test_gives_another_host_than_the_dsn_has(self, laptop: Laptop) -> None:
+        laptop.synced()
+        dsn = laptop.box.sentry.dsn.replace(laptop.box.sentry.ingest_host, "relay.acme.example")
+        write(laptop, SENTRY_DSN=f"{{fn::secret: '{dsn}'}}")
+        found = esc_checks(laptop)["Sentry"]
+        assert found.state is State.WARNING
+        assert f"gives the host {laptop.box.sentry.ingest_host} for the client key of the DSN" in found.what
 
     def test_can_not_be_asked(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.synced()

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import tarfile
+import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.support import docker_imports
 from tests.support import docker_sizes as sizes
-from tests.support.docker_engine import ROOT, TAG, build_image, docker
+from tests.support.docker_engine import ROOT, TAG, build_image, docker, empty_engine
 from tests.support.docker_imports import PACKAGES
 from tests.support.docker_sizes import BASE
 
@@ -158,3 +159,12 @@ def test_new_code_is_a_small_download(image: str, tmp_path: Path) -> None:
     anew = {name: size for name, size in after.items() if name not in before}
     assert anew
     assert sum(anew.values()) < 2_500_000, "before it is compressed"
+
+
+def test_an_empty_engine_beside_this_one_leaves_its_network_alone() -> None:
+    """`make bench` pulls into an engine of its own, and an engine without a bridge removes the bridge of the other."""
+    bridge = Path("/sys/class/net/docker0")
+    before = bridge.exists()
+    with tempfile.TemporaryDirectory() as folder, empty_engine(Path(folder)) as address:
+        assert docker("--host", address, "image", "ls", "--quiet").stdout == ""
+    assert bridge.exists() >= before

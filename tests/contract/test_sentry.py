@@ -33,6 +33,33 @@ def test_a_server_may_take_a_wrong_token_for_none(box: Sandbox) -> None:
     assert get(box, PROJECT, "sntrys_wrong").status_code == 401
 
 
+def test_a_region_has_no_index_for_anybody(box: Sandbox) -> None:
+    box.sentry.has_index = False
+    for token in (box.sentry.token, "sntrys_wrong", None):
+        answer = get(box, "/api/0/", token)
+        assert (answer.status_code, answer.content) == (404, b"")
+    assert get(box, PROJECT, box.sentry.token).status_code == 200
+
+
+@pytest.mark.parametrize("route", ["", "keys/", "keys/?per_page=1"])
+def test_a_former_slug_is_redirected(route: str, box: Sandbox) -> None:
+    box.sentry.rename_project("pay-ready", "pay-ready", "pay")
+    headers = {"Authorization": f"Bearer {box.sentry.token}"}
+    url = f"{box.sentry.url}{PROJECT}{route}"
+    answer = requests.get(url, headers=headers, timeout=60, allow_redirects=False)
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == f"/api/0/projects/pay-ready/pay/{route}"
+    assert answer.json()["slug"] == "pay"
+    assert answer.json()["detail"]["code"] == "resource-moved"
+    assert get(box, "/api/0/projects/pay-ready/pay/", box.sentry.token).json()["slug"] == "pay"
+
+
+def test_a_former_slug_is_not_shown_to_a_token_that_may_not_see_the_project(box: Sandbox) -> None:
+    box.sentry.rename_project("pay-ready", "pay-ready", "pay")
+    box.sentry.add_token("events-only", ["event:admin"])
+    assert get(box, PROJECT, "events-only").status_code == 403
+
+
 def test_a_project_has_its_number(box: Sandbox) -> None:
     answer = get(box, PROJECT, box.sentry.token)
     assert (answer.json()["id"], answer.json()["slug"]) == (str(box.sentry.project_id), "pay-ready")

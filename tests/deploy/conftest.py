@@ -20,7 +20,7 @@ from sandbox import Sandbox
 from tests.deploy import program
 from tests.deploy.clients import Answer, ask
 from tests.deploy.gateway import HOST_ENTRY, Gateway, inside
-from tests.deploy.images import Derived, Gate
+from tests.deploy.images import Derived
 from tests.deploy.program import Result
 from tests.support import docker_engine, docker_registry
 from tests.support.docker_engine import ROOT, docker
@@ -61,12 +61,6 @@ def derive(built: str, registry: str) -> Derived:
 def foreign(good: str) -> tuple[str, str]:
     """An image for a platform that no machine here has, and an index of it."""
     return docker_registry.push_as(good, "linux/s390x")
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    with Gate() as made:
-        yield made
 
 
 @dataclass
@@ -191,9 +185,3 @@ def new_host() -> Iterator[Host]:
             for name in (*host.leftovers(), host.project):
                 docker("rm", "--force", "--volumes", name, check=False)
             host.compose("down", "--remove-orphans", "--timeout", "0")
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with new_host() as made:
-        yield made

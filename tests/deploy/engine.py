@@ -12,6 +12,9 @@ from tests.deploy import program
 ONCE_UP = 'case "$*" in *" up "*) touch "$0.up";; esac; [ -e "$0.up" ] && case "$*" in {pattern}) {does};; esac'
 """For `before`: what is done at commands that match a pattern of the shell, once Compose was told to bring one up."""
 
+UP_ONCE = 'case "$*" in *" up "*) [ ! -e "$0.up" ] || { echo no such luck >&2; exit 1; }; touch "$0.up";; esac'
+"""For `before`: Compose brings up one version, and fails to bring up another."""
+
 
 def before(folder: Path, lines: str) -> dict[str, str]:
     """The variable with which the deploy program calls it.

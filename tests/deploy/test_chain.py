@@ -18,7 +18,6 @@ from tests.deploy.conftest import ENVIRONMENT, Host, new_host
 from tests.deploy.gateway import HOST_ENTRY
 from tests.support import docker_act, docker_leaks, standins
 from tests.support.docker_act import Run
-from tests.support.docker_engine import docker
 
 pytestmark = pytest.mark.docker
 
@@ -88,13 +87,17 @@ def deploy(host: Host, checkout: Path, inputs: Mapping[str, object], image: str)
 
 def test_from_the_secrets_in_github_to_an_answer_of_the_server(checkout: Path, good: str) -> None:
     with new_host() as host:
-        # One machine has the container's name once, and `localhost` is to lead here.
+        # One machine has the container's name and the project once, and `localhost` is to lead here.
         file = checkout / "docker-compose.sentry.yml"
         text = file.read_text(encoding="utf-8")
         ours = f"    container_name: {host.project}\n    extra_hosts: ['{HOST_ENTRY}']\n"
         text, count = re.subn(r"    container_name: sentry-mcp\n", ours, text)
         assert count == 1
         file.write_text(text, encoding="utf-8")
+        action = checkout / "actions" / "deploy" / "action.yml"
+        text, count = re.subn(r' "\$COMMAND"$', f' "$COMMAND" --project {host.project}', action.read_text("utf-8"))
+        assert count == 1
+        action.write_text(text, encoding="utf-8")
 
         host.box.esc.save(ENVIRONMENT, "values: {}\n")
         host.box.github.add_repository(REPOSITORY)
@@ -105,23 +108,20 @@ def test_from_the_secrets_in_github_to_an_answer_of_the_server(checkout: Path, g
         revision = str(host.box.esc.revision(ENVIRONMENT))
         assert dispatch.inputs == {"environment": ENVIRONMENT, "revision": revision}
 
-        try:
-            deployed = deploy(host, checkout, dispatch.inputs, good)
-            assert deployed.code == 0, deployed.text[-6000:]
-            assert deployed.outputs["image"] == good
-            check_serves(host, good, revision)
-            host.box.github.complete(dispatch.run_id)
+        deployed = deploy(host, checkout, dispatch.inputs, good)
+        assert deployed.code == 0, deployed.text[-6000:]
+        assert deployed.outputs["image"] == good
+        check_serves(host, good, revision)
+        host.box.github.complete(dispatch.run_id)
 
-            started = host.container("{{.Id}} {{.State.StartedAt}}")
-            unchanged = sync(host, checkout)
-            assert unchanged.outputs["result"] == "unchanged", unchanged.text
-            again = host.box.github.dispatches[-1]
-            assert (again.run_id != dispatch.run_id, again.inputs) == (True, dispatch.inputs)
-            same = deploy(host, checkout, again.inputs, good)
-            assert same.outputs["changed"] == "false", same.text[-6000:]
-            assert host.container("{{.Id}} {{.State.StartedAt}}") == started
-        finally:
-            docker("network", "rm", "sentry-mcp_default", check=False)
+        started = host.container("{{.Id}} {{.State.StartedAt}}")
+        unchanged = sync(host, checkout)
+        assert unchanged.outputs["result"] == "unchanged", unchanged.text
+        again = host.box.github.dispatches[-1]
+        assert (again.run_id != dispatch.run_id, again.inputs) == (True, dispatch.inputs)
+        same = deploy(host, checkout, again.inputs, good)
+        assert same.outputs["changed"] == "false", same.text[-6000:]
+        assert host.container("{{.Id}} {{.State.StartedAt}}") == started
 
         told = synced.visible() + deployed.visible() + unchanged.visible() + same.visible()
         assert docker_leaks.held_by(told, [*host.secrets, host.box.github.token]) == []

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.deploy import program
-from tests.deploy.conftest import Host
+from tests.deploy.conftest import Host, new_host
 from tests.deploy.gateway import bridge_address
+from tests.deploy.program import Result
 from tests.docs.pages import code_in, sections
 from tests.support import docker_leaks
 from tests.support.docker_engine import docker
@@ -84,38 +85,36 @@ def wait_for(command: list[str], process: subprocess.Popen[bytes], log: Path) ->
         assert process.poll() is None, log.read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def there(second: Second, host: Host) -> Iterator[Host]:
-    """A host whose server is on the second engine."""
-    try:
-        yield host
-    finally:
-        for name in (host.project, f"{host.project}-former"):
-            subprocess.run(
-                ["docker", "--host", second.url, "rm", "--force", name], capture_output=True, timeout=60, check=False
-            )
+@pytest.fixture(scope="module")
+def there(second: Second) -> Iterator[Host]:
+    """A host whose server is on the second engine. Each test deploys to it by another way."""
+    with new_host() as host:
+        try:
+            yield host
+        finally:
+            for name in (host.project, f"{host.project}-former"):
+                command = ["docker", "--host", second.url, "rm", "--force", name]
+                subprocess.run(command, capture_output=True, timeout=60, check=False)
 
 
-def check_serves(second: Second, host: Host, image: str) -> None:
-    """It runs on the second engine, and on no other."""
+def check_serves(second: Second, host: Host, image: str, result: Result) -> None:
+    """Check that the deploy found or made the server on the second engine, and on no other."""
+    assert result.code == 0, result.log
+    assert result.outputs["image"] == image
     assert second.container(host.project, "{{.Config.Image}}") == image
     assert host.image == ""
     assert host.box.sentry.project in str(host.ask().content)
 
 
 def test_a_socket_at_a_path_of_its_own(there: Host, second: Second, good: str) -> None:
-    result = there.deploy(good, DOCKER_HOST=second.url)
-    assert result.code == 0, result.log
-    check_serves(second, there, good)
+    check_serves(second, there, good, there.deploy(good, DOCKER_HOST=second.url))
 
 
 def test_a_docker_context(there: Host, second: Second, good: str, tmp_path: Path) -> None:
     environ = {"DOCKER_CONFIG": str(tmp_path)}
     create = ["docker", "context", "create", "production", "--docker", f"host={second.url}"]
     subprocess.run(create, env={**os.environ, **environ}, check=True, capture_output=True, timeout=60)
-    result = there.deploy(good, DOCKER_CONTEXT="production", **environ)
-    assert result.code == 0, result.log
-    check_serves(second, there, good)
+    check_serves(second, there, good, there.deploy(good, DOCKER_CONTEXT="production", **environ))
 
 
 @dataclass(frozen=True)
@@ -125,6 +124,8 @@ class Sshd:
     port: int
     host_key: str
     host_key_file: Path
+    has_ipv6: bool
+    """Whether it also listens on ::1."""
 
     @property
     def known(self) -> str:
@@ -144,10 +145,11 @@ def sshd(folder: Path, own_key: str, *lines: str) -> Iterator[Sshd]:
     if command is None:
         pytest.skip("there is no sshd (Debian's package openssh-server)")
     folder.mkdir()
-    server = Sshd(free_port(), make_key(folder / "host"), folder / "host.pub")
+    server = Sshd(free_port(), make_key(folder / "host"), folder / "host.pub", has_ipv6_loopback())
     (folder / "authorized").write_text(own_key, encoding="utf-8")
     settings = [
         "ListenAddress 127.0.0.1",
+        *(["ListenAddress ::1"] if server.has_ipv6 else []),
         f"Port {server.port}",
         f"HostKey {folder / 'host'}",
         f"AuthorizedKeysFile {folder / 'authorized'}",
@@ -170,6 +172,14 @@ def sshd(folder: Path, own_key: str, *lines: str) -> Iterator[Sshd]:
         finally:
             process.terminate()
             process.wait()
+
+
+def has_ipv6_loopback() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def wait_for_banner(port: int, server: subprocess.Popen[bytes]) -> None:
@@ -218,9 +228,9 @@ def far(second: Second, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fa
 
 
 def test_a_machine_behind_a_jump_host(there: Host, second: Second, far: Far, good: str) -> None:
-    result = there.deploy(good, **far.environ())
-    assert result.code == 0, result.log
-    check_serves(second, there, good)
+    result = there.deploy(good, "--revision", "2", **far.environ())
+    check_serves(second, there, good, result)
+    assert result.outputs["changed"] == "true", "another revision makes another container"
     shown = [*there.secrets, *far.private_key.splitlines()[1:-1], "ssh://production"]
     assert docker_leaks.held_by(result.visible(), shown) == []
 
@@ -234,10 +244,12 @@ def test_a_hop_with_another_key_is_not_talked_to(
         "machine": f"[127.0.0.1]:{far.machine.port} {other}\n{far.jump.known}",
         "jump": f"{far.machine.known}\n[127.0.0.1]:{far.jump.port} {other}",
     }
+    before = second.container(there.project, "{{.Id}}")
     result = there.deploy(good, **far.environ(DEPLOY_SSH_KNOWN_HOSTS=known[hop]))
     assert result.code == 4, result.log
+    assert result.errors[0].properties["title"] == "Docker can't be reached"
     assert "Host key verification failed" in result.error
-    assert second.container(there.project, "{{.Id}}") == ""
+    assert second.container(there.project, "{{.Id}}") == before
 
 
 def test_the_users_own_ssh_is_used_where_no_credentials_are_given(
@@ -252,9 +264,17 @@ def test_the_users_own_ssh_is_used_where_no_credentials_are_given(
     options = f'-i {key} -o "UserKnownHostsFile {tmp_path / "known_hosts"}" -p {far.machine.port}'
     (tmp_path / "ssh").write_text(f'#!/bin/sh\nexec {real} {options} "$@"\n', encoding="utf-8")
     (tmp_path / "ssh").chmod(0o755)
-    result = there.deploy(good, DOCKER_HOST=f"ssh://{getpass.getuser()}@127.0.0.1", **program.path_with(tmp_path))
-    assert result.code == 0, result.log
-    check_serves(second, there, good)
+    address = f"ssh://{getpass.getuser()}@127.0.0.1"
+    check_serves(second, there, good, there.deploy(good, DOCKER_HOST=address, **program.path_with(tmp_path)))
+
+
+def test_a_machine_with_an_ipv6_address(there: Host, second: Second, far: Far, good: str) -> None:
+    if not far.machine.has_ipv6:
+        pytest.skip("this machine's loopback has no IPv6 address")
+    address = f"ssh://{getpass.getuser()}@[::1]:{far.machine.port}"
+    known = f"[::1]:{far.machine.port} {far.machine.host_key}"
+    environ = far.environ(DEPLOY_DOCKER_HOST=address, DEPLOY_SSH_CONFIG="", DEPLOY_SSH_KNOWN_HOSTS=known)
+    check_serves(second, there, good, there.deploy(good, **environ))
 
 
 def test_the_host_keys_are_had_as_the_page_says(far: Far, tmp_path: Path) -> None:

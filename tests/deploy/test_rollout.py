@@ -13,7 +13,7 @@ import pytest
 from tests.deploy import engine, program
 from tests.deploy.clients import Caller
 from tests.deploy.conftest import ENVIRONMENT, Host, new_host
-from tests.deploy.images import Derived, Gate
+from tests.deploy.images import Derived
 from tests.deploy.program import Result
 from tests.support import docker_leaks
 from tests.support.docker_engine import docker
@@ -199,14 +199,15 @@ def test_a_first_one_that_can_not_be_taken_down_is_told(derive: Derived, tmp_pat
         assert "no such luck" in result.error
 
 
-def test_if_the_former_one_does_not_work_either_that_is_said(derive: Derived, gate: Gate) -> None:
-    with new_host() as host:
-        gate.let_in = 1
-        former = derive.behind(gate)
-        assert host.deploy(former).code == 0
-        result = host.deploy(derive.behind(gate, "LABEL version=2"), "--timeout", "2")
-        assert result.code == 7, result.log
-        assert f"{former}, doesn't work either" in result.error
+def test_if_the_former_one_does_not_work_either_that_is_said(host: Host, derive: Derived, tmp_path: Path) -> None:
+    former = host.image
+    path = engine.before(tmp_path, engine.UP_ONCE)
+    bad = derive('ENTRYPOINT ["python3", "-c", "raise SystemExit(1)"]')
+    result = host.deploy(bad, "--timeout", "2", **path)
+    assert result.code == 7, result.log
+    assert f"{former}, doesn't work either" in result.error
+    assert "stays recorded" in result.error
+    assert (host.recover().code, host.image) == (0, former)
 
 
 def test_an_image_that_is_nowhere_changes_nothing(host: Host, registry: str) -> None:

@@ -14,6 +14,7 @@ from tests.deploy.conftest import Host, built, good, new_host, registry
 from tests.docs.machine import Machine
 from tests.support import docker_engine
 from tests.support.action import Action
+from tests.support.laptop import Laptop
 
 __all__ = ["built", "good", "registry"]
 
@@ -27,6 +28,11 @@ def box() -> Iterator[Sandbox]:
 @pytest.fixture
 def action(box: Sandbox, pulumi: Path, tmp_path: Path) -> Action:
     return Action(box, pulumi, tmp_path)
+
+
+@pytest.fixture
+def laptop(box: Sandbox, pulumi: Path, tmp_path: Path) -> Laptop:
+    return Laptop(box, pulumi, tmp_path)
 
 
 @pytest.fixture

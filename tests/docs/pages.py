@@ -77,6 +77,13 @@ def code_in(text: str) -> list[str]:
     return [token.content for token in _PARSER.parse(text) if token.type == "fence"]
 
 
+def inline_code_in(text: str) -> list[str]:
+    """Return what stands between backquotes in a part of a page."""
+    return [
+        child.content for token in _PARSER.parse(text) for child in token.children or [] if child.type == "code_inline"
+    ]
+
+
 def inline_code(page: str) -> list[str]:
     """What stands between backquotes in the text."""
     return [token.content for token in _tokens(page) if token.type == "code_inline"]

@@ -12,10 +12,10 @@ RUN_ELSEWHERE = {
     "docs/deploy.md": "tests/docs/test_deploy_page.py",
     "docs/from-the-document.md": "tests/docs/test_the_document.py",
     "docs/mcp-server.md": "tests/docs/test_mcp_server_page.py",
-    "docs/release.md": "tests/release/test_pages.py",
-    "docs/scale.md": "tests/workflow/test_scale_page.py",
+    "docs/maintainers/release.md": "tests/release/test_pages.py",
+    "docs/environments.md": "tests/workflow/test_environments_page.py",
     "docs/command-line.md": "tests/console/test_page.py",
-    "SECURITY.md": "tests/release/test_pages.py",
+    "docs/security.md": "tests/release/test_pages.py",
     **{
         f"tests/contract/transcripts/{name}.md": "tests/contract/test_cli.py"
         for name in ("edit", "environments", "imports", "tags", "values", "versions")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import test_commands, test_workflows  # noqa: F401 - each registers the blocks that it runs
+from tests.docs import test_commands, test_troubleshooting, test_workflows  # noqa: F401 - each registers the blocks that it runs
 from tests.docs.pages import ALL_BLOCKS, PAGES, ROOT, SHELL, Block
 from tests.docs.registry import RUN_ELSEWHERE, RUN_HERE
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sandbox import Sandbox
 from tests.docs.pages import PAGES, ROOT, blocks, inline_code
 from tests.docs.registry import runs
-from tests.docs.test_workflows import as_workflow, load
+from tests.docs.test_workflows import is_workflow, load
 from tests.support.action import Action
 from tests.support.inputs import VALID
 from tests.support.shell import output as shell
+from tests.support.shell import run as run_shell
 
 pytestmark = pytest.mark.pulumi
 
@@ -31,20 +35,18 @@ SLUGS = ("SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG")
 Reader = dict[str, str]
 
 
-# README.md, CONTRIBUTING.md, docs/development.md
+# README.md, docs/maintainers/development.md
 
 
-@runs("README.md", "make run    # the main job against a local Pulumi ESC, GitHub and Sentry, with the real Pulumi CLI")
+@runs("README.md", "make run    # a sync against a local Pulumi ESC, GitHub and Sentry, with the real Pulumi CLI")
 def test_the_make_commands_of_the_readme(code: str) -> None:
     all_are_targets(code)
 
 
-@runs("CONTRIBUTING.md", "make setup   # virtual environment from hash-locked requirements, and a Pulumi CLI")
-def test_the_make_commands_of_contributing(code: str) -> None:
-    all_are_targets(code)
-
-
-@runs("docs/development.md", "make run    # the main job against a local Pulumi ESC, GitHub and Sentry")
+@runs(
+    "docs/maintainers/development.md",
+    "make setup   # a virtual environment from hash-locked requirements, and a Pulumi CLI",
+)
 def test_the_make_commands_of_development(code: str) -> None:
     all_are_targets(code)
 
@@ -61,7 +63,7 @@ def test_make_run_shows_that_all_is_as_it_should_be(reader: Reader) -> None:
     assert [line for line in printed.splitlines() if len(line) > 80 and "://" not in line] == []
 
 
-@runs("docs/development.md", ".venv/bin/python -m pytest tests/unit/sync/test_plan.py")
+@runs("docs/maintainers/development.md", ".venv/bin/python -m pytest tests/unit/sync/test_plan.py")
 def test_one_test_or_those_of_a_module(code: str, reader: Reader) -> None:
     printed = shell(here(code), reader)
     assert len(re.findall(r"^=+ \d+ passed", printed, re.MULTILINE)) == 2
@@ -69,8 +71,8 @@ def test_one_test_or_those_of_a_module(code: str, reader: Reader) -> None:
 
 @pytest.fixture
 def sandbox_by_hand(reader: Reader, tmp_path: Path) -> Iterator[str]:
-    """The first terminal of docs/development.md; gives what it has printed."""
-    [code] = [block.code for block in blocks("docs/development.md") if "-m sandbox |" in block.code]
+    """The first terminal of docs/maintainers/development.md; gives what it has printed."""
+    [code] = [block.code for block in blocks("docs/maintainers/development.md") if "-m sandbox |" in block.code]
     command = ["bash", "-c", here(code.replace("sandbox.env", str(tmp_path / "sandbox.env")))]
     with subprocess.Popen(
         command, cwd=ROOT, env=reader, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -88,7 +90,7 @@ def sandbox_by_hand(reader: Reader, tmp_path: Path) -> Iterator[str]:
         terminal.stdout.read()  # to its end, which comes when all of them have ended
 
 
-@runs("docs/development.md", ".venv/bin/python -m sandbox | tee sandbox.env", ". ./sandbox.env")
+@runs("docs/maintainers/development.md", ".venv/bin/python -m sandbox | tee sandbox.env", ". ./sandbox.env")
 def test_the_local_services_by_hand(
     code: tuple[str, str], sandbox_by_hand: str, reader: Reader, tmp_path: Path
 ) -> None:
@@ -99,7 +101,7 @@ def test_the_local_services_by_hand(
     assert "SENTRY_API_TOKEN" in printed.partition("verified by reading back")[2]
 
 
-@runs("docs/development.md", "export PULUMI_ORG=scoobyjava-org")
+@runs("docs/maintainers/development.md", "export PULUMI_ORG=scoobyjava-org")
 def test_against_an_esc_that_one_has_signed_in_to(code: str, reader: Reader, box: Sandbox) -> None:
     box.esc.create(ENVIRONMENT, "values:\n  SENTRY_PROJECT_SLUG: pay-ready\n")
     assert shell(code, reader).endswith("\npay-ready\n")
@@ -110,11 +112,35 @@ def here(code: str) -> str:
     return code.replace(".venv/bin/python", sys.executable)
 
 
-# docs/quick-start.md
+# docs/quick-start.md, docs/sign-in.md
+
+# GitHub's command line tool as far as the pages use it: it writes down what it is asked.
+GH = """\
+#!/bin/sh
+printf '%s\\n' "$*" >>"$GH_SAID"
+case "$1 $2" in "secret list") echo SENTRY_DSN ;; esac
+"""
 
 
-def inputs_of(piece: str, box: Sandbox) -> dict[str, str]:
-    """The inputs of the one step in a piece of YAML of the quick start, as GitHub would fill them in on a schedule."""
+@pytest.fixture
+def gh(reader: Reader, tmp_path: Path) -> Path:
+    """Put a `gh` first on the reader's PATH. Return the file that has what it was asked."""
+    programs, said = tmp_path / "programs", tmp_path / "said"
+    programs.mkdir()
+    (programs / "gh").write_text(GH, encoding="utf-8")
+    (programs / "gh").chmod(0o755)
+    reader |= {"PATH": f"{programs}{os.pathsep}{reader['PATH']}", "GH_SAID": str(said)}
+    return said
+
+
+def workflows(page: str) -> list[dict[str, Any]]:
+    """Return the complete workflows of a page."""
+    found = [load(block.code) for block in blocks(page) if block.language == "yaml"]
+    return [piece for piece in found if is_workflow(piece)]
+
+
+def inputs_of(workflow: dict[str, Any], box: Sandbox) -> dict[str, str]:
+    """Return the inputs of the one step of a workflow, as GitHub would fill them in on a schedule."""
     kept = {
         "SENTRY_DSN": box.sentry.dsn,
         "SENTRY_API_TOKEN": box.sentry.token,
@@ -123,8 +149,7 @@ def inputs_of(piece: str, box: Sandbox) -> dict[str, str]:
         "SENTRY_CLIENT_SECRET": VALID["sentry-api-token"][::-1],
         "PULUMI_ACCESS_TOKEN": box.esc.token,
     }
-    [code] = [block.code for block in blocks("docs/quick-start.md") if block.first_line == piece]
-    [job] = as_workflow(load(code))["jobs"].values()
+    [job] = workflow["jobs"].values()
     [step] = job["steps"]
     filled = {
         name: re.sub(r"\$\{\{ (secrets|vars)\.(\w+) \}\}", lambda found: kept[found[2]], str(value))
@@ -134,6 +159,40 @@ def inputs_of(piece: str, box: Sandbox) -> dict[str, str]:
     return filled | {"pulumi-cloud-url": box.esc.url, "sentry-url": box.sentry.url}
 
 
+@pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq on PATH")
+@runs("docs/quick-start.md", "read -rsp 'Sentry token: ' SENTRY_API_TOKEN")
+def test_the_quick_start_asks_sentry_for_the_tokens_scopes(code: str, reader: Reader, box: Sandbox) -> None:
+    here = code.replace("https://sentry.io", box.sentry.url)
+    printed = run_shell(here, reader, typed=f"{box.sentry.token}\n").stdout
+    assert json.loads(printed) == ["event:read", "event:write", "project:read", "project:write"]
+    page = (ROOT / "docs/quick-start.md").read_text(encoding="utf-8")
+    assert all(f"`{scope}`" in page for scope in json.loads(printed))
+
+
+@runs("docs/quick-start.md", "gh auth login --scopes admin:org", "gh secret list --org acme")
+def test_the_quick_start_stores_what_its_workflow_uses(code: tuple[str, str], gh: Path, reader: Reader) -> None:
+    store, look = code
+    assert shell(store + look, reader) == "SENTRY_DSN\n"
+    asked = gh.read_text(encoding="utf-8").splitlines()
+    stored = {(words[0], words[2]) for words in map(str.split, asked) if words[1] == "set"}
+    [workflow] = workflows("docs/quick-start.md")
+    [job] = workflow["jobs"].values()
+    used = re.findall(r"\$\{\{ (secret|var)s\.(\w+) }}", json.dumps(job))
+    assert stored == {("variable" if kind == "var" else kind, name) for kind, name in used}
+    assert all("--org acme --repos sophia" in line for line in asked if " set " in line)
+
+
+@runs(
+    "docs/sign-in.md",
+    "gh secret set PULUMI_ACCESS_TOKEN --org acme --repos sophia",
+    "gh api repos/acme/sophia --jq '\"\\(.owner.id) \\(.id)\"'",
+)
+def test_the_sign_in_page_asks_github(code: tuple[str, str], gh: Path, reader: Reader) -> None:
+    for each in code:
+        shell(each, reader)
+    assert [line.split()[0] for line in gh.read_text(encoding="utf-8").splitlines()] == ["secret", "api"]
+
+
 @runs("docs/quick-start.md", "pulumi login", "pulumi env get acme/default/production")
 def test_the_quick_start_from_nothing_to_a_look_at_it(
     code: tuple[str, str], reader: Reader, action: Action, box: Sandbox
@@ -141,10 +200,12 @@ def test_the_quick_start_from_nothing_to_a_look_at_it(
     make, look = code
     shell(make, reader)
     assert box.esc.values(QUICK) == {}
-    inputs = inputs_of("name: Sync Sentry Secrets to Pulumi ESC", box)
+    [workflow] = workflows("docs/quick-start.md")
+    inputs = inputs_of(workflow, box)
     dry = action.run_with(action.variables(inputs | {"dry-run": "true"}))
     assert (dry.code, dry.outputs["result"], box.esc.values(QUICK)) == (0, "planned", {})
     assert dry.summary.count("would be added") == 5
+    assert "nothing was written" in dry.summary
     done = action.run_with(action.variables(inputs))
     assert (done.code, done.outputs["result"]) == (0, "synced")
     printed = shell(look, reader)
@@ -153,10 +214,29 @@ def test_the_quick_start_from_nothing_to_a_look_at_it(
     assert box.github.dispatches == []
 
 
-def test_the_quick_start_without_a_stored_token(action: Action, box: Sandbox) -> None:
+def test_the_quick_starts_first_commit_starts_nothing() -> None:
+    [workflow] = workflows("docs/quick-start.md")
+    assert list(workflow["on"]) == ["workflow_dispatch"]
+    assert workflow["on"]["workflow_dispatch"]["inputs"]["dry-run"]["default"] is True
+    [schedule] = [block for block in blocks("docs/quick-start.md") if block.code.startswith("on:\n")]
+    [whole] = [block for block in blocks("docs/quick-start.md") if block.code.startswith("name:")]
+    scheduled = load(whole.code.replace("on:\n", schedule.code, 1))
+    assert list(scheduled["on"]) == ["schedule", "workflow_dispatch"]
+
+
+def test_sign_in_with_a_stored_token(action: Action, box: Sandbox) -> None:
+    box.esc.create(QUICK)
+    stored, _ = workflows("docs/sign-in.md")
+    done = action.run_with(action.variables(inputs_of(stored, box)) | {"GITHUB_TOKEN": VALID["github-token"]})
+    assert (done.code, done.outputs["result"]) == (0, "synced")
+    assert len(box.github.dispatches) == 1
+
+
+def test_sign_in_without_a_stored_token(action: Action, box: Sandbox) -> None:
     box.esc.create(QUICK)
     box.esc.teams.add("sentry-sync")
-    inputs = inputs_of("environment: sentry-sync", box)
+    _, oidc = workflows("docs/sign-in.md")
+    inputs = inputs_of(oidc, box)
     assert "pulumi-access-token" not in inputs
     done = action.run_with(
         action.variables(inputs)
@@ -206,56 +286,6 @@ def test_going_back(code: tuple[str, str], rotated: Action, reader: Reader, box:
     assert box.esc.values(QUICK)["SENTRY_API_TOKEN"] == "sntrys_former"
     assert box.esc.revision(QUICK) == 4
     assert shell(look, reader).strip() == "sntrys_former"
-
-
-# docs/migration.md
-
-
-@runs(
-    "docs/migration.md",
-    f"pulumi env get {ENVIRONMENT}",
-    "rm ~/.pulumi/credentials.json",
-    f"pulumi env version rollback {ENVIRONMENT}@before-the-action",
-)
-def test_from_the_script_to_the_action_and_back(
-    code: tuple[str, str, str], reader: Reader, action: Action, box: Sandbox
-) -> None:
-    mark, tidy, back = code
-    box.esc.create(ENVIRONMENT, "values:\n  # whoever edits it\n  other: thing\n")
-    script = f"""
-        pulumi login
-        pulumi env set {ENVIRONMENT} SENTRY_DSN "$DSN"
-        pulumi env set {ENVIRONMENT} SENTRY_API_TOKEN "$TOKEN" --secret
-        pulumi env set {ENVIRONMENT} SENTRY_ORGANIZATION_SLUG 0123
-        pulumi env set {ENVIRONMENT} SENTRY_PROJECT_SLUG pay-ready --secret
-    """
-    inputs = VALID | {"sentry-organization-slug": "0123", "sentry-project-slug": "pay-ready"}
-    shell(script, reader | {"DSN": inputs["sentry-dsn"], "TOKEN": inputs["sentry-api-token"]})
-    shell(mark, reader)
-    before = box.esc.definition(ENVIRONMENT)
-
-    changes = {name.replace("-", "_"): inputs[name] for name in ("sentry-organization-slug", "sentry-project-slug")}
-    changes |= {"sentry_client_secret": "a-webhook-secret", "esc_environment": ENVIRONMENT}
-    dry = action.run(dry_run="true", **changes)
-    plan = dict(re.findall(r"^\| `(SENTRY_\w+)` \| \S+ ([^|]+) \|", dry.summary, re.MULTILINE))
-    # Each row of the page's table once, but in another order.
-    assert plan == {
-        "SENTRY_DSN": "would be encrypted (is in plain text)",
-        "SENTRY_API_TOKEN": "unchanged",
-        "SENTRY_ORGANIZATION_SLUG": "would be changed",
-        "SENTRY_PROJECT_SLUG": "would be in plain text (is encrypted)",
-        "SENTRY_CLIENT_SECRET": "would be added",
-    }
-    told = re.findall(r"^\| (would be [^|]+|unchanged) \| ", (ROOT / "docs/migration.md").read_text(), re.MULTILINE)
-    assert sorted(told) == sorted(plan.values())
-
-    assert action.run(**changes).outputs["result"] == "synced"
-    assert action.run(**changes).outputs["result"] == "unchanged"
-    assert box.esc.values(ENVIRONMENT)["SENTRY_ORGANIZATION_SLUG"] == "0123"
-    assert (Path(reader["HOME"]) / ".pulumi/credentials.json").exists()
-    shell(tidy, reader)
-    shell(back, reader)
-    assert box.esc.definition(ENVIRONMENT) == before
 
 
 # Commands in the running text.

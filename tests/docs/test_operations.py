@@ -12,7 +12,7 @@ import pytest
 
 from sandbox import Sandbox
 from tests.docs.pages import blocks
-from tests.docs.test_workflows import steps_of
+from tests.docs.test_workflows import is_piece, load, steps_of
 from tests.support.raw_server import RawServer
 
 GH = """\
@@ -35,7 +35,7 @@ def step_of_operations(name: str) -> dict[str, Any]:
     [step] = [
         step
         for block in blocks("docs/operations.md")
-        if block.language == "yaml"
+        if block.language == "yaml" and is_piece(load(block.code))
         for step in steps_of(block)
         if step.get("name") == name
     ]

@@ -24,6 +24,7 @@ from tests.docs.machine import Machine
 from tests.docs.pages import code_in, sections
 from tests.support.action import Action
 from tests.support.docker_engine import ROOT
+from tests.support.inputs import VALID
 from tests.support.shell import output as shell
 
 pytestmark = pytest.mark.pulumi
@@ -244,6 +245,49 @@ class TestTheSync:
     def test_the_documents_own_stores_something_else(self, reader: dict[str, str], box: Sandbox) -> None:
         shell(said(self.heading)[0], reader | {"SENTRY_API_TOKEN": "ab #cd"})
         assert box.esc.values(PATH)["SENTRY_API_TOKEN"] == "ab"
+
+
+@of("Moving from the document's script")
+def test_from_the_script_to_the_action_and_back(
+    reader: dict[str, str], box: Sandbox, pulumi: Path, tmp_path: Path
+) -> None:
+    action = Action(box, pulumi, tmp_path)
+    mark, tidy, back = now("Moving from the document's script")
+    box.esc.save(PATH, "values:\n  # whoever edits it\n  other: thing\n")
+    script = f"""
+        pulumi login
+        pulumi env set {PATH} SENTRY_DSN "$DSN"
+        pulumi env set {PATH} SENTRY_API_TOKEN "$TOKEN" --secret
+        pulumi env set {PATH} SENTRY_ORGANIZATION_SLUG 0123
+        pulumi env set {PATH} SENTRY_PROJECT_SLUG pay-ready --secret
+    """
+    inputs = VALID | {"sentry-organization-slug": "0123", "sentry-project-slug": "pay-ready"}
+    shell(script, reader | {"DSN": inputs["sentry-dsn"], "TOKEN": inputs["sentry-api-token"]})
+    shell(mark, reader)
+    before = box.esc.definition(PATH)
+
+    changes = {name.replace("-", "_"): inputs[name] for name in ("sentry-organization-slug", "sentry-project-slug")}
+    changes |= {"sentry_client_secret": "a-webhook-secret", "esc_environment": PATH}
+    dry = action.run(dry_run="true", **changes)
+    plan = dict(re.findall(r"^\| `(SENTRY_\w+)` \| \S+ ([^|]+) \|", dry.summary, re.MULTILINE))
+    # Each row of the page's table once, but in another order.
+    assert plan == {
+        "SENTRY_DSN": "would be encrypted (is in plain text)",
+        "SENTRY_API_TOKEN": "unchanged",
+        "SENTRY_ORGANIZATION_SLUG": "would be changed",
+        "SENTRY_PROJECT_SLUG": "would be in plain text (is encrypted)",
+        "SENTRY_CLIENT_SECRET": "would be added",
+    }
+    told = re.findall(r"^ *\| (would be [^|]+|unchanged) \| ", PAGE["Moving from the document's script"], re.MULTILINE)
+    assert sorted(told) == sorted(plan.values())
+
+    assert action.run(**changes).outputs["result"] == "synced"
+    assert action.run(**changes).outputs["result"] == "unchanged"
+    assert box.esc.values(PATH)["SENTRY_ORGANIZATION_SLUG"] == "0123"
+    assert (Path(reader["HOME"]) / ".pulumi/credentials.json").exists()
+    shell(tidy, reader)
+    shell(back, reader)
+    assert box.esc.definition(PATH) == before
 
 
 def filled(inputs: dict[str, Any], values: dict[str, str]) -> dict[str, str]:

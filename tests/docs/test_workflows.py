@@ -56,7 +56,7 @@ def is_dependabot(piece: Any) -> bool:
 
 
 def as_workflow(piece: Any) -> dict[str, Any]:
-    """The workflow that a piece is a part of: inputs of our action, steps, a job, or jobs.
+    """The workflow that a piece is a part of: triggers, inputs of our action, steps, a job, or jobs.
 
     Raises:
         ValueError: It is none of these.
@@ -70,6 +70,8 @@ def as_workflow(piece: Any) -> dict[str, Any]:
     if piece.keys() <= INPUTS.keys():
         required = {name: "x" for name, known in INPUTS.items() if known["required"]}
         return as_workflow([{"uses": "ai-cherry/sentry-esc-sync@v1", "with": required | piece}])
+    if piece.keys() == {"on"}:
+        return {"name": "Of a page"} | EVENT | piece | {"jobs": {"job": JOB | {"steps": [{"run": "true"}]}}}
     if "steps" in piece and piece.keys() <= {"steps", "permissions", "environment"}:
         return as_workflow({"job": JOB | piece})
     if all(isinstance(job, dict) and job.keys() & {"steps", "uses"} for job in piece.values()):

@@ -14,7 +14,7 @@ _INTRODUCTION = """\
 # What each fault leads to
 
 {cases} runs of the whole program, with the real Pulumi CLI code, against the local services of this repository.
-docs/faults.md has the rules that each run is held to, and the exceptions.
+docs/maintainers/faults.md has the rules that each run is held to, and the exceptions.
 
 A cell is the exit code, whether ESC holds the old or the new definition afterwards, and 🚀 if the deploy was
 dispatched. *refused*: connections are refused (once: for a second). *cut off*: the connection is closed in the middle

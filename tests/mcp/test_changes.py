@@ -132,6 +132,9 @@ async def test_attachments(client: Client, sentry: Sentry, issue: Issue, strange
     assert told["text"] == "started\nfailed: ***"
     told = await refused(client, "get_attachments", event_id=event.id, attachment_id=str(picture.id))
     assert told == "That attachment isn't a text. Its page in Sentry shows it."
+    large = sentry.add_attachment(event, "large.log", b" " * (5 * 2**20 + 1))
+    told = await refused(client, "get_attachments", event_id=event.id, attachment_id=str(large.id))
+    assert told == "That attachment is larger than 5 MiB. Its page in Sentry shows it."
     theirs = sentry.add_attachment(stranger.events[0], "theirs.log", b"theirs")
     await refused(client, "get_attachments", event_id=event.id, attachment_id=str(theirs.id))
     await refused(client, "get_attachments", event_id=stranger.events[0].id, attachment_id=str(theirs.id))

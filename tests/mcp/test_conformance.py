@@ -97,7 +97,8 @@ class Inspector:
         self._environ = {**os.environ, "HOME": str(home)}
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*self._command, "--cli", *arguments]
+        # Machines are busy at times: a connection may take as long as it takes.
+        command = [*self._command, "--cli", *arguments, "--connect-timeout", "600000"]
         return subprocess.run(command, env=self._environ, capture_output=True, text=True, check=False)
 
 

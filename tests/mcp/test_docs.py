@@ -30,7 +30,7 @@ def test_every_setting_with_its_variable_and_default() -> None:
     told = {row[0].strip("`"): (row[1].strip("`"), row[2].split(" (")[0].strip("`")) for row in rows("## Settings")}
     expected = {}
     for name, field in Settings.model_fields.items():
-        default = str(field.default).lower() if field.default != () else ""
+        default = str(field.default).lower()
         expected["--" + name.replace("_", "-")] = (
             "SENTRY_URL" if name == "sentry_url" else f"SENTRY_MCP_{name.upper()}",
             default,

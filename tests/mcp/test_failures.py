@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -309,6 +310,34 @@ async def test_a_write_with_a_rotated_token_is_done_once(
     sentry.before("POST .*/notes/", lambda: sentry.tokens.pop(sentry.token))
     await call(client, "add_issue_note", issue_id="PAY-READY-1", text="Seen")
     assert (values.refreshed, len(issue.activity)) == (1, 1)
+
+
+async def test_credentials_are_read_once_a_call(
+    client: Client, values: Values, issue: Issue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    read = values.values
+
+    async def counted() -> Mapping[str, str]:
+        reads.append(1)
+        return await read()
+
+    monkeypatch.setattr(values, "values", counted)
+    await client.list_tools()
+    assert len(reads) == 1
+    reads.clear()
+    await call(client, "update_issue", issue_id=str(issue.id), status="resolved")
+    assert len(reads) == 1
+
+
+async def test_a_call_stays_with_the_project_that_it_began_with(
+    client: Client, sentry: Sentry, values: Values, issue: Issue
+) -> None:
+    sentry.add_project("pay-ready", "other", 42)
+    sentry.before("GET .*/issues/.*", lambda: values.read.update(SENTRY_PROJECT_SLUG="other"))
+    shown = (await call(client, "get_event", issue_id=str(issue.id)))["event"]
+    assert shown["groupID"] == str(issue.id)
+    assert (await call(client, "whoami"))["project"] == "other"
 
 
 async def test_calls_at_once_read_again_once(client: Client, sentry: Sentry, values: Values) -> None:

@@ -163,7 +163,7 @@ async def test_when_a_token_is_needed(host: str, token: str | None, problem: str
 
 @pytest.mark.parametrize("path", ["/mcp", "/healthz", "/readyz", "/webhooks/sentry"])
 def test_forged_names_are_refused_on_every_route(path: str, settings: Settings, values: Values, sentry: Sentry) -> None:
-    allowed = settings.model_copy(update={"allowed_hosts": ("mcp.example.com", "sentry-mcp:8000")})
+    allowed = settings.model_copy(update={"allowed_hosts": "mcp.example.com, sentry-mcp:8000"})
     with served(allowed, values) as (url, _):
         port = urlsplit(url).port
         method = "GET" if path.endswith("z") else "POST"

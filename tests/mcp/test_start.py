@@ -97,7 +97,7 @@ def test_the_defaults() -> None:
         transport="stdio",
         host="127.0.0.1",
         port=8000,
-        allowed_hosts=(),
+        allowed_hosts="",
         read_only=False,
     )
 
@@ -116,7 +116,7 @@ def test_options_win_over_variables_and_empty_ones_count_for_none() -> None:
     settings = from_command_line(["--port", "9001", "--no-read-only"])
     assert (settings.sentry_url, settings.transport) == ("https://sentry.example", "http")
     assert (settings.port, settings.read_only, settings.host) == (9001, False, "127.0.0.1")
-    assert settings.allowed_hosts == ("a.example", "b.example:8000")
+    assert settings.names == ["a.example", "b.example:8000"]
 
 
 def test_logs_hold_no_secret() -> None:

@@ -1,4 +1,4 @@
-"""The commands of docs/release.md and SECURITY.md, as a maintainer and a user type them."""
+"""The commands of docs/maintainers/release.md and docs/security.md, as a maintainer and a user type them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_maintainers_tag_is_one_that_can_be_released(project: Project) -> None
     project.prepare("1.2.3")
     for folder in (project.clone, project.remote):
         git(folder, "tag", "--delete", "release-1.2.3")
-    run(commands("docs/release.md"), project.clone)
+    run(commands("docs/maintainers/release.md"), project.clone)
     assert git(project.remote, "rev-parse", "release-1.2.3") == project.source
     done = project.check("release-1.2.3")
     assert (done.code, done.outputs["version"]) == (0, "1.2.3")
@@ -53,7 +53,7 @@ def test_a_user_verifies_the_image_that_v1_names(project: Project, tmp_path: Pat
     (programs / "docker").write_text(f'#!/bin/sh\necho "$@" >>{shlex.quote(str(asked))}\n', encoding="utf-8")
     for file in programs.iterdir():
         file.chmod(0o755)
-    run(commands("SECURITY.md"), tmp_path, programs)
+    run(commands("docs/security.md"), tmp_path, programs)
     attested, sbom, provenance = asked.read_text(encoding="utf-8").splitlines()
     assert attested.startswith(f"attestation verify oci://{image[1]} --repo ai-cherry/sentry-esc-sync ")
     assert "--signer-workflow ai-cherry/sentry-esc-sync/.github/workflows/release.yml" in attested

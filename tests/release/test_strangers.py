@@ -45,6 +45,7 @@ class Front:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            default_request_version = "HTTP/1.1"  # who begins with TLS is told that this is HTTP
 
             def do_GET(self) -> None:
                 front.authorizations += filter(None, [self.headers.get("Authorization")])

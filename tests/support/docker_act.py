@@ -125,7 +125,9 @@ def run(
         timeout: Seconds that it may take.
     """
     with tempfile.TemporaryDirectory() as folder, _alone():
-        files = {"--secret-file": secrets, "--var-file": variables, "--env-file": environment}
+        # Jobs that install packages share a cache, and compile only what they import.
+        installing = {"PIP_CACHE_DIR": "/var/cache/pip", "PIP_COMPILE": "0"}
+        files = {"--secret-file": secrets, "--var-file": variables, "--env-file": {**environment, **installing}}
         options: list[str] = []
         for option, values in files.items():
             path = Path(folder, option.strip("-"))
@@ -140,7 +142,10 @@ def run(
             Path(folder, "event.json").write_text(json.dumps(payload), encoding="utf-8")
             options += ["--eventpath", str(Path(folder, "event.json"))]
         if mounts:
-            options += ["--container-options", " ".join(f"--volume {mount}" for mount in mounts)]
+            cache = Path(tempfile.gettempdir(), "sentry-esc-sync-act-pip")  # the jobs write to it as root
+            cache.mkdir(exist_ok=True)
+            volumes = [*mounts, f"{cache}:/var/cache/pip"]
+            options += ["--container-options", " ".join(f"--volume {mount}" for mount in volumes)]
         command = [str(ACT), event, "--workflows", f".github/workflows/{workflow}", *options]
         for system in ("ubuntu-24.04", "ubuntu-latest"):
             command += ["--platform", f"{system}={image}"]

@@ -11,7 +11,12 @@ from deploy import errors as deploy_errors
 from sophia_sync.runtime.errors import EndedBySignalError, InputError, SeveralError, SyncError
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMED = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs/threats.md").read_text(encoding="utf-8"))
+SECURITY = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+NAMED = [
+    (file, test)
+    for file, tests in re.findall(r'\[\d+\]\(\.\./(tests/[\w/]+\.py)(?: "([^"]+)")?\)', SECURITY)
+    for test in tests.split(", ")
+]
 
 
 @pytest.mark.parametrize(("file", "test"), NAMED)
@@ -21,9 +26,10 @@ def test_the_threats_name_tests_that_exist(file: str, test: str) -> None:
 
 
 def test_every_threat_is_shown_by_a_test() -> None:
-    rows = [line for line in (ROOT / "docs/threats.md").read_text(encoding="utf-8").splitlines() if "| **" in line]
-    assert len(rows) >= 10
-    assert all("`tests/" in row.rsplit("|", 2)[1] for row in rows)
+    section = SECURITY.split("## What each attacker gets\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| \*\*.*$", section, re.MULTILINE)
+    assert len(rows) >= 20
+    assert all("(../tests/" in row.rsplit("|", 2)[1] for row in rows)
 
 
 def kinds_of(error: type[SyncError]) -> list[type[SyncError]]:
@@ -39,20 +45,20 @@ def test_every_error_of_the_action_has_a_title_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("error", OF_THE_ACTION)
-def test_the_failures_page_tells_every_title_with_its_exit_code(error: type[SyncError]) -> None:
+def test_the_troubleshooting_page_tells_every_title_with_its_exit_code(error: type[SyncError]) -> None:
     rows = re.findall(
-        r"^\| ([^|]+) \| ([^|]+) \|", (ROOT / "docs/failures.md").read_text(encoding="utf-8"), re.MULTILINE
+        r"^\| ([^|]+) \| ([^|]+) \|", (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     [codes] = [codes for codes, title in rows if title == error.title]
     of_its_own = {EndedBySignalError: "130, 143", SeveralError: "the highest of them"}
     assert codes == of_its_own.get(error, str(error.exit_code))
 
 
-def test_the_failures_page_tells_every_title_that_an_error_is_given() -> None:
+def test_the_troubleshooting_page_tells_every_title_that_an_error_is_given() -> None:
     code = [file for file in (ROOT / "sophia_sync").rglob("*.py") if "console" not in file.parts]
     given = {title for file in code for title in re.findall(r'\btitle="([^"]+)",$', file.read_text(), re.MULTILINE)}
     assert given
-    told = re.findall(r"^\| [\d, ]+ \| ([^|]+) \|", (ROOT / "docs/failures.md").read_text(), re.MULTILINE)
+    told = re.findall(r"^\| [\d, ]+ \| ([^|]+) \|", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
     assert given <= set(told)
 
 

@@ -1,4 +1,4 @@
-"""What Sentry says of the new credentials, and what it means where it says nothing, or nothing that makes sense."""
+"""What Sentry says of the new credentials, and what a sync does where Sentry can't be understood."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from sophia_sync import preflight
 from sophia_sync.preflight import PAGES_OF_KEYS, Refusal, Verdict, check, heed
 from sophia_sync.runtime import retries
 from sophia_sync.runtime.errors import PreflightError
+from sophia_sync.runtime.http import LARGEST_ANSWER
 from sophia_sync.runtime.redact import forms
 from sophia_sync.settings.inputs import PreflightMode
 from tests.support.inputs import environment
@@ -55,6 +56,7 @@ def sentry(sentry_server: Sentry) -> Iterator[Sentry]:
     sentry_server.scopes.clear()
     sentry_server.scopes.update(DEFAULT_SCOPES)
     sentry_server.refused_tokens_are_anonymous = False
+    sentry_server.has_index = True
     yield sentry_server
     sentry_server.reset_faults()
 
@@ -83,7 +85,7 @@ def look(
 
     with mock.patch.object(preflight, "LONGEST", min(seconds, preflight.LONGEST)):
         verdict = anyio.run(ask)
-    told = "\n".join([*verdict.refused, verdict.unknown or "", repr(verdict)])
+    told = "\n".join([*verdict.refused, verdict.unknown or "", *verdict.warnings, repr(verdict)])
     public_key = dsn.partition("://")[2].partition("@")[0]
     for value in (token, dsn, public_key, dsn.rpartition("/")[2]):
         assert not [form for form in forms(value) if form in told]
@@ -115,8 +117,8 @@ class TestGoodCredentials:
         with PrefixedSentry() as sentry:
             assert look(sentry, url=f"{sentry.url}/monitoring/sentry").ok
 
-    def test_with_a_dsn_of_another_host_for_events_may_go_by_a_relay(self, sentry: Sentry) -> None:
-        assert look(sentry, dsn=sentry.dsn.replace(sentry.ingest_host, "relay.acme.example:8443/events")).ok
+    def test_with_options_in_an_old_dsn(self, sentry: Sentry) -> None:
+        assert look(sentry, dsn=f"{sentry.dsn}?timeout=5&verify_ssl=0").ok
 
     def test_with_a_dsn_of_the_old_form_that_holds_a_secret(self, sentry: Sentry) -> None:
         assert look(sentry, dsn=sentry.dsn.replace("@", ":0123456789abcdef@")).ok
@@ -160,6 +162,35 @@ class TestTheToken:
         verdict = look(sentry, project="no-such-project")
         assert "says there is none" in verdict.refused[0]
         assert "doesn't tell the scopes" in str(verdict.unknown)
+
+
+class TestARegionWithoutAnIndex:
+    """Such as https://de.sentry.io: the scopes are unknown, and everything else is asked."""
+
+    @pytest.fixture(params=["no index", "forbidden", "forbidden in HTML"])
+    def region(self, sentry: Sentry, request: pytest.FixtureRequest) -> Sentry:
+        if request.param == "no index":
+            sentry.has_index = False
+        else:
+            kind: Any = "empty" if request.param == "forbidden" else "garbage"
+            sentry.fail(INDEX, kind=kind, status=403, times=None)
+        return sentry
+
+    def test_takes_good_credentials(self, region: Sentry) -> None:
+        verdict = look(region)
+        assert verdict.refused == verdict.warnings == ()
+        assert "doesn't tell the scopes of the new token" in str(verdict.unknown)
+        assert len(region.requests) == 3
+
+    def test_refuses_a_revoked_token(self, region: Sentry) -> None:
+        (refused,) = look(region, token="sntrys_f00d").refused
+        assert "refuses the new token for it (HTTP 401: Invalid token)" in refused
+        assert "Custom Integrations" in refused
+
+    def test_refuses_the_dsn_of_another_project(self, region: Sentry) -> None:
+        number, key = look(region, dsn=region.dsn_of("f00d", 1)).refused
+        assert "isn't the one in the new DSN" in number
+        assert "none of them" in key
 
 
 class TestTheScopes:
@@ -242,11 +273,18 @@ class TestTheProject:
         sentry.fail(PROJECT, status=401, body={"detail": detail})
         assert "HTTP 401: Must login via SSO" in the_refusal(look(sentry))
 
-    def test_was_renamed_and_sentry_redirects_to_it(self, sentry: Sentry) -> None:
-        target = f"/api/0/projects/{sentry.organization}/{sentry.project}/"
-        sentry.fail("GET .*/old-name/", status=302, headers={"Location": target})
-        sentry.fail("GET .*/old-name/keys/", status=302, headers={"Location": f"{sentry.url}{target}keys/"})
-        assert look(sentry, project="old-name").ok
+    def test_was_renamed_and_the_new_slug_is_named(self, sentry: Sentry) -> None:
+        number = next(_numbers)
+        sentry.add_project(sentry.organization, "checkout", number)
+        dsn = sentry.dsn_of(sentry.add_key(sentry.organization, "checkout"), number)
+        sentry.rename_project(sentry.organization, "checkout", "payments")
+        refused = the_refusal(look(sentry, project="checkout", dsn=dsn))
+        assert "was renamed to payments" in refused
+        assert "Give `payments` as `sentry-project-slug`." in refused
+        assert look(sentry, project="payments", dsn=dsn).ok
+
+    def test_may_be_given_by_its_number(self, sentry: Sentry) -> None:
+        assert look(sentry, project=str(sentry.project_id)).ok
 
 
 class TestTheDsn:
@@ -285,6 +323,27 @@ class TestTheDsn:
         assert "has more client keys" in str(verdict.unknown)
         assert len(sentry.requests) == 2 + PAGES_OF_KEYS
 
+    def test_has_another_host_than_its_key_which_is_a_warning(self, sentry: Sentry) -> None:
+        verdict = look(sentry, dsn=sentry.dsn.replace(sentry.ingest_host, "o4504765715316736.ingest.sentry.oi"))
+        (warning,) = verdict.warnings
+        assert f"gives the host {sentry.ingest_host} for the client key of the new DSN" in warning
+        assert not verdict.ok
+        assert verdict.refused == ()
+        assert verdict.unknown is None
+
+    def test_has_the_host_of_its_key_in_capitals(self, sentry: Sentry) -> None:
+        assert look(sentry, dsn=sentry.dsn.replace(sentry.ingest_host, sentry.ingest_host.upper())).ok
+
+    @pytest.mark.parametrize("dsn", [None, {}, [], {"public": None}, {"public": ""}, {"public": "https://a@[/1"}])
+    def test_has_a_key_without_a_host_to_compare_with(self, sentry: Sentry, dsn: Any) -> None:
+        sentry.fail(KEYS, status=200, body=[{"public": sentry.public_key, "isActive": True, "dsn": dsn}])
+        assert look(sentry).ok
+
+    def test_has_a_key_beside_one_without_a_public_part(self, sentry: Sentry) -> None:
+        other = {"public": None, "isActive": True, "dsn": {"public": "https://None@sentry.example/1"}}
+        sentry.fail(KEYS, status=200, body=[other, {"public": sentry.public_key, "isActive": True}])
+        assert look(sentry).ok
+
     def test_keys_that_the_token_may_not_list(self, sentry: Sentry) -> None:
         sentry.fail(KEYS, status=403)
         assert "was asked for the client keys" in the_refusal(look(sentry))
@@ -312,9 +371,9 @@ class TestASentryThatFails:
             ({"kind": "hang"}, "gives no answer in time"),
             ({"kind": "empty"}, "isn't Sentry's (HTTP 200)"),
             ({"kind": "garbage"}, "isn't Sentry's (HTTP 200)"),
+            ({"status": 200, "body": "[" * 200_000}, "isn't Sentry's (HTTP 200)"),
+            ({"status": 200, "body": " " * (LARGEST_ANSWER + 1)}, "sends an answer of more than"),
             ({"kind": "empty", "status": 401}, "isn't Sentry's (HTTP 401)"),
-            ({"kind": "garbage", "status": 403}, "isn't Sentry's (HTTP 403)"),
-            ({"kind": "garbage", "status": 404}, "isn't Sentry's (HTTP 404)"),
             ({"status": 401, "body": {"error": "who are you?"}}, "isn't Sentry's (HTTP 401)"),
             ({"status": 401, "body": {"detail": 1}}, "isn't Sentry's (HTTP 401)"),
             ({"status": 400}, "isn't Sentry's (HTTP 400)"),
@@ -334,6 +393,14 @@ class TestASentryThatFails:
         assert why in str(verdict.unknown)
         assert sentry.url in str(verdict.unknown)
         assert "`sentry-url`" in str(verdict.unknown)
+
+    @pytest.mark.parametrize("question", [PROJECT, KEYS])
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_with_a_page_of_a_proxy(self, sentry: Sentry, question: str, status: int) -> None:
+        sentry.fail(question, kind="garbage", status=status)
+        verdict = look(sentry)
+        assert not verdict.refused
+        assert f"isn't Sentry's (HTTP {status})" in str(verdict.unknown)
 
     @pytest.mark.parametrize("question", QUESTIONS)
     @pytest.mark.parametrize(
@@ -356,11 +423,14 @@ class TestASentryThatFails:
             (INDEX, {"version": "0", "auth": {"scopes": [1]}}),
             (PROJECT, {"id": None}),
             (PROJECT, {"id": "pay-ready"}),
+            (PROJECT, {"id": "1"}),
+            (PROJECT, {"id": "1", "slug": "[not](a slug)"}),
             (PROJECT, ["id"]),
             (KEYS, {"detail": "no keys today"}),
             (KEYS, ["public"]),
             (KEYS, [{"public": 1, "isActive": True}]),
             (KEYS, [{"public": "f00d"}]),
+            (KEYS, [{"isActive": True}]),
         ],
         ids=str,
     )
@@ -426,6 +496,7 @@ class TestWhatAVerdictMeans:
     BAD = Verdict((TOKEN,))
     WORSE = Verdict((TOKEN, Refusal("The DSN is another's.", "Copy it.")), "Sentry is slow.")
     OPEN = Verdict((), "Sentry is slow.")
+    ODD = Verdict(warnings=("The host is another.",))
 
     @pytest.mark.parametrize("mode", PreflightMode)
     def test_good_credentials_need_no_word(self, mode: PreflightMode) -> None:
@@ -434,6 +505,10 @@ class TestWhatAVerdictMeans:
     @pytest.mark.parametrize("mode", PreflightMode)
     def test_a_sentry_that_was_not_asked_is_a_warning(self, mode: PreflightMode) -> None:
         assert heed(self.OPEN, mode) == ["Sentry is slow. The sync goes on."]
+
+    @pytest.mark.parametrize("mode", PreflightMode)
+    def test_what_looks_wrong_is_a_warning(self, mode: PreflightMode) -> None:
+        assert heed(self.ODD, mode) == ["The host is another."]
 
     def test_a_refusal_ends_the_sync(self) -> None:
         with pytest.raises(PreflightError, match=r"The token is refused\. Replace it\. Nothing was written") as error:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from rich.cells import cell_len
 
 from sophia_sync import app, report
 from sophia_sync.esc.approvals import ChangeRequest
@@ -85,6 +86,17 @@ class TestSummary:
         assert "Deploy" not in text
         assert "verified" not in text
 
+    def test_of_a_dry_run_has_the_total_and_what_to_do_next(self) -> None:
+        text = report.summary(outcome(PLANNED))
+        assert f"`{ENVIRONMENT}` · **4 of 5 keys would change** · nothing was written" in text
+        assert "| Key | What would change | Stored as |" in text
+        assert text.endswith("\n**Next:** run it again with `dry-run: false` to write this.\n")
+
+    def test_of_a_dry_run_that_finds_nothing_to_do_has_no_next_step(self) -> None:
+        text = report.summary(outcome(replace(PLANNED, plan=NOTHING)))
+        assert "**0 of 5 keys would change** · nothing was written" in text
+        assert "Next" not in text
+
     def test_links_the_deploy_run(self) -> None:
         text = report.summary(outcome(SYNCED, DEPLOYED))
         assert f"`deploy.yml` in `acme/sophia` on `main`: [run 17]({RUN_URL})" in text
@@ -124,7 +136,7 @@ LARGEST = 1024 * 1024
 MARKUP = st.lists(
     st.one_of(
         st.sampled_from([*"\\`*_{}[]()<>#+-=|~!&$:.\n \t1", "](", "<b>", "&lt;", "---", "http://x"]),
-        st.text(max_size=4),
+        st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=4),
     )
 ).map("".join)
 
@@ -260,6 +272,10 @@ class TestLog:
         lines = report.plan_lines(PLAN, dry_run=dry_run)
         assert [line.split()[1] for line in lines] == [str(step.name) for step in PLAN.steps]
         assert lines[0].endswith(word)
+
+    def test_the_names_of_a_plan_stand_below_each_other(self) -> None:
+        lines = report.plan_lines(PLAN, dry_run=False)
+        assert len({cell_len(line.partition("SENTRY_")[0]) for line in lines}) == 1
 
     def test_a_plan_of_nothing_is_no_line(self) -> None:
         assert report.plan_lines(Plan(()), dry_run=False) == []

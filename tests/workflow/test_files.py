@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from sophia_sync.settings.inputs import Settings
+
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 SYNC = ROOT / ".github" / "workflows" / "sync-sentry-secrets.yml"
@@ -140,13 +142,14 @@ def test_the_sync_passes_inputs_that_the_action_has() -> None:
 
 
 def test_a_scheduled_sync_does_what_one_by_hand_does_without_choices() -> None:
-    """On a schedule the inputs are empty, and an empty input of the action has its default."""
+    """On a schedule the inputs are empty, and an empty input has its default: the action's, or else the program's."""
     declared = load(ROOT / "action.yml")["inputs"]
+    [environment] = Settings.model_fields["esc_environment"].default
     choices = {"dry-run": "dry-run", "environment": "esc-environment", "deploy": "deploy"}
     assert set(dispatch_inputs()) == set(choices)
     for name, target in choices.items():
         assert sync_step()["with"][target] == f"${{{{ inputs.{name} }}}}"
-        assert str(dispatch_inputs()[name]["default"]).lower() == declared[target]["default"]
+        assert str(dispatch_inputs()[name]["default"]).lower() == declared[target].get("default", environment)
 
 
 def test_the_credentials_come_from_the_organisation() -> None:

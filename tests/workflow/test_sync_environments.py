@@ -1,4 +1,4 @@
-"""`sync-environments.yml`, called by the workflow of docs/scale.md, with three environments of different secrets.
+"""`sync-environments.yml`, called by the workflow of docs/environments.md: three environments of different secrets.
 
 act knows no GitHub environments: its secrets are the same in all legs. So each environment's leg is a run of its own,
 which has the secrets of that environment and no others.
@@ -24,7 +24,8 @@ from tests.workflow.conftest import DEFINITION
 
 pytestmark = pytest.mark.docker
 
-CALLER = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/scale.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)[0]
+PAGE = (ROOT / "docs/environments.md").read_text("utf-8")
+CALLER = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[0]
 REPOSITORY = "acme/fleet"
 LISTED = {
     "lab": ["acme/default/lab"],

@@ -7,7 +7,9 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -148,6 +150,10 @@ class Credentials:
     project: str
 
 
+_held: ContextVar[list[Credentials] | None] = ContextVar("held", default=None)
+"""What this call read, once it did; None outside of calls."""
+
+
 class Vault:
     """Hands out the credentials as they are now."""
 
@@ -159,13 +165,33 @@ class Vault:
         self._redactor = Redactor()
         self._known: frozenset[SecretStr] = frozenset()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Read the credentials once for everything in here, so that one call never mixes two projects."""
+        before = _held.set([])
+        try:
+            yield
+        finally:
+            _held.reset(before)
+
     async def credentials(self) -> Credentials:
-        """Those for Sentry.
+        """Return those for Sentry.
 
         Raises:
             CredentialsError: One of them is missing or malformed.
         """
+        held = _held.get()
+        return held[0] if held else self._hold(await self._current())
+
+    async def _current(self) -> Credentials:
         return _credentials(await self._source.values())
+
+    @staticmethod
+    def _hold(credentials: Credentials) -> Credentials:
+        held = _held.get()
+        if held is not None:
+            held[:] = [credentials]
+        return credentials
 
     async def renewed(self, refused: Credentials) -> Credentials | None:
         """The credentials read afresh after Sentry refused some; None if they are the same.
@@ -175,12 +201,12 @@ class Vault:
         """
         before = self._refreshed
         async with self._refreshing:
-            current = await self.credentials()
+            current = await self._current()
             if current == refused:
                 await self._refresh(before)
-                current = await self.credentials()
+                current = await self._current()
         if current != refused:
-            return current
+            return self._hold(current)
         if not self._went_well:
             raise UnreadableError
         return None

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from sentry_mcp import arguments as args
 from sentry_mcp import event, ids, shown
-from sentry_mcp.client import ORGANIZATION, PROJECT, Path, Reply, SentryClient
+from sentry_mcp.client import LARGEST_ANSWER, ORGANIZATION, PROJECT, Path, Reply, SentryClient
 from sentry_mcp.errors import ForbiddenError, MissingError, RefusedError
 from sentry_mcp.ids import Address, Place
 from sentry_mcp.outside import Marker, as_text
@@ -309,6 +309,8 @@ class Reading(Access):
         row = rows[0]
         if not _is_text(row):
             raise RefusedError("That attachment isn't a text. Its page in Sentry shows it.")
+        if isinstance(row.get("size"), int) and row["size"] > LARGEST_ANSWER:
+            raise RefusedError("That attachment is larger than 5 MiB. Its page in Sentry shows it.")
         content = await self.client.download((*path, attachment_id))
         marker = self.marker(longest=LONGEST_ATTACHMENT)
         shown_row = shown.ATTACHMENT(marker, row)

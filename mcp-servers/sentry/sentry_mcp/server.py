@@ -122,7 +122,8 @@ class SentryServer(Server[None]):
         return [name for name in self._tools if scopes is None or not missing_scopes(name, scopes)]
 
     async def _list_tools(self, _: ServerRequestContext[None], __: PaginatedRequestParams | None) -> ListToolsResult:
-        offered = await self.offered()
+        with self.client.vault.held():
+            offered = await self.offered()
         return ListToolsResult(
             tools=[
                 ListedTool(
@@ -139,7 +140,8 @@ class SentryServer(Server[None]):
 
     async def _call_tool(self, _: ServerRequestContext[None], params: CallToolRequestParams) -> CallToolResult:
         try:
-            made = await self.call(params.name, params.arguments or {})
+            with self.client.vault.held():
+                made = await self.call(params.name, params.arguments or {})
         except UnexpectedToolError:
             logger.exception("%r raised an unexpected exception", params.name)
             return _said(f"{params.name} failed: a defect of this server. Its log tells more.", is_error=True)

@@ -6,16 +6,12 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
-from pydantic_settings import BaseSettings, CliImplicitFlag, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, Field
+from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
 from sophia_sync.settings import checks
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-
-
-def _names(value: object) -> object:
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -51,10 +47,15 @@ class Settings(BaseSettings):
     transport: Literal["stdio", "http"] = Field("stdio", description="how clients talk to the server")
     host: str = Field("127.0.0.1", description="address to listen on, over HTTP")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
-        (), description="names, each with its port or :*, by which clients may call; separated by commas"
+    allowed_hosts: str = Field(
+        "", description="names, each with its port or :*, by which clients may call; separated by commas"
     )
     read_only: CliImplicitFlag[bool] = Field(False, description="leave out the tools that write")
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names by which clients may call."""
+        return self.allowed_hosts.replace(",", " ").split()
 
     @property
     def on_loopback(self) -> bool:

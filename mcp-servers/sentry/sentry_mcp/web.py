@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 def security(settings: Settings) -> TransportSecuritySettings:
     """Which `Host` and `Origin` headers are believed."""
     loopback = [name for host in LOOPBACK_HOSTS for name in (host, f"{host}:*")]
-    hosts = [*loopback, *settings.allowed_hosts]
+    hosts = [*loopback, *settings.names]
     return TransportSecuritySettings(
         allowed_hosts=hosts,
         allowed_origins=[f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")],

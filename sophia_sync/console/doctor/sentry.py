@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from sophia_sync.console.diagnosis import Check, State, bad, good, none_of, not_checked
+from sophia_sync.console.diagnosis import Check, State, bad, good, none_of, not_checked, warning
 from sophia_sync.console.session import Session
 from sophia_sync.esc.opened import Opened
 from sophia_sync.runtime.errors import EscError
@@ -21,8 +21,8 @@ NAMES = (CONSUMERS, VALUES, SENTRY)
 _CHECKS: Mapping[str, Callable[[str], str]] = {
     "SENTRY_DSN": inputs_checks.dsn,
     "SENTRY_API_TOKEN": inputs_checks.sentry_token,
-    "SENTRY_ORGANIZATION_SLUG": inputs_checks.slug,
-    "SENTRY_PROJECT_SLUG": inputs_checks.slug,
+    "SENTRY_ORGANIZATION_SLUG": inputs_checks.organization_slug,
+    "SENTRY_PROJECT_SLUG": inputs_checks.project_slug,
     "SENTRY_CLIENT_SECRET": inputs_checks.secret,
 }
 _NEEDED = [key for key in SENTRY_KEYS if key not in OPTIONAL_KEYS]
@@ -102,6 +102,7 @@ async def _asked(session: Session, values: Mapping[str, SecretStr]) -> list[Chec
         return hide(text.replace("the new ", "the "))
 
     found = [bad(SENTRY, told(refusal.what), told(refusal.todo)) for refusal in verdict.refusals]
+    found += [warning(SENTRY, told(each), _REPAIR) for each in verdict.warnings]
     if verdict.unknown is not None:
         todo = "Run it again where Sentry can be reached; a self-hosted one is named by --sentry-url."
         found.append(not_checked(SENTRY, told(verdict.unknown), todo))

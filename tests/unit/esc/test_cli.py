@@ -38,6 +38,16 @@ def pulumi(tmp_path: Path) -> Pulumi:
     )
 
 
+@pytest.mark.anyio
+async def test_every_secret_of_an_opened_environment_is_hidden(pulumi: Pulumi, tmp_path: Path) -> None:
+    nested = {"value": {"password": {"value": "theirs-17", "secret": True}, "user": {"value": "plain-17"}}}
+    printed = json.dumps({"value": {"A": {"value": "ours-17", "secret": True}, "B": nested}})
+    (tmp_path / "pulumi").write_text(f"#!/bin/sh\necho '{printed}'\n")
+    (tmp_path / "pulumi").chmod(0o700)
+    assert (await pulumi.open_values("a/b/c")).keys() == {"A", "B"}
+    assert pulumi.redact("ours-17 theirs-17 plain-17") == "*** *** plain-17"
+
+
 class TestFailures:
     @pytest.mark.anyio
     async def test_one_call_may_not_use_up_the_time_of_all(self, pulumi: Pulumi, tmp_path: Path) -> None:
@@ -110,6 +120,11 @@ class TestPrivateFolder:
         assert folder.is_dir()
         assert folder.parent != tmp_path / "missing"
         folder.rmdir()
+
+    def test_is_elsewhere_where_memory_has_little_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cli, "_ROOM", 2**63)
+        with private_folder() as folder:
+            assert folder.parent == Path(tempfile.gettempdir())
 
     def test_where_there_is_no_room_at_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def mkdtemp(**_: object) -> NoReturn:

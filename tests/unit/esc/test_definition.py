@@ -579,3 +579,8 @@ class TestExported:
         assert restore(parse(sent), parse(before), parse(sent), names) == before
         now = sent.replace("B: 2", "B: 3")
         assert restore(parse(now), parse(before), parse(sent), names) == before.replace("B: 2", "B: 3")
+
+
+def test_a_definition_nested_deeper_than_esc_takes_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="nested deeper"):
+        parse(f"values:\n  a: {'[' * 200_000}\n")

@@ -158,15 +158,18 @@ class TestWhatIsAccepted:
             "https://key:legacy-secret@sentry.example/7",
             "https://key@sentry.example/below/a/path/7",
             "https://key@[::1]:9000/7",
+            "https://key:legacy-secret@sentry.example/7?timeout=5&verify_ssl=0",
         ],
     )
     def test_dsn(self, dsn: str) -> None:
         assert value_of(load(sentry_dsn=dsn)[0], "sentry-dsn") == dsn
 
-    @pytest.mark.parametrize("slug", ["a", "pay-ready", "_x-1", "0123", "a" * 100])
-    def test_slugs(self, slug: str) -> None:
-        loaded, _ = load(sentry_organization_slug=slug, sentry_project_slug=slug)
-        assert (loaded.sentry_organization_slug, loaded.sentry_project_slug) == (slug, slug)
+    @pytest.mark.parametrize(
+        ("organization", "project"), [("a", "a"), ("Pay-Ready", "_x-1"), ("0123", "0123"), ("a" * 100, "a" * 100)]
+    )
+    def test_slugs(self, organization: str, project: str) -> None:
+        loaded, _ = load(sentry_organization_slug=organization, sentry_project_slug=project)
+        assert (loaded.sentry_organization_slug, loaded.sentry_project_slug) == (organization, project)
 
     @pytest.mark.parametrize(("given", "path"), [("a/b/c", "a/b/c"), (" A-1/b_2/c.3 ", "A-1/b_2/c.3")])
     def test_environment(self, given: str, path: str) -> None:
@@ -281,7 +284,6 @@ REFUSED = [
     ("sentry-dsn", f"https://{CANARY}@sentry.example/", "project's number"),
     ("sentry-dsn", f"https://{CANARY}@sentry.example/1/", "project's number"),
     ("sentry-dsn", f"https://{CANARY}@sentry.example/web", "project's number"),
-    ("sentry-dsn", f"https://{CANARY}@sentry.example/1?a=b", "project's number"),
     ("sentry-dsn", f"https://{CANARY}@sentry.example/1#a", "project's number"),
     ("sentry-dsn", f"https://{CANARY}@sentry.example:port/1", "isn't an address"),
     ("sentry-dsn", f"https://{CANARY}@sentry.example:99999/1", "isn't an address"),
@@ -294,13 +296,14 @@ REFUSED = [
     ("sentry-api-token", f"{CANARY}\udcff", "isn't valid UTF-8"),
     ("sentry-client-secret", f"{CANARY}${{A}}", "`${`"),
     ("sentry-client-secret", f"{CANARY}\udcff", "isn't valid UTF-8"),
-    ("sentry-organization-slug", f"{CANARY}", "isn't a slug"),
-    ("sentry-organization-slug", f"{CANARY.lower()} x", "isn't a slug"),
-    ("sentry-organization-slug", f"-{CANARY.lower()}", "isn't a slug"),
-    ("sentry-organization-slug", f"{CANARY.lower()}\nx", "isn't a slug"),
-    ("sentry-project-slug", f"{CANARY.lower()}/x", "isn't a slug"),
+    ("sentry-organization-slug", f"{CANARY}_x", "isn't an organisation's slug"),
+    ("sentry-organization-slug", f"{CANARY.lower()} x", "isn't an organisation's slug"),
+    ("sentry-organization-slug", f"-{CANARY.lower()}", "isn't an organisation's slug"),
+    ("sentry-organization-slug", f"{CANARY.lower()}\nx", "isn't an organisation's slug"),
+    ("sentry-project-slug", f"{CANARY}", "isn't a project's slug"),
+    ("sentry-project-slug", f"{CANARY.lower()}/x", "isn't a project's slug"),
     ("sentry-project-slug", f"https://{CANARY.lower()}.sentry.io", "looks like an address"),
-    ("sentry-project-slug", f"{CANARY.lower()}{'a' * 100}", "isn't a slug"),
+    ("sentry-project-slug", f"{CANARY.lower()}{'a' * 100}", "isn't a project's slug"),
     ("esc-environment", f"{CANARY}", "isn't a path"),
     ("esc-environment", f"{CANARY}/production", "isn't a path"),
     ("esc-environment", f"a/b/c/{CANARY}", "isn't a path"),
@@ -368,9 +371,9 @@ REFUSED = [
     ("deploy-inputs", f'{{"a": {{"{CANARY}": 1}}}}', "isn't a JSON object"),
     ("deploy-inputs", f'{{"{CANARY}": null}}', "isn't a JSON object"),
     ("github-token", f"{CANARY} {CANARY}", "white space or a line break within it"),
-    ("pulumi-access-token", "***", "blotted it out"),
+    ("pulumi-access-token", "***", "masked it"),
     ("pulumi-access-token", f"ghp_{CANARY}", "looks like a GitHub token"),
-    ("sentry-dsn", "***", "blotted it out"),
+    ("sentry-dsn", "***", "masked it"),
     ("sentry-dsn", f"sntrys_{CANARY}", "looks like a Sentry token"),
     ("sentry-dsn", f"${{{{ secrets.{CANARY} }}}}", "which GitHub did not fill in"),
     ("sentry-dsn", f"https://examplePublicKey@{CANARY}/0", "is a placeholder"),
@@ -380,7 +383,7 @@ REFUSED = [
     ("sentry-client-secret", f"pul-{'c0ffee' * 4}", "looks like a Pulumi token"),
     ("sentry-client-secret", "changeme", "is a placeholder"),
     ("sentry-client-secret", CANARY * 20_000, "is larger than"),
-    ("sentry-project-slug", f"{CANARY.lower()}\nx", "isn't a slug"),
+    ("sentry-project-slug", f"{CANARY.lower()}\nx", "isn't a project's slug"),
     ("esc-environment", f"https://{CANARY}@sentry.example/1", "looks like a Sentry DSN"),
     ("github-token", f"pul-{'c0ffee' * 4}", "looks like a Pulumi token"),
     ("github-app-id", f"{CANARY}", "isn't a GitHub App's id"),
@@ -561,3 +564,9 @@ class TestChildEnvironment:
         given |= {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY, "LD_PRELOAD": "/x.so"}
         with environment(allowed | given):
             assert child_environment() == allowed
+
+    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+    def test_a_child_gets_the_ca_bundle_of_requests(self, variable: str, tmp_path: Path) -> None:
+        assert child_environment({variable: "/ca.pem"}) == {"SSL_CERT_FILE": "/ca.pem"}
+        assert child_environment({variable: str(tmp_path)}) == {"SSL_CERT_DIR": str(tmp_path)}
+        assert child_environment({variable: "/ca.pem", "SSL_CERT_FILE": "/own.pem"}) == {"SSL_CERT_FILE": "/own.pem"}

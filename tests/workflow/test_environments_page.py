@@ -1,4 +1,4 @@
-"""docs/scale.md tells callers of sync-environments.yml what that workflow takes."""
+"""docs/environments.md tells callers of sync-environments.yml what that workflow takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools import actionlint
 from tools.go_build import BuildError
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/environments.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 CALL: dict[str, Any] = load(MANY)["on"]["workflow_call"]
 
