@@ -8,13 +8,13 @@ from pathlib import Path
 from sandbox import Permissions, Sandbox
 from tests.support.laptop import DAY, DEPLOY_WORKFLOW, HOUR, SYNC_WORKFLOW, Laptop, before
 
-ENVIRONMENT = "scoobyjava-org/default/sophia-ai-production"
-REPOSITORY = "ai-cherry/sophia-ai"
+ENVIRONMENT = "acme/default/production"
+REPOSITORY = "acme/sophia"
 ROTATED = "sntrys_rotated"
 
 
 class Scene(Laptop):
-    """A person at the default environment, before their first sync from the command line."""
+    """A person with an environment, before their first sync from the command line."""
 
     def __init__(self, box: Sandbox, pulumi: Path, folder: Path) -> None:
         super().__init__(box, pulumi, folder)
@@ -26,7 +26,7 @@ class Scene(Laptop):
             "NO_COLOR": "1",
             "COLUMNS": "80",
         }
-        del self.variables["PULUMI_ESC_ENVIRONMENT"]
+        self.variables["PULUMI_ESC_ENVIRONMENT"] = ENVIRONMENT
         box.sentry.add_token(ROTATED, box.sentry.scopes)
         self._fill_esc()
         self._fill_github()
@@ -57,9 +57,9 @@ class Scene(Laptop):
         for file in (SYNC_WORKFLOW, DEPLOY_WORKFLOW):
             github.add_workflow(REPOSITORY, file)
         for name in ("SENTRY_DSN", "SENTRY_API_TOKEN", "PULUMI_ACCESS_TOKEN"):
-            github.add_secret("ai-cherry", name, before(96 * DAY))
+            github.add_secret("acme", name, before(96 * DAY))
         for name in ("SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG"):
-            github.add_variable("ai-cherry", name, "pay-ready", before(96 * DAY))
+            github.add_variable("acme", name, "pay-ready", before(96 * DAY))
         self._run(SYNC_WORKFLOW, 6 * DAY, "schedule", "success")
         self._run(SYNC_WORKFLOW, 5 * HOUR, "workflow_dispatch", "success")
         self._run(DEPLOY_WORKFLOW, 5 * HOUR, "workflow_dispatch", "failure")

@@ -18,6 +18,7 @@ import yaml
 
 from backend.core.auto_esc_config import AutoEscConfig
 from sandbox import Sandbox
+from sophia_sync.settings.inputs import Settings
 from tests.backend.support import PATH, SECRETS, SLUGS, definition, python, reads
 from tests.deploy.conftest import compose
 from tests.docs.machine import Machine
@@ -70,8 +71,7 @@ def test_every_snippet_is_run() -> None:
 def test_the_environments_path() -> None:
     [path] = now("Environment Path")
     assert AutoEscConfig({}).esc_path == path.strip()
-    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    assert action["inputs"]["esc-environment"]["default"] == path.strip()
+    assert Settings.model_fields["esc_environment"].default == (path.strip(),)
 
 
 @of("Access in Code: Python Backend")

@@ -158,6 +158,12 @@ def test_our_action_is_given_inputs_that_it_has(block: Block) -> None:
         assert {name for name, known in INPUTS.items() if known["required"]} <= step["with"].keys()
 
 
+@pytest.mark.parametrize("block", [block for block in WORKFLOWS if our_steps(block)], ids=str)
+def test_no_workflow_relies_on_the_default_environment(block: Block) -> None:
+    """It is another company's."""
+    assert all(step["with"]["esc-environment"].startswith("acme/") for step in our_steps(block))
+
+
 def test_an_input_that_does_not_exist_is_no_piece_of_a_workflow() -> None:
     assert is_piece({"sentry-dsn": "x"})
     assert not is_piece({"sentry-dns": "x"})
