@@ -412,7 +412,7 @@ def _moment(text: str) -> tuple[datetime, datetime]:
 
 
 def _page(name: str | None, rows: list[Json]) -> Response:
-    """Return one page of a listing, with the link to the next in the header `Link`. Without a name it is a bare array."""
+    """Return a page of a listing, with the next one in the header `Link`. Without a name it is an array."""
     size = max(1, min(100, request.args.get("per_page", 30, type=int)))
     number = max(1, request.args.get("page", 1, type=int))
     shown = rows[(number - 1) * size : number * size]
