@@ -27,7 +27,7 @@ from tests.support.runner import commands
 pytestmark = pytest.mark.full
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8").replace("&nbsp;", "")
 COMMANDS = program.commands.commands
 
 
