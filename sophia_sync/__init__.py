@@ -1,7 +1,7 @@
-"""Carries Sentry credentials from GitHub organisation secrets into a Pulumi ESC environment, and proves it.
+"""Carry Sentry credentials from GitHub organisation secrets into a Pulumi ESC environment, and prove it.
 
-The pipeline, one module a stage: `inputs` → `bundle` → `esc` (what ESC holds) → `plan` → `environment` (write,
-read back) → `deploy` → `report`; `app` is the whole of it in one function.
+`app` is the whole pipeline in one function: `settings` → `sync.bundle` (the secrets) → `esc` (what ESC holds) →
+`sync.plan` → `sync.environment` (write, read back) → `deploy` → `report`.
 """
 
 __version__ = "1.0.0"

@@ -1,8 +1,8 @@
-"""Whether a deploy is due, with which inputs, and the mark in ESC that tells what was last deployed.
+"""Decide whether a deploy is due, fill in its inputs, and mark in ESC what was deployed.
 
 `deploy: changed` must not lose a deploy whose dispatch failed after its write. So a revision tag in ESC marks what
-was deployed: after the run's success where it is waited for, else after its dispatch. A later run compares what ESC
-held at that tag with what it should hold now. Without a mark that can be read, the deploy runs.
+was deployed: after the run's success if we wait for it, else after its dispatch. A later run compares what ESC held
+at that tag with what it should hold now. If the mark can't be read, the deploy runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sophia_sync.sync.plan import make_plan
 
 
 def target_of(settings: Access) -> Target:
-    """Return the workflow that the settings name; only for settings that name a repository."""
+    """Return the workflow that the settings name. They must name a repository."""
     assert settings.deploy_repository is not None  # noqa: S101 - `inputs.load` has seen to it
     return Target(settings.deploy_repository, settings.deploy_workflow, settings.deploy_ref)
 
@@ -33,7 +33,7 @@ async def is_due(
     bundle: Bundle,
     tell: Callable[[str], None],
 ) -> bool:
-    """Return whether verified syncs of all environments are to be followed by a deploy.
+    """Return whether a deploy is due after verified syncs of all environments.
 
     Args:
         settings: The inputs.
@@ -43,7 +43,7 @@ async def is_due(
         tell: Called with the reason for a deploy that may not be needed.
     """
     if not settings.may_deploy or any(one.result is Result.PROPOSED for one in synced):
-        return False  # one deploy serves all environments: it waits until each holds what was proposed
+        return False  # one deploy serves all environments: it waits until every proposal is applied
     if settings.deploy is DeployWhen.ALWAYS or any(one.result is Result.SYNCED for one in synced):
         return True
     mark = target_of(settings).mark
@@ -83,7 +83,7 @@ async def numbers(synced: Sequence[Synced], environments: Sequence[Environment])
 async def mark(
     revisions: Sequence[int | EscError], environments: Sequence[Environment], target: Target
 ) -> list[EscError]:
-    """Mark in each environment the revision that the workflow deploys; return what failed."""
+    """Mark in each environment the revision that the workflow deploys. Return the errors."""
 
     async def set_mark(revision: int | EscError, environment: Environment) -> EscError | None:
         if isinstance(revision, EscError):
@@ -127,7 +127,7 @@ def fill(inputs: dict[str, Any], revision: int | EscError, environment: str, run
 
 
 def check_conclusion(conclusion: str | None, run_url: str | None) -> None:
-    """Fail for a deploy run that did not succeed.
+    """Raise an error for a deploy run that did not succeed.
 
     Raises:
         DeployError: With the link to the run.

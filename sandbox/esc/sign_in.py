@@ -27,7 +27,7 @@ _SCOPES = {"organization": r"(admin)?", "team": r"team:(?P<team>.+)", "personal"
 
 @dataclass(frozen=True)
 class Grant:
-    """What a token that was exchanged may do, and until when. Other tokens may do everything, for ever."""
+    """What an exchanged token may do, and until when. Other tokens may do everything, for ever."""
 
     organization: str
     team: str | None
@@ -54,7 +54,7 @@ class Accounts:
     """The teams that a team token may be had for."""
 
     def sign_in(self, authorization: str) -> tuple[str, Grant | None]:
-        """The login and the grant of `token T`; anything else is 401."""
+        """Return the login and the grant of `token T`. Anything else is 401."""
         scheme, _, token = authorization.partition(" ")
         login = self.tokens.get(token) if scheme.lower() == "token" else None
         grant = self.grants.get(token)

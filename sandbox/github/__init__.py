@@ -60,7 +60,7 @@ class GitHub(GitHubRoutes):
         dispatchable: bool = True,
         inputs: Sequence[str] | None = None,
     ) -> int:
-        """Add a workflow; gives its id. `inputs` are those that it defines, None accepts any."""
+        """Add a workflow. Return its id. `inputs` are those that it defines; None accepts any."""
         with self.lock:
             known = None if inputs is None else tuple(inputs)
             workflow = Workflow(next(self.ids), file, state, dispatchable, known)
@@ -88,7 +88,7 @@ class GitHub(GitHubRoutes):
         event: str = "push",
         created: datetime | None = None,
     ) -> int:
-        """Start a run that is none of our dispatches; gives its id."""
+        """Start a run that we did not dispatch. Return its id."""
         with self.lock:
             repository = self.repositories[full_name.lower()]
             run = self.begin_run(repository, repository.workflows[file], ref or repository.default_branch, event)
@@ -101,7 +101,7 @@ class GitHub(GitHubRoutes):
             self._names(owner).secrets[name] = Named(name, updated or datetime.now(UTC))
 
     def add_variable(self, owner: str, name: str, value: str, updated: datetime | None = None) -> None:
-        """The same for a variable."""
+        """Add a variable to an organisation, or to a repository if `owner` is its full name."""
         with self.lock:
             self._names(owner).variables[name] = Named(name, updated or datetime.now(UTC), value)
 

@@ -136,7 +136,7 @@ class GitHubRoutes(Server):
         return self._shown.workflow(repository, _workflow(repository, workflow))
 
     def get_contents(self, owner: str, name: str, path: str) -> ResponseReturnValue:
-        """A workflow's file: the only ones that are there."""
+        """Return a workflow's file. There are no other files."""
         repository = self._repository(owner, name, "none")
         if g.permissions.contents == "none":
             raise RefusedError(HTTPStatus.FORBIDDEN, "Resource not accessible by integration")
@@ -146,7 +146,7 @@ class GitHubRoutes(Server):
         return self._shown.file(repository, _workflow(repository, path.removeprefix(".github/workflows/")), ref)
 
     def create_dispatch(self, owner: str, name: str, workflow: str) -> ResponseReturnValue:
-        """204, or 200 with the run's id and links if `return_run_details` was asked for."""
+        """Answer 204, or 200 with the run's id and links if the request has `return_run_details`."""
         repository = self._repository(owner, name, "write")
         found = _workflow(repository, workflow)
         body = request.get_json(force=True, silent=True)
@@ -193,7 +193,7 @@ class GitHubRoutes(Server):
         return run
 
     def list_runs(self, owner: str, name: str, workflow: str | None = None) -> ResponseReturnValue:
-        """Newest first, filtered by `event`, `branch`, `status` and `created`. It is no step of a run's script."""
+        """List runs, newest first, filtered by `event`, `branch`, `status` and `created`."""
         repository = self._repository(owner, name)
         only = None if workflow is None else _workflow(repository, workflow)
         accepted = _run_filter()
@@ -221,7 +221,7 @@ class GitHubRoutes(Server):
         return self._page_of("variables", self._with_names(owner, name).names.variables)
 
     def list_shared_secrets(self, owner: str, name: str) -> ResponseReturnValue:
-        """Those of the organisation that the repository can use."""
+        """List the organisation's secrets that the repository can use."""
         return self._page_of("secrets", self.organizations[owner].secrets, self._with_names(owner, name).unshared)
 
     def list_shared_variables(self, owner: str, name: str) -> ResponseReturnValue:
@@ -248,14 +248,14 @@ class GitHubRoutes(Server):
     # Sign-in.
 
     def get_installation(self, owner: str, name: str) -> ResponseReturnValue:
-        """The app's installation for a repository."""
+        """Return the app's installation for a repository."""
         app = _signed_app()
         if f"{owner}/{name}" not in app.repositories:
             raise RefusedError(HTTPStatus.NOT_FOUND, "Not Found")
         return self._shown.installation(app)
 
     def create_installation_token(self, installation_id: int) -> ResponseReturnValue:
-        """A token for all the installation's repositories, or for those of `repositories` in the body."""
+        """Create a token for all the installation's repositories, or for those in the body."""
         app = _signed_app()
         if app.installation_id != installation_id:
             raise RefusedError(HTTPStatus.NOT_FOUND, "Not Found")
@@ -274,7 +274,7 @@ class GitHubRoutes(Server):
         return f"{self.url}{ID_TOKENS}"
 
     def create_id_token(self) -> ResponseReturnValue:
-        """The identity token of the running job, for `audience` or else for the repository's owner."""
+        """Create the identity token of the running job, for `audience` or else for the repository's owner."""
         repository = self.repositories.get(self.job_repository.lower())
         if repository is None:
             raise RefusedError(HTTPStatus.NOT_FOUND, "Not Found")
@@ -315,7 +315,7 @@ def _workflow(repository: Repository, reference: str) -> Workflow:
 
 
 def short(ref: str) -> str:
-    """The name of a branch or tag, as `head_branch` of its runs has it."""
+    """Return the name of a branch or tag as `head_branch` of its runs shows it."""
     return re.sub(r"^refs/(heads|tags)/", "", ref)
 
 
@@ -350,7 +350,7 @@ def _signed_app() -> App:
 
 
 def _asked_of(app: App, asked: object) -> dict[str, str]:
-    """The permissions of a token: those that were asked for, else all that the app has."""
+    """Return the permissions of a token: those in the body, else all that the app has."""
     has = app.permissions
     if not asked:
         return has
@@ -364,7 +364,7 @@ def _asked_of(app: App, asked: object) -> dict[str, str]:
 
 
 def _run_filter() -> Callable[[Run], bool]:
-    """The filter that the query of a listing asks for."""
+    """Return the filter that the query of a listing asks for."""
     event, branch, status = (request.args.get(key) for key in ("event", "branch", "status"))
     since, until = _period(request.args.get("created", ""))
 
@@ -401,7 +401,7 @@ def _period(created: str) -> tuple[datetime, datetime]:
 
 
 def _moment(text: str) -> tuple[datetime, datetime]:
-    """When a date or a second begins, and when it is over."""
+    """Return the begin and the end of a date or a second."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -412,7 +412,7 @@ def _moment(text: str) -> tuple[datetime, datetime]:
 
 
 def _page(name: str | None, rows: list[Json]) -> Response:
-    """One page of a listing, with the link to the next in the header `Link`; without a name it is a bare array."""
+    """Return a page of a listing, with the next one in the header `Link`. Without a name it is an array."""
     size = max(1, min(100, request.args.get("per_page", 30, type=int)))
     number = max(1, request.args.get("page", 1, type=int))
     shown = rows[(number - 1) * size : number * size]

@@ -41,8 +41,8 @@ class ChangeRequest:
     """A change request of one environment that is neither applied nor closed.
 
     Attributes:
-        id: What Pulumi Cloud calls it.
-        url: Its page in the Pulumi console; empty where the console's address isn't known.
+        id: Its id in Pulumi Cloud.
+        url: Its page in the Pulumi console; empty if the console's address isn't known.
         status: `draft`, `pending` or `ready`.
         author: The login of its author.
         created: When it was created.
@@ -65,12 +65,12 @@ class ChangeRequest:
 
 @dataclass(frozen=True)
 class Approvals:
-    """What Pulumi Cloud tells of an environment.
+    """The approvals of an environment.
 
     Attributes:
         actions: The actions that need an approval.
         open: The open change request.
-        console: The environment's page in the Pulumi console; empty where the console's address isn't known.
+        console: The environment's page in the Pulumi console; empty if its address isn't known.
     """
 
     actions: frozenset[str]
@@ -78,7 +78,7 @@ class Approvals:
     console: str = ""
 
     def page(self, identifier: str) -> str:
-        """Return the page of a change request; empty where it isn't known."""
+        """Return the page of a change request; empty if it isn't known."""
         return f"{self.console}?version={identifier}" if self.console else ""
 
 
@@ -91,7 +91,7 @@ def console(cloud_url: str, environ: Mapping[str, str], environment: str) -> str
 
 
 async def ask(pulumi: Pulumi, environment: str, seconds: float | None = None) -> Approvals:
-    """Ask Pulumi Cloud about an environment: one request, and two more where a change request is open.
+    """Ask Pulumi Cloud about an environment: one request, and two more if a change request is open.
 
     Args:
         pulumi: The CLI, signed in to the environment's organisation: the requests use its access token.
@@ -100,7 +100,7 @@ async def ask(pulumi: Pulumi, environment: str, seconds: float | None = None) ->
 
     Raises:
         TransientError: Pulumi Cloud gives no answer now.
-        EscError: It refuses to tell.
+        EscError: It refuses.
     """
     limit = TimeLimit(min(seconds or pulumi.longest_call, time_left().remaining()))
     return await in_thread(partial(_ask, pulumi, environment, limit))
@@ -136,7 +136,7 @@ def _ask(pulumi: Pulumi, environment: str, limit: TimeLimit) -> Approvals:
 
 
 def _get(client: Client, pulumi: Pulumi, environment: str, cloud_url: str, path: str, member: str) -> dict[str, Any]:
-    """Return an answer of Pulumi Cloud, which must have a certain member."""
+    """Return an answer of Pulumi Cloud. It must have a certain member."""
     from sophia_sync.runtime.http import UnansweredError, one_line  # noqa: PLC0415
 
     doing = f"ask whether updates of {environment} need an approval"

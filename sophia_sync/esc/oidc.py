@@ -1,4 +1,4 @@
-"""Sign-in to Pulumi: the stored access token, or a short-lived one in exchange for GitHub's identity token.
+"""Get an access token for Pulumi: the stored one, or a short-lived one for GitHub's identity token.
 
 Source: docs.github.com, "OpenID Connect reference"; pulumi.com/docs, "OAuth Token Exchange" and "Configuring OpenID
 Connect for GitHub"; github.com/pulumi/pulumi, `ExchangeOidcToken`.
@@ -23,7 +23,7 @@ from sophia_sync.runtime.redact import Redactor
 from sophia_sync.settings.inputs import Access, TokenScope
 
 SHORTEST_LIFE = 900
-"""Seconds that a token is asked for at least."""
+"""Minimum lifetime to ask for, in seconds."""
 
 _GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 - a type, not a token
@@ -45,10 +45,10 @@ _Hide = Callable[[SecretStr], None]
 def access_token(
     settings: Access, organization: str, context: RunContext, deadline: TimeLimit, hide: _Hide
 ) -> SecretStr:
-    """The access token to use an organisation's ESC with: the stored one, else one that is exchanged for this run.
+    """Return the access token for an organisation's ESC: the stored one, else one exchanged for this run.
 
     Raises:
-        SignInError: There is none to be had.
+        SignInError: There is no token, and none can be exchanged.
     """
     if settings.pulumi_access_token is not None:
         return settings.pulumi_access_token
@@ -64,18 +64,18 @@ def access_token(
 def exchange(
     cloud_url: str, organization: str, scope: TokenScope, request: OidcRequest, deadline: TimeLimit, hide: _Hide
 ) -> SecretStr:
-    """Have Pulumi exchange GitHub's identity token for an access token.
+    """Exchange GitHub's identity token for an access token of Pulumi.
 
     Args:
         cloud_url: Pulumi Cloud's address, without a slash at its end.
         organization: The Pulumi organisation that trusts GitHub.
-        scope: Whose token it shall be.
+        scope: The token's owner: the organisation, a team or a user.
         request: Where GitHub gives the identity token.
-        deadline: Ends the retries; its whole length says how long the token must live.
-        hide: Called with each token before anything else is done with it.
+        deadline: The time limit for retries. Its whole length is that of the run.
+        hide: Called with each token first.
 
     Raises:
-        SignInError: GitHub or Pulumi refused, or could not be asked.
+        SignInError: GitHub or Pulumi refused, or gave no answer.
     """
     hide(request.token)
     audience = f"urn:pulumi:org:{organization}"
@@ -88,7 +88,7 @@ def exchange(
         "subject_token": id_token.get_secret_value(),
         "requested_token_type": f"{_ACCESS_TOKEN}:{scope.kind}",
         "scope": str(scope),
-        # Twice the run: its clock began before, and a tag may be due after it.
+        # Twice the run: its clock has started already, and a tag may follow it.
         "expiration": str(max(SHORTEST_LIFE, int(2 * deadline.seconds))),
     }
     asked = f"Pulumi Cloud at {cloud_url}"
@@ -131,7 +131,7 @@ def _identity_token(request: OidcRequest, audience: str, deadline: TimeLimit) ->
 
 
 def _token_in(answer: Answer, name: str) -> SecretStr | None:
-    """A token in the JSON of an answer; None if there is none that could be sent in a header."""
+    """Return the token in the JSON of an answer; None if there is none that a header can carry."""
     value = answer.body.get(name) if isinstance(answer.body, dict) else None
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value or " " in value:
         return None
@@ -139,7 +139,7 @@ def _token_in(answer: Answer, name: str) -> SecretStr | None:
 
 
 def _said(answer: Answer, redact: Redactor) -> str:
-    """The service's own words for an error, to follow its HTTP status; nothing if there are none."""
+    """Return the service's own words for an error, to follow its HTTP status; empty if there are none."""
     body: Any = answer.body
     if not isinstance(body, dict):
         return ""

@@ -15,7 +15,7 @@ from sophia_sync.runtime.redact import Redactor
 from sophia_sync.runtime.tasks import in_thread, time_left
 from sophia_sync.settings.inputs import Access
 
-# How many calls that hang the time must be enough for.
+# Number of hanging calls for which the time must be enough.
 _TRIES = 4
 
 
@@ -42,11 +42,11 @@ async def sign_in(
         home: A private folder; the CLI gets one of its own in it.
         context: What the GitHub runner offers.
         redact: Hides secrets in the CLI's messages.
-        hide: Told each token before anything else is done with it.
+        hide: Called with each token first.
         at_terminal: Whether an existing `pulumi login` counts.
 
     Raises:
-        SignInError: There is no token to be had.
+        SignInError: There is no token or login, or Pulumi refuses.
     """
     token, login, cloud_url = access.pulumi_access_token, None, access.pulumi_cloud_url
     if token is None and at_terminal and context.oidc is None:
@@ -54,7 +54,7 @@ async def sign_in(
         if login is None:
             raise SignInError("There is no access token for Pulumi.", "Set PULUMI_ACCESS_TOKEN, or run `pulumi login`.")
         if "pulumi_cloud_url" not in access.model_fields_set:
-            cloud_url = ""  # wherever that login is
+            cloud_url = ""  # the login knows its address
     elif token is None:
         from sophia_sync.esc import oidc  # noqa: PLC0415 - it brings `requests`, which costs 0.2 s
 

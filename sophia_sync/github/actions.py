@@ -1,4 +1,4 @@
-"""What GitHub Actions tells of a repository: its workflows, their last runs, the names of their secrets. Reads only.
+"""Read what GitHub Actions knows of a repository: workflows, their last runs, and the names of secrets.
 
 Source: docs.github.com, REST API, "Workflows", "Workflow runs", "Actions secrets" and "Actions variables".
 """
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 
 class ReadingError(Exception):
-    """GitHub doesn't tell; the text is the cause, as a part of a sentence.
+    """GitHub gave no answer to use. The text is the cause, as a part of a sentence.
 
     Args:
         why: The cause.
         status: The status of the response, if there was one.
-        todo: What to do about it; empty where the caller knows better.
+        todo: What to do about it; empty if the caller knows better.
     """
 
     def __init__(self, why: str, status: int | None = None, todo: str = "") -> None:
@@ -39,7 +39,7 @@ class ReadingError(Exception):
 
 @dataclass(frozen=True)
 class Facts:
-    """A repository. `pushed` is when somebody last pushed to it."""
+    """A repository. `pushed` is the time of the last push."""
 
     full_name: str
     private: bool
@@ -48,7 +48,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a workflow; the conclusion is None while it has none."""
+    """A run of a workflow. The conclusion is None until the run has ended."""
 
     id: int
     url: str
@@ -60,14 +60,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Workflow:
-    """A workflow, its newest run, its newest scheduled one, and the newest one that went well.
+    """A workflow, and its newest, newest scheduled and newest successful runs.
 
     Attributes:
-        file: Its file's name, or its number.
+        file: The name of its file, or its number.
         state: `active`, `disabled_inactivity`, `disabled_manually`, …
         last: The newest run.
-        scheduled: The newest one that the schedule started.
-        succeeded: The newest one that went well.
+        scheduled: The newest run that the schedule started.
+        succeeded: The newest run with the conclusion `success`.
     """
 
     file: str
@@ -79,7 +79,7 @@ class Workflow:
 
 @dataclass(frozen=True)
 class Named:
-    """A secret or variable by its name, and who has it: `organisation` or `repository`."""
+    """The name of a secret or variable, and its owner: `organisation` or `repository`."""
 
     name: str
     updated: datetime
@@ -88,13 +88,13 @@ class Named:
 
 
 class Reader:
-    """One repository's Actions, as a token or a GitHub App sees them.
+    """The Actions of one repository, as a token or a GitHub App sees them.
 
     Args:
         access: The token, or the App's id and private key.
         repository: `owner/name`.
-        api_url: Where GitHub's API is.
-        deadline: When all must be read.
+        api_url: The address of GitHub's API.
+        deadline: The time limit for all requests.
     """
 
     def __init__(self, access: Access, repository: str, api_url: str, deadline: TimeLimit) -> None:
@@ -109,25 +109,25 @@ class Reader:
             self._github.close()
 
     def facts(self) -> Facts:
-        """The repository itself.
+        """Return the repository.
 
         Raises:
-            ReadingError: It can't be had.
+            ReadingError: GitHub gave no answer to use.
         """
 
         def ask() -> Facts:
             found = self._repository()
-            if not isinstance(found.private, bool):  # the name, PyGithub reads from the address
+            if not isinstance(found.private, bool):  # PyGithub reads the name from the address
                 raise api.UnexpectedAnswerError
             return Facts(_text(found.full_name), found.private, found.pushed_at)
 
         return self._told(ask)
 
     def workflow(self, file: str) -> Workflow | None:
-        """A workflow by its file's name or number; None if there is none.
+        """Return a workflow by its file's name or number; None if it doesn't exist.
 
         Raises:
-            ReadingError: It can't be had.
+            ReadingError: GitHub gave no answer to use.
         """
 
         def ask() -> Workflow:
@@ -143,7 +143,7 @@ class Reader:
             raise
 
     def names(self, kind: Literal["secrets", "variables"], owner: Literal["organisation", "repository"]) -> list[Named]:
-        """The names of what the repository's workflows can use.
+        """Return the names of the secrets or variables that the repository's workflows can use.
 
         Args:
             kind: `secrets` or `variables`.
@@ -157,10 +157,10 @@ class Reader:
         return self._told(lambda: self._named(f"{self._repository().url}/actions/{place}", kind, owner))
 
     def of_organisation(self, kind: Literal["secrets", "variables"]) -> list[Named]:
-        """The names of all that the repository's organisation has, whether this repository can use it or not.
+        """Return the names of all secrets or variables of the repository's organisation.
 
         Raises:
-            ReadingError: The token may not see them, as most.
+            ReadingError: The token may not see them, as is usual.
         """
         owner = self._name.partition("/")[0]
         return self._told(lambda: self._named(f"/orgs/{owner}/actions/{kind}", kind, "organisation"))
@@ -170,7 +170,7 @@ class Reader:
         from github.Secret import Secret  # noqa: PLC0415
         from github.Variable import Variable  # noqa: PLC0415
 
-        # PyGithub has methods for some of these addresses; what they answer has one form.
+        # PyGithub has methods for some of these addresses only. All answers have one form.
         requester = self._repository().requester
         rows: PaginatedList[Secret] | PaginatedList[Variable] = (
             PaginatedList(Secret, requester, url, None, list_item=kind)
@@ -185,7 +185,7 @@ class Reader:
         return self._github.get_repo(self._name)
 
     def _told(self, call: Callable[[], T]) -> T:
-        """Ask, and tell a failure in words."""
+        """Call GitHub, and raise a failure in words."""
         try:
             return api.ask(call, self._deadline, self._api_url)
         except api.GitHubError as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Seconds: GitHub itself ends a request that takes it more than ten.
+# Seconds for one request. GitHub itself ends one that takes it more than ten.
 _LONGEST_REQUEST = 12
 # Seconds for one attempt, with all its requests, however slowly their answers arrive.
 _LONGEST_ATTEMPT = 45.0
@@ -61,15 +61,15 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
 
 
 class UnexpectedAnswerError(Exception):
-    """Report an answer that lacks what GitHub's API promises."""
+    """Raised for an answer that lacks what GitHub's API promises."""
 
 
 class GitHubError(Exception):
-    """Say that GitHub refused a request, or didn't answer it.
+    """GitHub refused a request, or didn't answer it.
 
     Args:
         what: The cause, as a part of a sentence; without the token or the key.
-        todo: What to do about it; empty where the caller knows better.
+        todo: What to do about it; empty if the caller knows better.
         status: The status of the response, if there was one.
         wait: Seconds to wait before GitHub is asked again, if it says so.
     """
@@ -96,13 +96,13 @@ def sign_in(
         access: The token, or the App's id and private key; one of them is there.
         repository: The repository that the App is installed for.
         api_url: The address of GitHub's API.
-        deadline: When all requests must be done.
+        deadline: The time limit for all requests.
         permissions: The permissions to ask for in the App's token; None: all that the App has.
 
     Raises:
         GitHubError: The App can't sign in.
     """
-    # PyGithub costs half a second to import: only when GitHub is to be asked.
+    # PyGithub takes half a second to import: load it only for a request.
     from github import Auth, Github, GithubException, GithubIntegration  # noqa: PLC0415
 
     # Retries are ours: a dispatch whose answer was lost may have started a run.
@@ -176,12 +176,12 @@ def ask(call: Callable[[], T], deadline: TimeLimit, api_url: str, *, once: bool 
 
     Args:
         call: What asks by PyGithub. It must be safe to repeat.
-        deadline: When the last attempt must be over.
+        deadline: The time limit for all attempts.
         api_url: The address of GitHub's API, for the error.
         once: Make one attempt.
 
     Raises:
-        GitHubError: It failed for good, or for too long.
+        GitHubError: GitHub refused, or failed until the time limit.
     """
     try:
         found: T = retrying(deadline, may_pass, headers, 1 if once else None)(_within, call, deadline)
@@ -194,7 +194,7 @@ def ask(call: Callable[[], T], deadline: TimeLimit, api_url: str, *, once: bool 
 
 
 def _within(call: Callable[[], T], deadline: TimeLimit) -> T:
-    """Call in a thread, and leave the thread behind at the time limit.
+    """Call in a thread, and abandon the thread at the time limit.
 
     The time limits of `requests` count from byte to byte, so they never end an answer that drips.
 

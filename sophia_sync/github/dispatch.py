@@ -1,4 +1,4 @@
-"""GitHub: the dispatch of the deploy workflow, the wait for its run, and the check that it can be dispatched.
+"""Dispatch the deploy workflow, wait for its run, and check beforehand that it can be dispatched.
 
 Source: docs.github.com, REST API, "Create a workflow dispatch event" and "Workflow runs"; PyGithub 2.10.
 """
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from github.Workflow import Workflow
     from github.WorkflowRun import WorkflowRun
 
-# How often to look for a run that GitHub doesn't name, and the seconds in between: it may be listed late.
+# Number of looks for a run that GitHub doesn't name, and seconds in between: GitHub may list it late.
 _LOOKS = 5
 _LOOK_AGAIN = 1.0
-# Seconds between two looks at a run: short at first, for tests and quick deploys, then sparing the rate limit.
+# Seconds between two looks at a run: short at first, for quick deploys, then longer, for the rate limit.
 _SHORTEST_POLL = 1.0
 _LONGEST_POLL = 15.0
-# Refusals in a row that end the wait: a token that was revoked stays so.
+# Number of refusals in a row that end the wait: a revoked token stays revoked.
 _REFUSALS = 5
 
 _NEVER = "set `deploy: never` to sync without a deploy."
@@ -49,18 +49,18 @@ class _Sent:
 
 
 def load() -> None:
-    """Load PyGithub, beside something else: it takes longer than all else that we load."""
+    """Load PyGithub, which takes half a second, while something else waits."""
     import github  # noqa: F401, PLC0415
 
 
 class Dispatcher:
-    """GitHub, as one token or one GitHub App sees it.
+    """The deploy workflow, as one token or one GitHub App sees it.
 
     Args:
         access: The token, or the App's id and private key.
         target: The workflow that deploys.
         api_url: The address of GitHub's API.
-        deadline: When everything but the wait must be done.
+        deadline: The time limit for everything but the wait.
     """
 
     def __init__(self, access: Access, target: Target, api_url: str, deadline: TimeLimit) -> None:
@@ -74,10 +74,10 @@ class Dispatcher:
     def dispatch(self, inputs: dict[str, Any]) -> Deployed:
         """Dispatch the workflow.
 
-        A dispatch whose answer was lost is looked for among the runs before it is sent again.
+        If the answer to a dispatch was lost, look for its run before sending it again.
 
         Raises:
-            DeployError: It was not dispatched, or whether it was isn't known.
+            DeployError: GitHub refused it, or it isn't known whether GitHub took it.
         """
         try:
             return api.ask(lambda: self._dispatch(inputs), self._deadline, self._api_url)
@@ -88,9 +88,9 @@ class Dispatcher:
             raise DeployError(f"{what}: {error.what}.", error.todo or "Run again later.", changed) from None
 
     def check(self, inputs: Mapping[str, Any]) -> list[GitHubError]:
-        """Return what would keep a dispatch with these inputs from starting a run; nothing is dispatched.
+        """Return what would keep a dispatch with these inputs from starting a run. Dispatch nothing.
 
-        What the token may not see isn't counted: a job that may dispatch need not be able to read files.
+        A file that the token may not read isn't counted: a dispatch doesn't need that permission.
         """
 
         def look() -> list[str]:
@@ -106,9 +106,9 @@ class Dispatcher:
         return [GitHubError(f"{self._target.workflow} in {self._target.repository} {why}", todo) for why in unfit]
 
     def wait(self, deployed: Deployed, deadline: TimeLimit, tell: Callable[[str], None]) -> Deployed:
-        """Wait until the dispatched run has ended; the result has its conclusion, such as `success`.
+        """Wait until the dispatched run has ended. Return it with its conclusion, such as `success`.
 
-        A look at the run that fails is skipped.
+        Skip a look at the run that fails.
 
         Args:
             deployed: What `dispatch` returned.
@@ -116,7 +116,7 @@ class Dispatcher:
             tell: Called with a line whenever the run's status changes.
 
         Raises:
-            DeployError: The run isn't known, or did not end in time.
+            DeployError: GitHub doesn't name the run, or the run did not end in time.
         """
         if deployed.run_id is None:
             raise DeployError(
@@ -169,10 +169,10 @@ class Dispatcher:
         return self._github
 
     def _find(self) -> tuple[Repository, Workflow, str]:
-        """Return the repository, the workflow, which is active, and the name of the branch or tag.
+        """Return the repository, the active workflow, and the name of the branch or tag.
 
         Raises:
-            GitHubError: One of them isn't there, or can't be seen.
+            GitHubError: One of them doesn't exist, or the token can't see it.
         """
         target = self._target
 
@@ -236,7 +236,7 @@ class Dispatcher:
         return Deployed(self._target, ref, *(runs[0] if len(runs) == 1 else (None, None)))
 
     def _send(self, workflow: Workflow, ref: str, inputs: dict[str, Any], since: datetime) -> Any:
-        """Send the dispatch; an answer that is lost leaves `_sent`. Return the run, where GitHub names it."""
+        """Send the dispatch. Set `_sent` if the answer is lost. Return the run if GitHub names it."""
         from github import GithubException  # noqa: PLC0415
 
         refusals = {
@@ -268,7 +268,7 @@ class Dispatcher:
         return _told(lambda: send(lambda: workflow.create_dispatch(ref, inputs, throw=True)), refusals)
 
     def _runs_since(self, workflow: Workflow, ref: str, since: datetime) -> list[tuple[int, str]]:
-        """Return the runs on a branch or tag that were dispatched since then; look again while there are none."""
+        """Return the runs on a branch or tag that were dispatched since a time. Look again while there are none."""
         for look in range(_LOOKS):
             if look:
                 self._deadline.sleep(_LOOK_AGAIN)
@@ -298,7 +298,7 @@ _Reasons = Mapping[int, tuple[str, str]]
 
 
 def _told(call: Callable[[], T], reasons: _Reasons) -> T:
-    """Call, and give a refusal that GitHub doesn't explain the cause and the remedy of its status."""
+    """Call GitHub. Add cause and remedy by the status to a refusal that GitHub doesn't explain."""
     from github import GithubException  # noqa: PLC0415
 
     try:
@@ -326,7 +326,7 @@ def _forbidden(level: str) -> tuple[str, str]:
 
 
 def _server_time(headers: Mapping[str, Any]) -> datetime:
-    """Return the time of GitHub's clock in its last answer; ours may be wrong."""
+    """Return the time of GitHub's clock in its last answer, because ours may be wrong."""
     try:
         return parsedate_to_datetime(str(headers["date"]))
     except (KeyError, ValueError):
@@ -334,7 +334,7 @@ def _server_time(headers: Mapping[str, Any]) -> datetime:
 
 
 def _file_on(repository: Repository, workflow: Workflow, ref: str) -> str | None:
-    """Return the workflow's file as it is on a branch or tag; None where the token may not read it.
+    """Return the workflow's file on a branch or tag; None if the token may not read it.
 
     Raises:
         GitHubError: There is no such branch or tag, or the file isn't on it.

@@ -103,6 +103,7 @@ _CHILD_VARIABLES = (
     "no_proxy",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    "PULUMI_CONSOLE_DOMAIN",  # where a self-hosted Pulumi console is
 )
 
 

@@ -1,4 +1,4 @@
-"""One environment: read, write, read back. The write is one revision or none; a wrong one is set back."""
+"""Read, write and read back one environment. The write is one revision or none; a wrong one is set back."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Sent:
 
 
 async def read(pulumi: Pulumi, environment: str, names: Collection[Name], version: str = "") -> Holding:
-    """Read what an environment, or a version of it, holds of `names`: one CLI call.
+    """Read what an environment, or a version of it, holds of `names`. One CLI call.
 
-    The read shows the whole definition, decrypted. All its secrets are hidden from then on, also those of others.
+    The CLI shows the whole definition, decrypted. The redactor hides all its secrets from then on.
 
     Raises:
         EscError: It can't be read, or its definition makes no sense.
@@ -64,12 +64,12 @@ async def read(pulumi: Pulumi, environment: str, names: Collection[Name], versio
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return whether another try may succeed: after somebody else's write, or a failure that may pass."""
+    """Return whether to retry: after somebody else's write, or a transient failure."""
     return isinstance(error, ConflictError | TransientError)
 
 
 async def set_tag(pulumi: Pulumi, environment: str, name: str, revision: int | None) -> None:
-    """Make or move a revision tag (None: to the latest). It can be repeated safely, and is where that may help.
+    """Make or move a revision tag (None: to the latest). Retry transient failures.
 
     Raises:
         EscError: It could not be set.
@@ -85,12 +85,12 @@ async def set_tag(pulumi: Pulumi, environment: str, name: str, revision: int | N
 
 
 class Environment:
-    """One environment of a run. `state` says at any moment, for a person, what the run has done to it.
+    """One environment of a run. `state` says in words what the run has done to it so far.
 
     Args:
         pulumi: The CLI, signed in to its organisation.
         name: `organisation/project/environment`.
-        bundle: What it should hold.
+        bundle: The keys that it should hold.
     """
 
     def __init__(self, pulumi: Pulumi, name: str, bundle: Bundle) -> None:
@@ -99,17 +99,17 @@ class Environment:
         self.state = "Nothing was written."
         self.revision: int | None = None
         self.warnings: list[str] = []  # what ESC warned of when it saved
-        self.notes: list[str] = []  # what else a person should know
+        self.notes: list[str] = []  # further warnings for a person
         self.change_request: ChangeRequest | None = None
         self._bundle = bundle
         self._written: Plan | None = None  # sent to ESC, perhaps saved, not yet verified
         self._held: Holding | None = None  # what the environment held when that was sent
         self._tag: Task[None] | None = None
         self._tagged: int | None = None
-        self._complete = False  # write every key, also those that seem unchanged
+        self._complete = False  # write every key, even those that seem unchanged
 
     async def read(self, version: str = "") -> Holding:
-        """Read what it holds of the bundle: one CLI call.
+        """Read what it holds of the bundle. One CLI call.
 
         Raises:
             DefinitionError: ESC can't evaluate it.
@@ -121,7 +121,7 @@ class Environment:
         return found
 
     async def _refuse_what_can_not_be_evaluated(self) -> None:
-        """Find out by an edit that saves nothing why the CLI showed nothing, and raise ESC's own diagnostic.
+        """Run an edit that saves nothing, to raise ESC's own diagnostic when the CLI showed nothing.
 
         Raises:
             DefinitionError: ESC can't evaluate the environment.
@@ -139,7 +139,7 @@ class Environment:
             await self.pulumi.edit(self.name, look)
 
     async def write(self, found: Holding, plan: Plan) -> Sent:
-        """Write what the plan changes, in one revision that is conditional on what was read: one CLI call.
+        """Write the plan's changes in one revision, conditional on what was read. One CLI call.
 
         Raises:
             ConflictError: Somebody else changed it since it was read.
@@ -155,7 +155,7 @@ class Environment:
         def change(stored: Stored) -> str:
             sent.before = stored.text
             sent.text = merge(as_planned(stored, found, self._bundle, self.name), changes)
-            # From here on the CLI may save it, whatever becomes of us.
+            # From here on the CLI may save it, even if this task is cancelled.
             self._written, self._held, self.revision = plan, found, None
             self.state = "Whether the new revision was saved isn't known; the next run finds out."
             return sent.text
@@ -176,11 +176,11 @@ class Environment:
         self.state = f"Revision {revision} was saved whole; it was not verified yet."
 
     async def read_back(self, sent: Sent) -> None:
-        """Prove that ESC holds every key, with its exact value, encrypted or plain as it should be: one CLI call.
+        """Prove that ESC holds every key, with its exact value, encrypted or plain as it should be. One CLI call.
 
         Raises:
-            ConflictError: A key that the plan left alone was changed meanwhile; another try writes all keys.
-            VerificationError: What ESC holds differs from what was sent. Our keys are set back where that is ours.
+            ConflictError: A key that the plan left alone was changed meanwhile. The next try writes all keys.
+            VerificationError: What ESC holds differs from what was sent. Our keys are set back if the revision is ours.
         """
         wrong = differing(self._bundle, await self._read_again())
         if not wrong:
@@ -206,11 +206,11 @@ class Environment:
         )
 
     async def settled(self, plan: Plan) -> Synced:
-        """Return the end of a sync after which ESC holds the bundle: from the start, or because of a write of ours."""
+        """Return the result of a sync after which ESC holds the bundle, written by us or not."""
         if self._written is None:
             return Synced(self.name, Result.UNCHANGED, plan)
         if self.revision is None:  # the answer to the write was lost, and reading shows that it went through
-            with contextlib.suppress(EscError):  # what was read is the proof, the number is not
+            with contextlib.suppress(EscError):  # the values are proven; only the number is missing
                 self.revision = await self.pulumi.latest_revision(self.name)
             self.state = "A new revision was saved and verified."
             return Synced(self.name, Result.SYNCED, self._written, self.revision)
@@ -219,7 +219,7 @@ class Environment:
         return Synced(self.name, Result.SYNCED, self._written, self.revision, self.revision - 1)
 
     def start_tag(self, tasks: Tasks, tag: str | None) -> None:
-        """Tag the revision that was saved, beside what follows: it is this run's, whatever the read-back shows."""
+        """Start to tag the saved revision. It is this run's, whatever the read-back shows."""
         if tag is None or self.revision in (None, self._tagged):
             return
         before, self._tagged = self._tag, self.revision
@@ -232,8 +232,8 @@ class Environment:
         await set_tag(self.pulumi, self.name, tag, revision)
 
     async def ended(self, synced: Synced, tasks: Tasks, tag: str | None) -> Ended:
-        """Return the end of a sync that is verified. It doesn't fail for its tag."""
-        self.start_tag(tasks, tag)  # where the number became known late
+        """Return the end of a verified sync. A failed tag is a warning."""
+        self.start_tag(tasks, tag)  # if the number became known late
         warnings = self._warnings()
         if self._tag is not None:
             try:
@@ -243,7 +243,7 @@ class Environment:
         return Ended(self.name, synced, None, self.revision, tuple(warnings), change_request=self.change_request)
 
     async def failed(self, error: SyncError) -> Ended:
-        """Return the end of a sync that raised: perhaps its write went through although the answer was lost."""
+        """Return the end of a sync that raised. Its write may have gone through although the answer was lost."""
         synced = await self._find_lost_write() if isinstance(error, EscError) else None
         if synced is not None:
             return Ended(self.name, synced, None, self.revision)
@@ -255,7 +255,7 @@ class Environment:
         return [*(f"ESC warns: {warning}." for warning in dict.fromkeys(self.warnings)), *self.notes]
 
     async def _find_lost_write(self) -> Synced | None:
-        """Find out by reading, after the last try, whether a write whose answer was lost went through."""
+        """Read, after the last try, whether a write whose answer was lost went through."""
         if self._written is None or self.revision is not None:
             return None
         try:
@@ -276,7 +276,7 @@ class Environment:
         return found
 
     async def _roll_back(self, sent: Sent, ours: Holding) -> str:
-        """Set our keys back to exactly what they were, safe against other writers. Return how that went."""
+        """Set our keys back to exactly what they were, safe against other writers. Return the result in words."""
 
         def change(stored: Stored) -> str:
             return restore(
@@ -310,7 +310,7 @@ class Environment:
 
 
 class _LookedError(Exception):
-    """Raised to end an edit that only looks: nothing is saved."""
+    """Raised to end an edit that only looks. The CLI saves nothing."""
 
 
 def as_planned(stored: Stored, found: Holding, bundle: Bundle, environment: str) -> Document:

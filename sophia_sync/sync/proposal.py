@@ -1,4 +1,4 @@
-"""The way by a change request: propose what a sync would write, and prove the draft. The environment stays as it is."""
+"""Propose in a change request what a sync would write, and prove the draft. The environment stays as it is."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from sophia_sync.sync.bundle import Bundle
 from sophia_sync.sync.environment import Environment, as_planned
 from sophia_sync.sync.plan import Plan, differing, listed
 
-# Seconds for a question whose answer decides nothing.
+# Seconds for a request whose answer decides nothing.
 _ASIDE = 10.0
 
 
 class Proposal:
-    """The change request of one environment, if its change takes that way.
+    """The change request of one environment, if its change is proposed.
 
     Args:
-        environment: The environment; its `state` tells what was proposed.
+        environment: The environment. Its `state` says what was proposed.
         bundle: What the environment should hold.
         mode: The input `change-request`.
     """
@@ -49,7 +49,7 @@ class Proposal:
         self._created: ChangeRequest | None = None
 
     async def is_due(self) -> bool:
-        """Return whether a change is to be proposed, not written.
+        """Return whether to propose a change instead of writing it.
 
         Raises:
             EscError: Pulumi Cloud doesn't say whether updates need an approval.
@@ -60,7 +60,7 @@ class Proposal:
         return self._mode is ChangeRequestMode.ALWAYS or UPDATE in self._asked.actions
 
     async def foresee(self) -> bool:
-        """Return what `is_due` would. Note what would keep the sync from writing or proposing.
+        """Return what `is_due` would. Warn of what would keep the sync from writing or proposing.
 
         Raises:
             EscError: As `is_due`.
@@ -86,14 +86,14 @@ class Proposal:
         return is_due
 
     async def make(self, found: Holding, plan: Plan) -> Synced:
-        """Propose what the plan changes in one change request, and prove its draft; or prove the one that is open.
+        """Propose the plan's changes in one change request, and prove its draft. If one is open, prove that.
 
         Raises:
             ProposalError: A change request is in the way, or ours could not be submitted.
             VerificationError: The draft doesn't hold what was sent.
             ConflictError: Somebody changed the environment, or opened a change request, in the meantime.
             TransientError: Whether the change request was opened, or what it holds, isn't known.
-            EscError: It was refused.
+            EscError: Pulumi Cloud refused.
         """
         if self._asked.open is None:
             await self._submit(found, plan)
@@ -118,7 +118,7 @@ class Proposal:
 
         def change(stored: Stored) -> str:
             text = merge(as_planned(stored, found, self._bundle, environment.name), changes)
-            # From here on the CLI may create it, whatever becomes of us.
+            # From here on the CLI may create it, even if this task is cancelled.
             environment.state = (
                 "Nothing was written. Whether a change request was opened isn't known; the next run finds out."
             )
@@ -192,7 +192,7 @@ _NOT_SUBMITTED = (
 
 
 def _value(values: dict[str, Opened], name: Name) -> SecretStr | None:
-    """Return what consumers would get for an entry. Whether that is a string, the definition tells."""
+    """Return what consumers would get for an entry. The definition says whether that is a string."""
     found = values.get(ENVIRONMENT_VARIABLES if isinstance(name, Exported) else name)
     if found is None or not isinstance(name, Exported):
         return found.text if found else None
