@@ -50,7 +50,7 @@ def test_the_troubleshooting_page_tells_every_title_with_its_exit_code(error: ty
         r"^\| ([^|]+) \| ([^|]+) \|", (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     [codes] = [codes for codes, title in rows if title == error.title]
-    of_its_own = {EndedBySignalError: "130, 143", SeveralError: "the highest of them"}
+    of_its_own = {EndedBySignalError: "129, 130, 131, 143", SeveralError: "the highest of them"}
     assert codes == of_its_own.get(error, str(error.exit_code))
 
 
@@ -66,4 +66,4 @@ def test_the_deploys_page_tells_every_exit_code_of_the_deploy_program() -> None:
     section = (ROOT / "docs/deploy.md").read_text(encoding="utf-8").split("### Exit codes\n")[1].split("\n#")[0]
     told = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", section, re.MULTILINE) for code in row.split(",")}
     kinds = [kind for kind in vars(deploy_errors).values() if isinstance(kind, type) and issubclass(kind, SyncError)]
-    assert told == {0, InputError.exit_code, 130, 143} | {kind.exit_code for kind in kinds}
+    assert told == {0, InputError.exit_code, 129, 130, 131, 143} | {kind.exit_code for kind in kinds}
