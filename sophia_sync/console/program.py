@@ -172,7 +172,8 @@ def sync(as_json: bool, yes: bool, **options: Any) -> int:
     \b
     Exit codes: 0 done or nothing to do, 1 you answered no,
     2 an input is missing or malformed, 3 Sentry refuses the credentials,
-    4 ESC, 5 the read-back differs, 6 the deploy, 70 a defect, 129, 130, 131 and 143 a signal.
+    4 ESC, 5 the read-back differs, 6 the deploy, 70 a defect,
+    129, 130, 131 and 143 a signal.
     """
     from sophia_sync.console import sync as command  # noqa: PLC0415
 

@@ -34,7 +34,7 @@ def rows(pulumi: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Map
         ("one bare read", Counts(processes=1, requests=3, revisions=0)),
         ("unchanged", Counts(processes=1, requests=3, revisions=0)),
         ("changed", Counts(processes=3, requests=8, revisions=1)),
-        ("changed, preflight, tag, dispatch", Counts(processes=5, requests=16, revisions=1)),
+        ("changed, preflight, tag, dispatch", Counts(processes=5, requests=18, revisions=1)),
     ],
 )
 def test_no_process_request_or_revision_is_added(rows: Mapping[str, Row], command: str, counts: Counts) -> None:

@@ -214,7 +214,7 @@ def test_environment_variables_that_are_a_reference(action: Action) -> None:
     assert action.revision == before
 
 
-@pytest.mark.parametrize("value", [r"\na\nb", r"\ta\nb"])
+@pytest.mark.parametrize("value", [r"\nfirst\nsecond", r"\tfirst\nsecond"])
 def test_a_secret_that_esc_could_never_show_again(action: Action, value: str) -> None:
     ran = action.run(extra_secrets=f'SECRET="{value}"')
     assert ran.code == 2

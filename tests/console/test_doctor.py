@@ -138,7 +138,7 @@ class TestTheCommand:
             "GitHub",
             "GitHub's secrets",
             "MCP server",
-            "12 good, 2 not checked.",
+            "13 good, 2 not checked.",
         ]
         assert "  ✓ access token              works, and belongs to sandbox" in lines
         assert max(map(len, lines)) <= 80
@@ -164,7 +164,7 @@ class TestTheCommand:
         assert shown.code == 0
         assert set(shown.json) == {"ok", "counts", "checks", "error"}
         assert set(shown.json["counts"]) == {"good", "warning", "bad", "not checked"}
-        assert sum(shown.json["counts"].values()) == len(shown.json["checks"]) == 24
+        assert sum(shown.json["counts"].values()) == len(shown.json["checks"]) == 25
         assert {frozenset(check) for check in shown.json["checks"]} == {
             frozenset({"section", "name", "state", "what", "todo"})
         }
