@@ -7,6 +7,7 @@ can pass, and whether it lasts.
 
 from __future__ import annotations
 
+import html
 import re
 import tempfile
 import threading
@@ -491,6 +492,7 @@ def _tells_what_failed_and_what_to_do(result: Result) -> Iterable[str]:
         if not re.search(case.stopped(result.ended.code).words, error):
             yield f"the annotation doesn't name what failed: {error}"
         what, found, todo = result.ended.summary.partition("**What to do:**")
+        todo = html.unescape(re.sub(r"\\(?=[!-/:-@\[-`{-~])", "", todo))  # the summary escapes Markdown and HTML
         if not found or not todo.strip() or todo.split("\n")[0].strip() not in error:
             yield f"the annotation doesn't say what to do: {error} ({what})"
     is_warning_due = case.stage.code == 0 or case.stage is Stage.PREFLIGHT

@@ -63,9 +63,9 @@ VALID: dict[str, st.SearchStrategy[str]] = {
         r"https://[0-9a-f]{8,32}(:[0-9a-f]{8})?@[a-z]{3,9}\.example(:[1-9][0-9]{1,3})?/[1-9][0-9]{0,6}"
     ),
     "sentry-api-token": matching(r"sntry[su]_[A-Za-z0-9+/=_-]{6,60}|[0-9a-f]{64}"),
-    "sentry-organization-slug": matching(r"org-[a-z0-9_-]{0,30}"),
+    "sentry-organization-slug": matching(r"org-[a-zA-Z0-9-]{0,30}"),
     "sentry-project-slug": matching(r"project-[a-z0-9_-]{0,30}"),
-    "sentry-client-secret": WORDS.map(lambda text: f"key {text}"),
+    "sentry-client-secret": WORDS.map(lambda text: f"a-key {text}"),
     "extra-secrets": further_keys("S"),
     "extra-variables": further_keys("V"),
     "export-environment-variables": BOOLEANS,
