@@ -138,24 +138,25 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
-        self._secrets: set[SecretStr] = set()
+        self._secrets: dict[SecretStr, frozenset[str]] = {}
         self._forms: dict[str, list[str]] = {}
         self._longest: dict[str, int] = {}
         for secret in secrets:
             self.add(secret)
 
-    def add(self, secret: SecretStr) -> None:
-        """Hide `secret` from now on."""
+    def add(self, secret: SecretStr) -> frozenset[str]:
+        """Hide `secret` from now on. Return its forms."""
         if secret in self._secrets:
-            return
-        self._secrets.add(secret)
-        for form in forms(secret.get_secret_value()):
+            return self._secrets[secret]
+        found = self._secrets[secret] = forms(secret.get_secret_value())
+        for form in found:
             start = form[:SHORTEST]
             self._longest[start] = max(self._longest.get(start, 0), len(form))
             alike = self._forms.setdefault(start, [])
             at = bisect_left(alike, form)
             if alike[at : at + 1] != [form]:
                 alike.insert(at, form)
+        return found
 
     def __call__(self, text: str) -> str:
         """Return `text` without any form of any secret. Forms that overlap are replaced as one."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydantic import SecretStr
 
-from sophia_sync.runtime.redact import Redactor, forms
+from sophia_sync.runtime.redact import Redactor
 
 if TYPE_CHECKING:
     from sophia_sync.runtime.context import RunContext
@@ -82,7 +82,6 @@ class Runner:
         self._on_runner = on_runner
         self._output_path = output_path
         self._summary_path = summary_path
-        self._hidden: set[SecretStr] = set()
         self._masked: set[str] = set()
 
     @classmethod
@@ -98,12 +97,9 @@ class Runner:
 
     def hide(self, secret: SecretStr) -> None:
         """Hide `secret` from now on: in our own texts, and by masks in the runner's log."""
-        if secret in self._hidden:
-            return
-        self._hidden.add(secret)
-        self._redact.add(secret)
+        found = self._redact.add(secret)
         if self._on_runner:
-            for form in sorted(forms(secret.get_secret_value()) - self._masked, key=len, reverse=True):
+            for form in sorted(found - self._masked, key=len, reverse=True):
                 self._masked.add(form)
                 self._print(f"::add-mask::{escape_data(form)}")
 

@@ -35,9 +35,9 @@ async def checks(session: Session, opened: Mapping[str, Opened] | EscError) -> l
     if isinstance(opened, EscError):
         return [bad(CONSUMERS, opened.what, opened.todo), *none_of([VALUES, SENTRY], "The values can't be opened.")]
     values = {key: opened[key].text for key in SENTRY_KEYS if key in opened}
-    hidden = [values[key] for key in _CREDENTIALS if key in values]
-    for secret in (*hidden, *(secret for one in opened.values() for secret in one.secrets)):
-        session.screen.redact.add(secret)
+    for key in _CREDENTIALS:
+        if key in values:  # it may be in plain text: what is encrypted is hidden by the opening
+            session.screen.redact.add(values[key])
     found = [_consumers(values), _agree(values)]
     missing = [key for key in _NEEDED if key not in values]
     if missing:

@@ -207,7 +207,7 @@ def test_a_secret_can_be_told_at_any_time() -> None:
 
 
 def tokens(number: int) -> list[SecretStr]:
-    """Return secrets that begin alike, as tokens do."""
+    """Return secrets with the same beginning, as tokens have."""
     return [SecretStr(f"sntryu_{at * 7_919_777:064x}/&") for at in range(number)]
 
 
