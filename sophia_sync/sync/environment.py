@@ -147,8 +147,7 @@ class Environment:
             EscError: Nothing was saved.
         """
         names = self._bundle.names if self._complete else plan.changed
-        entries = [entry for entry in self._bundle.entries if entry.name in names]
-        changes = [Change(entry.name, entry.value, entry.secret) for entry in entries]
+        changes = changes_of(self._bundle, names)
         sent = Sent(names, found)
         earlier = self._written, self.revision, self.state
 
@@ -311,6 +310,11 @@ class Environment:
 
 class _LookedError(Exception):
     """Raised to end an edit that only looks. The CLI saves nothing."""
+
+
+def changes_of(bundle: Bundle, names: Collection[Name]) -> list[Change]:
+    """Return the bundle's entries of these names, as changes of a definition. Pure."""
+    return [Change(entry.name, entry.value, entry.secret) for entry in bundle.entries if entry.name in names]
 
 
 def as_planned(stored: Stored, found: Holding, bundle: Bundle, environment: str) -> Document:

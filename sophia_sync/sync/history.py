@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from sophia_sync.esc import definition, shown
+from sophia_sync.esc import shown
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.revisions import Revision
@@ -133,10 +133,10 @@ async def _states(
             text = await pulumi.read(environment, str(revision.number))
             if not text.strip() and revision.number > 1:
                 return None  # only the first revision is empty: for a later one this means that it has errors
-            document = definition.parse(shown.parse(text).definition)
-            for secret in document.secrets:
+            found = shown.holding(shown.parse(text), keys)
+            for secret in found.secrets:
                 pulumi.redact.add(secret)
-            return document.held(keys)
+            return found.entries
         except (DefinitionError, shown.UnknownOutputError):
             return None
 

@@ -11,7 +11,7 @@ from sophia_sync.esc import approvals, definition
 from sophia_sync.esc.approvals import DRAFT, UPDATE, Approvals, ChangeRequest
 from sophia_sync.esc.definition import ENVIRONMENT_VARIABLES, Exported, Name
 from sophia_sync.esc.editor import Stored
-from sophia_sync.esc.merge import Change, merge
+from sophia_sync.esc.merge import merge
 from sophia_sync.esc.opened import Opened
 from sophia_sync.esc.shown import Holding
 from sophia_sync.outcome import Result, Synced
@@ -25,7 +25,7 @@ from sophia_sync.runtime.errors import (
 )
 from sophia_sync.settings.inputs import ChangeRequestMode
 from sophia_sync.sync.bundle import Bundle
-from sophia_sync.sync.environment import Environment, as_planned
+from sophia_sync.sync.environment import Environment, as_planned, changes_of
 from sophia_sync.sync.plan import Plan, differing, listed
 
 # Seconds for a request whose answer decides nothing.
@@ -112,8 +112,7 @@ class Proposal:
     async def _submit(self, found: Holding, plan: Plan) -> None:
         """Open a change request: one CLI call, and the same merge and conditions as of a write."""
         environment, pulumi = self._environment, self._environment.pulumi
-        entries = [entry for entry in self._bundle.entries if entry.name in plan.changed]
-        changes = [Change(entry.name, entry.value, entry.secret) for entry in entries]
+        changes = changes_of(self._bundle, plan.changed)
         earlier = environment.state
 
         def change(stored: Stored) -> str:
