@@ -35,14 +35,15 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 def run(
     program: str,
     work: Callable[[Runner], None],
+    *,
     after_signal: str,
-    stream: TextIO | None,
+    stream: TextIO | None = None,
 ) -> int:
     """Do the work of one command. Return the exit code.
 
     Args:
         program: Its name, for the text of a defect.
-        work: Does the work, and prints by the runner that it gets.
+        work: Does the work and prints by the runner that it gets. It raises `SyncError` for what it foresees.
         after_signal: What a person should do after a signal.
         stream: Where to print; None is standard output.
     """
