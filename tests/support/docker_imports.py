@@ -13,8 +13,10 @@ from pathlib import PurePosixPath
 from tests.support.docker_engine import docker
 
 PACKAGES = PurePosixPath("usr/local/lib/python3.13/dist-packages")
-# What Python prints with -v of each module that it loads from bytecode, and of each compiled module.
-_LOADED = re.compile(r"^# (?:.+\.pyc matches /(.+\.py)|extension module '.+' loaded from '/(.+)')$", re.MULTILINE)
+# What Python prints with -v of each module that it loads from bytecode, and of each compiled module. Two threads that
+# import at the same time print their messages whole, but may print the line breaks later.
+_LOADED = re.compile(r"# (?:\S+\.pyc matches /(\S+?\.py)|extension module '[^']+' loaded from '/([^']+)')")
+_FROM_SOURCE = re.compile(r"# code object from /\S+")
 # Not imported, but read: licences, the names and versions that scanners look for, and the certificates of requests.
 _DATA = ("*.dist-info/METADATA", "*.dist-info/licenses/*", "certifi/cacert.pem")
 
@@ -31,8 +33,8 @@ def files(image: str) -> frozenset[PurePosixPath]:
 
 
 def from_source(log: str) -> list[str]:
-    """Return the lines of Python's -v that show modules without bytecode: their paths stand without quotes."""
-    return [line for line in log.splitlines() if line.startswith("# code object from /")]
+    """Return the messages of Python's -v that show modules without bytecode: their paths stand without quotes."""
+    return _FROM_SOURCE.findall(log)
 
 
 def never_imported(image: frozenset[PurePosixPath], log: str, exceptions: Collection[str]) -> set[str]:

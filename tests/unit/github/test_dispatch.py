@@ -16,6 +16,7 @@ from sophia_sync.runtime.errors import DeployError
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.settings import inputs
 from tests.support.inputs import VALID, as_runner, environment
+from tests.support.paced import Paced
 
 WORKFLOW = "deploy-sentry-mcp.yml"
 DISPATCHES = r"POST /repos/.*/dispatches"
@@ -283,19 +284,6 @@ class TestRefusals:
         assert todo in text
         assert "actions: write" not in text
         assert posts(github) == 1
-
-
-class Paced(TimeLimit):
-    """A deadline whose clock is moved by its own waits alone."""
-
-    def __init__(self, seconds: float) -> None:
-        self.now = 0.0
-        self.waits: list[float] = []
-        super().__init__(seconds, lambda: self.now)
-
-    def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.now += seconds
 
 
 class TestARateLimit:

@@ -9,6 +9,7 @@ import pytest
 
 from sophia_sync.runtime.limits import TimeLimit
 from sophia_sync.runtime.retries import SHARE, asked_wait, retrying
+from tests.support.paced import Paced
 
 NOW = 1_800_000_000.0
 
@@ -39,19 +40,6 @@ class TestWaitThatAServerAsksFor:
     )
     def test_is_read_from_its_headers(self, headers: dict[str, str], seconds: float | None) -> None:
         assert asked_wait(headers, lambda: NOW) == seconds
-
-
-class Paced(TimeLimit):
-    """A deadline whose clock is moved by its own waits alone."""
-
-    def __init__(self, seconds: float) -> None:
-        self.now = 0.0
-        self.waits: list[float] = []
-        super().__init__(seconds, lambda: self.now)
-
-    def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.now += seconds
 
 
 class Failing:
