@@ -158,7 +158,7 @@ def _peak_memory(process: int) -> int:
 
 
 def compare(bench: Bench, rounds: int) -> None:
-    """Run all commands in turns, with nothing and with 100 ms added to each request."""
+    """Run all commands in turns: without a delay, and with a delay of 100 ms for each request."""
     for run in bench.commands().values():
         run("warm-up")  # the first use of an account signs in; the first start reads the disk
     del bench.rows["warm-up"]
@@ -210,7 +210,7 @@ def images(bench: Bench, rounds: int, former: str | None) -> None:
     variables = bench.folder / "variables"
     inputs = {key: value for key, value in bench.ours().items() if key.startswith(("INPUT_", "GITHUB_"))}
     variables.write_text("".join(f"{key}={value}\n" for key, value in inputs.items()), encoding="utf-8")
-    # A short path: that of a socket has 107 bytes at most.
+    # Keep the path short: the path of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, docker_registry.serve(Path(folder)) as registry:
         names = {what: f"{registry}/bench/{number}:1" for number, what in enumerate(measured)}
         for what, image in measured.items():

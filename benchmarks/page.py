@@ -48,7 +48,7 @@ def waits(rows: Mapping[str, Row]) -> dict[str, float]:
 
 
 def targets(rows: Mapping[str, Row]) -> list[tuple[str, float, float]]:
-    """Return each target that was measured: its name, the figure, and the most that it may be."""
+    """Return each measured target: its name, its figure, and its limit."""
     found: list[tuple[str, float, float]] = []
     for added, unchanged, changed in (("0 ms", 1 / 6, 1 / 3), ("100 ms", 1 / 6, 0.3)):
         script = rows[f"the script, {added}"].median

@@ -21,7 +21,7 @@ class UnfitError(SyncError):
 
 
 class ImageError(SyncError):
-    """Strangers can't pull an image, or it isn't fit for them."""
+    """An image can't be pulled without credentials, or fails a check."""
 
     exit_code = 3
     title = "The image isn't fit for users"

@@ -1,8 +1,8 @@
-"""Clients of MCP from npm, for the tests, with a Node that is new enough for them.
+"""Install clients of MCP from npm for the tests, with a Node that is new enough for them.
 
-They are the official conformance suite, the inspector, the TypeScript SDK in its oldest and newest generations, the
-bridge that Claude Desktop needs over HTTP, and tokenizers. `tools/mcp-clients/package-lock.json` has their hashes. To
-change a version, edit `package.json` there, and run
+The clients are the official conformance suite, the inspector, the TypeScript SDK in its oldest and newest generations,
+the bridge that Claude Desktop needs over HTTP, and tokenizers. `tools/mcp-clients/package-lock.json` has their hashes.
+To change a version, edit `package.json` there, and run
 `npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved`.
 """
 
@@ -16,11 +16,11 @@ from tools.progress import say
 
 LISTS = Path(__file__).with_name("mcp-clients")
 NPM_TIMEOUT = 600
-"""Seconds."""
+"""Seconds that npm may take."""
 
 
 class NoClientsError(Exception):
-    """The clients can't be had; the text says why."""
+    """npm can't install the clients. The text says why."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Clients:
 
 
 def ensure(cache: Path = CACHE) -> Clients:
-    """Return the clients; install them at the first call.
+    """Return the clients. Install them at the first call.
 
     Raises:
-        NoClientsError: There is no npm, or a package can't be had or has another hash.
+        NoClientsError: There is no npm, or npm can't fetch a package or finds another hash.
     """
     folder = cache / "mcp-clients"
     wanted = (LISTS / "package-lock.json").read_text(encoding="utf-8")

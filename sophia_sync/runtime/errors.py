@@ -31,7 +31,7 @@ class SyncError(Exception):
             self.title = title
 
     def hide(self, redact: Callable[[str], str]) -> None:
-        """Hide secrets in what a service may have said."""
+        """Hide secrets in all three parts, which may quote a service."""
         self.what, self.todo, self.changed = map(redact, (self.what, self.todo, self.changed))
 
     def __str__(self) -> str:

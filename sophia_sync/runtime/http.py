@@ -1,4 +1,4 @@
-"""HTTP requests with time limits, retries and bounded answers, which send a token to one address only.
+"""Send HTTP requests with time limits, retries and bounded answers. A token goes to one address only.
 
 The preflight, the sign-in by OIDC, the approvals and `doctor` use it. PyGithub asks GitHub. For everything else, the
 Pulumi CLI asks Pulumi Cloud.

@@ -81,7 +81,7 @@ def _stack(marker: Marker, owner: Json, *, whole: bool) -> Json:
     """Show the frames of an exception or thread, the innermost first: that is where the budget goes."""
     frames, has_source = _frames(owner, whole=whole)
     total = len(_values(owner.get("stacktrace") or owner.get("rawStacktrace"), "frames"))
-    # Where no frame of the program has source lines, the library's are all there is.
+    # If no frame of the program has source lines, show those of the libraries' frames.
     kept = [_frame(frame, with_source=frame.get("inApp") is True or not has_source) for frame in reversed(frames)]
     found = rows(_FRAME, marker, kept)
     left_out = total - len(found)
