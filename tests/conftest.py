@@ -5,6 +5,7 @@ With REQUIRE_ALL=1 none may be: a test that would be skipped fails.
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from xdist.scheduler import LoadScopeScheduling, Scheduling  # type: ignore[impo
 
 from sandbox import Sandbox
 from tests.support import docker_engine
+from tests.support.examples import EXAMPLES
 from tools import pulumi_cli
 
 # Machines are busy at times: an example may take as long as it takes.
-settings.register_profile("suite", settings(), deadline=None)
+settings.register_profile("suite", settings(), deadline=None, max_examples=EXAMPLES)
 settings.load_profile("suite")
 
 # For `make mutants`: few examples, the same for every mutant, run again and again in one process.
@@ -30,6 +32,9 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow],
 )
+
+# Their tests start a process or a server each: of a table of cases, only the first two aren't `full`.
+WITH_PROCESSES = ("cli", "console", "contract", "mcp")
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
@@ -65,8 +70,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return SideBySide(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: the tests that take turns."""
+    """Mark most cases of long tables `full`, and begin with what takes longest: the tests that take turns."""
+    cases: Counter[tuple[Path, str]] = Counter()
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.parent.name in WITH_PROCESSES:
+            cases[test := (item.path, f"{item.parent}.{item.originalname}")] += 1
+            if cases[test] > 2:
+                item.add_marker(pytest.mark.full)
     items.sort(key=lambda item: _needs_docker(item.path), reverse=True)
 
 

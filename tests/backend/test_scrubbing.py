@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from backend.core import shapes
 from backend.core.scrubbing import DEEPEST, LONGEST_TEXT, LONGEST_TREE, Scrubber, _Known
 from tests.backend.support import SECRETS
+from tests.support.examples import examples
 
 SECRET = SECRETS["SENTRY_API_TOKEN"]
 
@@ -371,7 +372,7 @@ class TestTime:
     def test_grows_with_the_length_of_near_misses(self, beginning: str, rest: str) -> None:
         assert_linear(beginning + rest * 20 + "!")
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=examples(30), deadline=None)
     @given(st.lists(st.sampled_from(PIECES), min_size=2, max_size=5).map("".join))
     def test_grows_with_the_length_of_anything_else(self, unit: str) -> None:
         assert_linear(unit)

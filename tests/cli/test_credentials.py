@@ -73,6 +73,7 @@ class TestPreflight:
         assert "sntryu_broken" not in ran.warnings[0]
         assert action.values["SENTRY_API_TOKEN"] == "sntryu_broken"
 
+    @pytest.mark.full
     def test_of_credentials_that_nobody_can_check_stops_nothing(self, action: Action, box: Sandbox) -> None:
         action.create()
         box.sentry.down()

@@ -133,6 +133,7 @@ def test_our_entries_change_and_nothing_else(action: Action, name: str) -> None:
     assert action.run().outputs["result"] == "unchanged"
 
 
+@pytest.mark.full
 def test_a_thousand_keys(action: Action) -> None:
     lines = [f"  KEY_{number}: {{a: {number}}} # c{number}\n" for number in range(1000)]
     action.create("values:\n" + "".join(lines))

@@ -108,6 +108,7 @@ class TestChanged:
         assert action.run(deploy="changed", deploy_wait="true").code == 0
         assert len(box.github.dispatches) == 2
 
+    @pytest.mark.full
     def test_what_was_deployed_by_always_is_marked_too(self, action: Action, box: Sandbox) -> None:
         action.create()
         action.run(deploy="changed")
@@ -129,6 +130,7 @@ class TestChanged:
         assert box.github.dispatches[0].inputs == {"revision": str(deployed)}
         assert list(marks(action).values()) == [deployed]
 
+    @pytest.mark.full
     def test_another_change_of_the_environment_is_none_of_ours(self, action: Action, box: Sandbox) -> None:
         action.create("values:\n  A: 1\n")
         action.run(deploy="changed")
@@ -136,6 +138,7 @@ class TestChanged:
         action.run(deploy="changed")
         assert len(box.github.dispatches) == 1
 
+    @pytest.mark.full
     def test_a_mark_that_can_not_be_read_costs_a_deploy(self, action: Action, box: Sandbox) -> None:
         action.create()
         action.run(deploy="changed")
@@ -145,6 +148,7 @@ class TestChanged:
         assert "What was last deployed isn't known" in ran.log
         assert len(box.github.dispatches) == 2
 
+    @pytest.mark.full
     def test_a_mark_that_can_not_be_set_costs_a_deploy(self, action: Action, box: Sandbox) -> None:
         action.create()
         box.esc.fail(r"(PATCH|POST) .*/versions/tags.*", status=403, times=None)

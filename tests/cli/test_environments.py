@@ -57,6 +57,7 @@ class TestSeveral:
         assert ran.commands == [READ] * 3
         assert ran.outputs["result"] == "unchanged"
 
+    @pytest.mark.full
     def test_one_that_imports_another_needs_no_write_of_its_own(self, action: Action, box: Sandbox) -> None:
         base = f"{action.environment}-base"
         box.esc.create(base, "values: {}\n")
@@ -89,6 +90,7 @@ class TestSeveral:
         assert told[second][1]
         assert told[missing][1]
 
+    @pytest.mark.full
     def test_what_sentry_said_is_told_although_one_fails(self, action: Action, box: Sandbox) -> None:
         (first,) = create(action, 1)
         box.sentry.fail("GET /api/0/", status=503, times=None)
@@ -116,6 +118,7 @@ class TestSeveral:
         assert "2 of 3" not in ran.log
         assert action.box.github.dispatches == []
 
+    @pytest.mark.full
     def test_eight_at_a_time(self, action: Action, box: Sandbox) -> None:
         made = create(action, AT_ONCE + 4)
         lock = threading.Lock()
@@ -157,6 +160,7 @@ class TestSeveral:
             ran = action.run(esc_environment=given)
             assert (given, ran.code, ran.commands) == (given, 2, [])
 
+    @pytest.mark.full
     def test_a_deploy_that_is_due_for_one_is_dispatched(self, action: Action, box: Sandbox) -> None:
         made = create(action, 2)
         inputs = {"esc_environment": "\n".join(made), "deploy": "changed"}

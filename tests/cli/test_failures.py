@@ -88,6 +88,7 @@ class TestEsc:
         assert (action.revision, action.stored) == (before, definition)
         assert VALID["sentry-api-token"] not in ran.annotations[0] + ran.summary
 
+    @pytest.mark.full
     def test_can_not_be_reached(self, action: Action, box: Sandbox) -> None:
         box.esc.down()
         ran = action.run(deploy="always", timeout="4")

@@ -64,6 +64,7 @@ def test_a_cli_that_ignores_signals(action: Action, pulumi: Path, number: signal
     assert list(action.temporary.iterdir()) == []
 
 
+@pytest.mark.full
 def test_a_cli_that_prints_100_megabytes(action: Action, pulumi: Path) -> None:
     install(action, PRINTS_100_MB, pulumi)
     ran = action.run_child()
@@ -72,6 +73,7 @@ def test_a_cli_that_prints_100_megabytes(action: Action, pulumi: Path) -> None:
     assert len(ran.log) < 10_000
 
 
+@pytest.mark.full
 def test_a_cli_whose_grandchild_holds_its_output_open(action: Action, pulumi: Path) -> None:
     action.create()
     pids = install(action, LEAVES_A_GRANDCHILD, pulumi)
@@ -85,6 +87,7 @@ def test_a_cli_whose_grandchild_holds_its_output_open(action: Action, pulumi: Pa
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.full
 def test_a_log_that_nobody_reads(action: Action) -> None:
     action.create()
     further = "\n".join(f"A_FURTHER_KEY_WITH_A_LONG_NAME_{number}=value-{number}" for number in range(200))
@@ -109,6 +112,7 @@ def test_a_log_that_nobody_reads(action: Action) -> None:
 DRIPPING = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9999999\r\n\r\n"
 
 
+@pytest.mark.full
 def test_an_answer_of_esc_that_drips(action: Action) -> None:
     with RawServer(DRIPPING, drip=b" ") as server:
         ran = action.run_child(action.variables(action.inputs(pulumi_cloud_url=server.url, timeout="3")))
@@ -116,6 +120,7 @@ def test_an_answer_of_esc_that_drips(action: Action) -> None:
     assert len(ran.annotations) == 1
 
 
+@pytest.mark.full
 def test_an_answer_of_github_that_drips(action: Action, box: Sandbox) -> None:
     action.create()
     with RawServer(DRIPPING, drip=b" ") as server:

@@ -19,6 +19,7 @@ def loaded(action: Action, **inputs: str) -> list[str]:
     return re.findall(r"^import time:[ \d|]+\| +(\S+)$", ran.errors, re.MULTILINE)
 
 
+@pytest.mark.full
 def test_no_library_for_http_where_nobody_but_esc_is_asked(action: Action) -> None:
     action.create()
     modules = loaded(action, deploy="never")
@@ -26,6 +27,7 @@ def test_no_library_for_http_where_nobody_but_esc_is_asked(action: Action) -> No
     assert not {"requests", "github"} & set(modules)
 
 
+@pytest.mark.full
 def test_no_client_of_github_where_nothing_changed(action: Action) -> None:
     action.create()
     assert "github" in loaded(action, deploy="changed")

@@ -70,6 +70,7 @@ def test_it_serves_pygithub(action: Action, box: Sandbox, ca: PrivateCA, tmp_pat
         assert github.get_repo(action.repository).default_branch == "main"
 
 
+@pytest.mark.full
 def test_a_bundle_that_is_not_there_is_told_in_words(action: Action, by_tls: dict[str, str]) -> None:
     ran = action.run_with(by_tls | {"REQUESTS_CA_BUNDLE": "/nowhere.pem", "INPUT_TIMEOUT": "5"})
     assert ran.code == 4

@@ -50,6 +50,7 @@ def synced(action: Action, value: str) -> None:
     assert action.is_encrypted("SENTRY_CLIENT_SECRET")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("value", [EVERYTHING, LARGE], ids=["everything", "64 KiB"])
 def test_a_secret_through_a_sync_and_back(action: Action, value: str) -> None:
     action.create("values:\n  A: 1\n")
@@ -58,6 +59,7 @@ def test_a_secret_through_a_sync_and_back(action: Action, value: str) -> None:
     assert action.run(sentry_client_secret=value).outputs["result"] == "unchanged"
 
 
+@pytest.mark.full
 def test_each_secret_in_the_place_of_another(action: Action) -> None:
     action.create("values:\n  A: 1\n")
     for value in ALONE:
@@ -65,6 +67,7 @@ def test_each_secret_in_the_place_of_another(action: Action) -> None:
         assert action.values["SENTRY_CLIENT_SECRET"] == value
 
 
+@pytest.mark.full
 def test_random_secrets(action: Action) -> None:
     action.create("values:\n  A: 1\n")
     rng = random.Random(17)  # noqa: S311 - the same each time

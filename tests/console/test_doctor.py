@@ -60,6 +60,7 @@ class TestTheMcpServer:
         with mcp_server(self.without_pulumi(laptop)) as url:
             assert readiness(f"{url}/") == Check("readiness", State.GOOD, f"ready ({url}/readyz)")
 
+    @pytest.mark.full
     def test_has_no_credentials(self, laptop: Laptop) -> None:
         with mcp_server(self.without_pulumi(laptop, SENTRY_API_TOKEN=None)) as url:
             found = readiness(url)
@@ -67,6 +68,7 @@ class TestTheMcpServer:
         assert "says `credentials`" in found.what
         assert "docker logs sentry-mcp" in found.todo
 
+    @pytest.mark.full
     def test_can_not_reach_sentry(self, laptop: Laptop) -> None:
         with mcp_server(self.without_pulumi(laptop, SENTRY_URL=NOBODY)) as url:
             found = readiness(url)
@@ -150,6 +152,7 @@ class TestTheCommand:
         assert "✗ environment" in shown.out
         assert "pulumi env init" in shown.words
 
+    @pytest.mark.full
     def test_on_a_terminal_it_has_colours_and_fits(self, laptop: Laptop) -> None:
         laptop.synced()
         shown = laptop.on_terminal("doctor", GITHUB_TOKEN=None)
@@ -180,6 +183,7 @@ class TestTheCommand:
         assert (counts["good"], counts["warning"], counts["bad"]) == (0, 0, 2)
         assert shown.err == "Looking at Pulumi ESC, Sentry, GitHub and the MCP server …\n"
 
+    @pytest.mark.full
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     @pytest.mark.parametrize("service", ["esc", "github"])
     def test_a_signal_ends_it_whatever_it_waits_for(
@@ -198,6 +202,7 @@ class TestTheCommand:
         assert child.returncode == 128 + number
         assert json.loads(out)["error"]["what"] == f"{number.name} ended the run."
 
+    @pytest.mark.full
     def test_a_slow_service_leaves_the_rest(self, laptop: Laptop) -> None:
         laptop.synced()
         with RawServer(b"HTTP/1.1 200 OK\r\nX-Drops: ", drip=b".") as server:
@@ -208,6 +213,7 @@ class TestTheCommand:
         assert shown.json["error"] is None
         assert any(check["section"] == laptop.environment for check in shown.json["checks"])
 
+    @pytest.mark.full
     def test_what_it_began_does_not_go_on_after_it(self, laptop: Laptop, box: Sandbox, tmp_path: Path) -> None:
         laptop.synced()
         began = time.time()
@@ -236,12 +242,14 @@ class TestTheCommand:
         assert shown.code == 2
         assert "secret" not in shown.err
 
+    @pytest.mark.full
     def test_as_a_module(self, laptop: Laptop) -> None:
         command = [sys.executable, "-m", "sophia_sync", "doctor", "--json"]
         done = subprocess.run(command, env=laptop.variables, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert '"ok": false' in done.stdout
 
+    @pytest.mark.full
     @pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"]])
     def test_on_a_full_disk(self, laptop: Laptop, arguments: list[str]) -> None:
         with Path("/dev/full").open("w", encoding="utf-8") as full:

@@ -189,6 +189,7 @@ class TestApprovals:
         )
         assert found.todo.startswith("Nobody can open another: apply it or close it. http://app.pulumi.example/acme/")
 
+    @pytest.mark.full
     def test_one_that_was_not_submitted(self, laptop: Laptop) -> None:
         laptop.synced()
         laptop.box.esc.propose(laptop.environment, "values: {}\n").status = "draft"
@@ -203,6 +204,7 @@ class TestApprovals:
         assert found["approvals"].what == "updates need none, opening needs one; no change request is open"
         assert "opens must be approved" in found["consumers' view"].what
 
+    @pytest.mark.full
     def test_it_is_not_told(self, laptop: Laptop) -> None:
         laptop.synced()
         laptop.box.esc.fail("GET .*/metadata", status=403)
@@ -220,6 +222,7 @@ class TestTheKeys:
         assert found["SENTRY_DSN"].what == "not held, removed 5 days ago in revision 3 by somebody-else"
         assert "`sophia-sync sync`" in found["SENTRY_DSN"].todo
 
+    @pytest.mark.full
     def test_a_secret_in_plain_text(self, laptop: Laptop) -> None:
         laptop.synced()
         write(laptop, SENTRY_API_TOKEN=laptop.variables["SENTRY_API_TOKEN"])
@@ -228,6 +231,7 @@ class TestTheKeys:
         assert found.what == "in plain text, decrypted 5 days ago in revision 3 by somebody-else"
         assert "older revisions still show it" in found.todo
 
+    @pytest.mark.full
     def test_a_slug_that_is_encrypted(self, laptop: Laptop) -> None:
         laptop.synced()
         write(laptop, SENTRY_PROJECT_SLUG=f"{{fn::secret: '{laptop.variables['SENTRY_PROJECT_SLUG']}'}}")
@@ -235,6 +239,7 @@ class TestTheKeys:
         assert found.state is State.WARNING
         assert found.what.startswith("encrypted, and need not be, encrypted 5 days ago in revision 3")
 
+    @pytest.mark.full
     def test_an_expression(self, laptop: Laptop) -> None:
         laptop.synced()
         slug = laptop.variables["SENTRY_PROJECT_SLUG"]
@@ -262,6 +267,7 @@ class TestTheKeys:
             "encrypted, unchanged since before revision 3, 5 days ago"
         )
 
+    @pytest.mark.full
     def test_no_more_revisions_are_read_than_it_takes(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.create()
         for number in range(20):
@@ -293,6 +299,7 @@ class TestTheValues:
         assert found["Sentry"].state is State.NOT_CHECKED, "it is not shown to anybody"
         assert laptop.box.sentry.requests == []
 
+    @pytest.mark.full
     def test_two_are_the_same(self, laptop: Laptop) -> None:
         laptop.create()
         write(laptop, SENTRY_API_TOKEN="{fn::secret: 's3cr3t'}", SENTRY_CLIENT_SECRET="{fn::secret: 's3cr3t'}")
@@ -307,6 +314,7 @@ class TestTheValues:
         assert found["SENTRY_DSN"].state is found["consumers' view"].state is State.BAD
         assert found["values"].state is found["Sentry"].state is State.NOT_CHECKED
 
+    @pytest.mark.full
     def test_a_consumer_gets_none_where_an_import_is_gone(self, laptop: Laptop, box: Sandbox) -> None:
         base = f"default/base-{laptop.environment.rpartition('-')[2]}"
         box.esc.create(f"acme/{base}", "values:\n  A: 1\n")
@@ -362,6 +370,7 @@ class TestSentry:
         assert todo in found["Sentry"].todo
         assert "new" not in found["Sentry"].what.split(), "what ESC holds isn't new"
 
+    @pytest.mark.full
     def test_gives_another_host_than_the_dsn_has(self, laptop: Laptop) -> None:
         laptop.synced()
         dsn = laptop.box.sentry.dsn.replace(laptop.box.sentry.ingest_host, "relay.acme.example")

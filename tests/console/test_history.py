@@ -134,6 +134,7 @@ class TestHistory:
         assert shown.out.count("none of these keys") == 3
         assert "5 revisions looked at; all are shown." in shown.out
 
+    @pytest.mark.full
     def test_of_several_environments(self, busy: Laptop, box: Sandbox) -> None:
         other = f"{busy.environment}-other"
         box.esc.create(other)
@@ -141,6 +142,7 @@ class TestHistory:
         assert [one["environment"] for one in shown.json["environments"]] == [busy.environment, other]
         assert shown.json["environments"][1]["revisions"][0]["changes"] == {}
 
+    @pytest.mark.full
     def test_a_revision_that_makes_no_sense_is_told_and_stepped_over(self, busy: Laptop, box: Sandbox) -> None:
         held = box.esc.decrypted(busy.environment)
         twice = "values:\n  SENTRY_DSN: one\n  SENTRY_DSN: two\n"
@@ -165,6 +167,7 @@ class TestHistory:
         assert set(shown.json) == {"error"}
         assert "[404]" in shown.json["error"]["what"]
 
+    @pytest.mark.full
     def test_no_value_is_ever_shown(self, busy: Laptop) -> None:
         values = [busy.variables[name] for name in ("SENTRY_DSN", "SENTRY_API_TOKEN", "PULUMI_ACCESS_TOKEN")]
         for options in ([], ["--all"], ["--json"], ["-k", "OTHER"]):
@@ -212,6 +215,7 @@ class TestTheAgesOfSecrets:
         shown = laptop.run("doctor", "--max-age", "41", "--json")
         assert ages(shown) == {"age of SENTRY_DSN": "good", "age of SENTRY_API_TOKEN": "good"}
 
+    @pytest.mark.full
     def test_one_is_old_and_an_annotation_on_a_runner(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.synced()
         held = box.esc.decrypted(laptop.environment)
@@ -222,6 +226,7 @@ class TestTheAgesOfSecrets:
         told = [error.data for error in commands(shown.err, "error")]
         assert any(f"{laptop.environment}: age of SENTRY_API_TOKEN: 40 days, set 20" in text for text in told)
 
+    @pytest.mark.full
     def test_another_form_makes_no_value_younger(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.synced()
         secret = f"\n    fn::secret: {box.sentry.dsn}"
@@ -241,6 +246,7 @@ class TestTheAgesOfSecrets:
         assert set(ages(laptop.run(*given)).values()) == {"good"}
 
 
+@pytest.mark.full
 @pytest.mark.pulumi
 def test_a_history_without_a_pager_on_path(busy: Laptop, pulumi: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"

@@ -177,6 +177,7 @@ class TestSyncOnATerminal:
         assert QUESTION not in shown.out
         assert "all 4 keys are up to date, nothing was written" in shown.words
 
+    @pytest.mark.full
     def test_asks_nothing_where_that_is_wished(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.create()
         shown = laptop.on_terminal("sync", "-y")
@@ -215,6 +216,7 @@ class TestSyncOnATerminal:
         assert QUESTION not in shown.out
         assert box.esc.requests == []
 
+    @pytest.mark.full
     def test_has_colours_unless_nobody_wants_them(self, laptop: Laptop) -> None:
         laptop.create()
         assert "\x1b[32m" in laptop.on_terminal("plan").out
@@ -292,6 +294,7 @@ class TestSyncOffATerminal:
         assert list(laptop.home.rglob("*")) == []
 
 
+@pytest.mark.full
 def test_a_reader_that_goes_away_does_not_end_a_sync(laptop: Laptop, box: Sandbox) -> None:
     laptop.create()
     command = [str(PROGRAM), "sync", "--yes"]

@@ -112,6 +112,7 @@ class TestStandardOutput:
         )
         assert (done.returncode, json.loads(done.stdout)["error"]["exit_code"]) == (2, 2)
 
+    @pytest.mark.full
     @pytest.mark.pulumi
     @pytest.mark.parametrize("as_json", ["", "--json"])
     def test_that_is_full_after_a_write(self, laptop: Laptop, as_json: str) -> None:

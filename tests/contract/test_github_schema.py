@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from flask import request
 from github import Auth, Github, GithubException
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 from werkzeug.wrappers import Response
@@ -142,6 +141,9 @@ class Description:
             yield "an answer has a body"
 
     def _of(self, schema: dict[str, Any], value: Any, where: str) -> Iterator[str]:
+        # Here, because it takes 3 seconds to load, which every other test would wait for.
+        from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415
+
         validator = Draft202012Validator(schema, registry=self._registry)
         for error in validator.iter_errors(value):
             yield f"{where} {error.json_path}: {error.message[:200]}"

@@ -68,6 +68,7 @@ async def test_a_wait_that_is_too_long_is_told(headers: dict[str, str], client: 
 # What stays.
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "status", "told"),
     [

@@ -146,6 +146,7 @@ async def test_no_answer_is_too_large(name: str, client: Client, sentry: Sentry,
     assert large == {}
 
 
+@pytest.mark.full
 async def test_the_answer_to_a_long_note_isnt_either(client: Client, issue: Issue, count: Count) -> None:
     note = _of(0x1F300, 0x1F5FF, 4000)
     [tokens] = count([await answered(client, "add_issue_note", issue_id=issue.short_id, text=note)])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sophia_sync.esc import editor
 from sophia_sync.runtime.errors import DefinitionError
+from tests.support.examples import examples
 
 LINES = st.lists(
     st.sampled_from(
@@ -59,7 +60,7 @@ def taken_from_the_editor(text: str) -> str:
 
 
 class TestEditor:
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=examples(500), deadline=None)
     @given(text=TEXTS, evaluated=EVALUATED, diagnostics=DIAGNOSTICS)
     def test_the_definition_is_told_from_what_the_cli_puts_below_it(
         self, text: str, evaluated: dict[str, object] | None, diagnostics: str | None
@@ -78,7 +79,7 @@ class TestEditor:
         with pytest.raises(DefinitionError, match="isn't valid UTF-8"):
             editor.parse(b"A: \xff")
 
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=examples(500), deadline=None)
     @given(text=TEXTS)
     def test_what_the_cli_would_cut_off_is_noticed(self, text: str) -> None:
         assert editor.would_cut(text) == (taken_from_the_editor(text) != text)

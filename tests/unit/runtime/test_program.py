@@ -130,6 +130,7 @@ def test_a_second_signal_does_not_tear_the_report_apart() -> None:
     assert left == [143]
 
 
+@pytest.mark.full
 def test_a_signal_at_any_moment_of_much_work() -> None:
     """Two hundred rounds, each with a hundred tasks and a thread that sends the signal at its own time."""
     for number in range(200):

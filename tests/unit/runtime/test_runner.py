@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from sophia_sync.runtime.redact import Redactor, forms
 from sophia_sync.runtime.runner import Runner
+from tests.support.examples import examples
 from tests.support.runner import Command, commands, parse_log, parse_outputs
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -44,7 +45,7 @@ def log_of(*, on_runner: bool = True, hidden: str = "") -> tuple[Runner, io.Stri
 
 
 class TestAnnotations:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     @given(text=st.one_of(TEXT, NOISE), title=TITLE)
     def test_any_text_arrives_as_it_was_meant(self, text: str, title: str) -> None:
         for level in ("error", "warning", "notice"):
@@ -66,7 +67,7 @@ class TestAnnotations:
 
 
 class TestLines:
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=examples(500), deadline=None)
     @given(text=st.one_of(TEXT, NOISE))
     def test_no_text_is_taken_for_a_command(self, text: str) -> None:
         runner, stream = log_of()
@@ -109,7 +110,7 @@ class TestGroups:
 
 
 class TestMasks:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(200), deadline=None)
     @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=4))
     def test_the_runner_is_told_every_form(self, secret: str) -> None:
         runner, stream = log_of()
@@ -154,7 +155,7 @@ class TestMasks:
 
 
 class TestOutputs:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     @given(st.dictionaries(st.from_regex(r"[a-z][a-z-]{0,20}", fullmatch=True), TEXT))
     def test_any_value_arrives_as_it_was_set(self, outputs: dict[str, str]) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ from sophia_sync.runtime.context import child_environment, run_context
 from sophia_sync.runtime.errors import InputError
 from sophia_sync.settings import inputs
 from sophia_sync.settings.inputs import PLAIN_VARIABLES, DeployWhen, Settings
+from tests.support.examples import examples
 from tests.support.inputs import VALID, as_runner, environment
 
 REQUIRED = [
@@ -226,7 +227,7 @@ class TestWhatIsAccepted:
     def test_timeout(self, given: str, seconds: int) -> None:
         assert load(timeout=given)[0].timeout == seconds
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(200), deadline=None)
     @given(
         space=st.text(" \t\r\n", max_size=2),
         text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
@@ -449,7 +450,7 @@ class TestWhatIsRefused:
         assert {*REQUIRED, "deploy-repository", "github-token"} <= set(told)
         assert "Nothing was contacted" in str(error.value)
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=examples(400), deadline=None)
     @given(
         name=st.sampled_from(sorted(field.replace("_", "-") for field in Settings.model_fields)),
         before=st.text(st.characters(exclude_characters="\0", max_codepoint=0xD7FF), max_size=8),
