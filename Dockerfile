@@ -1,6 +1,6 @@
 # The image needs this one binary. This line is the one place that pins the version of the Pulumi CLI: the tools of this
 # repository read it from here.
-FROM pulumi/pulumi-base:3.243.0 AS pulumi
+FROM pulumi/pulumi-base:3.274.1 AS pulumi
 
 # Install the packages with the pip of the same Python and Debian, because the runtime image has none. Keep their modules,
 # licences, and what scanners read of their metadata. Of the modules, remove the symbols, and what no sync imports: a

@@ -1,8 +1,8 @@
 """Find a `pulumi` command for this machine, or make one.
 
 `python -m tools.pulumi_cli` prints its path. Looked for, in this order: `pulumi` on PATH; the official
-release, checked against its published checksum; and, where that can't be reached, the same `pulumi env` code
-compiled from `tools/pulumi-cli`. What was downloaded or compiled is kept in `.cache/pulumi`.
+release, checked against its published checksum; and, where that can't be reached, the same release compiled from its Go
+modules, which `tools/pulumi-cli` locks. What was downloaded or compiled is kept in `.cache/pulumi`.
 """
 
 import contextlib
@@ -24,6 +24,8 @@ from tools.go_build import CACHE, ROOT, BuildError, build, key_of, locked, put, 
 from tools.progress import Progress, say
 
 MODULE = ROOT / "tools" / "pulumi-cli"
+PACKAGE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
+VERSION = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
 DOCKERFILE = ROOT / "Dockerfile"
 INSTALL_PAGE = "https://www.pulumi.com/docs/install/"
 # Machine names as Python gives them, and as Pulumi's releases spell them.
@@ -93,7 +95,8 @@ def ensure(release: Release | None = None, *, cache: Path = CACHE, path: str | N
         except OSError as error:
             say(f"Pulumi {release.version} can't be downloaded here ({getattr(error, 'reason', error)}).")
         try:
-            return build(MODULE, compiled, cache=cache, path=path)
+            variables = {VERSION: f"v{locked_version()}"}
+            return build(MODULE, compiled, PACKAGE, variables=variables, cache=cache, path=path)
         except BuildError as error:
             raise NoPulumiError(f"{error}\nInstall the Pulumi CLI: {INSTALL_PAGE}") from error
 
@@ -105,6 +108,14 @@ def pinned_release() -> Release:
         raise NoPulumiError(f"{DOCKERFILE} names no release of pulumi/pulumi-base.")
     machine = platform.machine().lower()
     return Release(found[1], f"{sys.platform}-{ARCHITECTURES.get(machine, machine)}")
+
+
+def locked_version() -> str:
+    """The release whose Go modules `tools/pulumi-cli` locks."""
+    found = re.search(r"github\.com/pulumi/pulumi/pkg/v3 v([\d.]+)", (MODULE / "go.mod").read_text())
+    if found is None:
+        raise NoPulumiError(f"{MODULE / 'go.mod'} names no release of Pulumi.")
+    return found[1]
 
 
 def _installed(path: str | None) -> Path | None:

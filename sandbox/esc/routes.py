@@ -1,12 +1,13 @@
 """ESC's REST interface, as far as the `pulumi env` commands and the package `pulumi-esc-sdk` use it.
 
 Paths, bodies and headers are those of `cmd/esc/cli/client/client.go` and `apitype.go` in
-github.com/pulumi/esc v0.26.0, and of `pulumi_esc_sdk/api/esc_api.py`. Members of JSON bodies follow Pulumi Cloud's
-published OpenAPI: `provider/pkg/cloud/spec.json` in github.com/pulumi/pulumi-pulumiservice.
+github.com/pulumi/pulumi/pkg/v3 v3.274.1, and of `pulumi_esc_sdk/api/esc_api.py`. Members of JSON bodies follow Pulumi
+Cloud's published OpenAPI: `provider/pkg/cloud/spec.json` in github.com/pulumi/pulumi-pulumiservice.
 
 A definition travels as raw YAML in both directions. The answers to reading and saving one carry the headers `ETag` and
-`Pulumi-ESC-Revision`. The precondition of a save travels in a request header that is called `ETag` as well. An error's
-body is `{"code", "message"}`, with `"diagnostics"` if a definition is refused.
+`Pulumi-ESC-Revision`. The precondition of a save travels in the request header `If-Match`, as the OpenAPI has it;
+releases of the CLI up to v3.260 send it as `ETag`. An error's body is `{"code", "message"}`, with `"diagnostics"` if a
+definition is refused.
 """
 
 import secrets
@@ -185,7 +186,7 @@ class EscRoutes(Server):
     def update_environment(self, organization: str, project: str, name: str) -> ResponseReturnValue:
         refuse_gated_update(self.environments.get(f"{organization}/{project}/{name}"))
         revision, warnings = self.environments.save(
-            f"{organization}/{project}/{name}", _yaml_body(), g.login, request.headers.get("ETag")
+            f"{organization}/{project}/{name}", _yaml_body(), g.login, _precondition()
         )
         return {"diagnostics": warnings} if warnings else {}, HTTPStatus.OK, _headers(revision)
 
@@ -311,7 +312,7 @@ class EscRoutes(Server):
 
     def create_draft(self, organization: str, project: str, name: str) -> ResponseReturnValue:
         path = f"{organization}/{project}/{name}"
-        return _reference(self.change_requests.create(path, _yaml_body(), g.login, request.headers.get("ETag")))
+        return _reference(self.change_requests.create(path, _yaml_body(), g.login, _precondition()))
 
     def get_draft(self, organization: str, project: str, name: str, identifier: str) -> ResponseReturnValue:
         draft = self.change_requests.draft(f"{organization}/{project}/{name}", identifier)
@@ -320,9 +321,8 @@ class EscRoutes(Server):
         )
 
     def update_draft(self, organization: str, project: str, name: str, identifier: str) -> ResponseReturnValue:
-        """The precondition of this one travels in `If-Match` (`client.go`, `UpdateEnvironmentDraft`)."""
         path = f"{organization}/{project}/{name}"
-        return _reference(self.change_requests.update(path, identifier, _yaml_body(), request.headers.get("If-Match")))
+        return _reference(self.change_requests.update(path, identifier, _yaml_body(), _precondition()))
 
     def open_draft(self, organization: str, project: str, name: str, identifier: str) -> ResponseReturnValue:
         draft = self.change_requests.draft(f"{organization}/{project}/{name}", identifier)
@@ -396,6 +396,10 @@ def _integer(arguments: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal():
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: '{name}' must be a number")
     return int(text)
+
+
+def _precondition() -> str | None:
+    return request.headers.get("If-Match") or request.headers.get("ETag")
 
 
 def _headers(revision: Revision) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Pulumi's ESC, through the commands of its CLI: the one module that knows the commands, flags and messages.
 
-Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli` (`env_get.go`, `env_edit.go`, `env_version.go`,
+Source: github.com/pulumi/pulumi/pkg/v3 v3.274.1, `cmd/esc/cli` (`env_get.go`, `env_edit.go`, `env_version.go`,
 `env_version_history.go`, `env_version_tag.go`, `env_ls.go`, `login.go`; of change requests, `updateEnvironment` in
-`env.go`); the same code is in the full Pulumi CLI.
+`env.go`). What older releases do otherwise is said where it matters (tests: `tests/cli/test_pulumi_versions.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sophia_sync.esc import editor, messages, opening
 from sophia_sync.esc.editor import Stored
 from sophia_sync.runtime import processes
 from sophia_sync.runtime.context import shared_certificates
-from sophia_sync.runtime.errors import DefinitionError, EscError, TransientError
+from sophia_sync.runtime.errors import ConflictError, DefinitionError, EscError, TransientError
 from sophia_sync.runtime.processes import Child, Finished
 from sophia_sync.runtime.redact import Redactor
 from sophia_sync.runtime.run import GRACE
@@ -52,6 +52,8 @@ _MEMORY = Path("/dev/shm")  # noqa: S108
 _ROOM = 16 * 1024 * 1024
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
 _SAVED = re.compile(rb"\(revision (\d+)\)")
+# All that releases up to v3.250 print: their ESC code is older than github.com/pulumi/esc v0.26.0.
+_SAVED_WITHOUT_NUMBER = b"Environment updated."
 _CREATED = re.compile(rb"^Change request created: ([A-Za-z0-9_-]{1,100})$", re.MULTILINE)
 
 
@@ -95,9 +97,9 @@ def _new_folder(memory: Path | None) -> Path:
 
 @dataclass(frozen=True)
 class Saved:
-    """What came of an edit: the new revision, and what ESC warns of, one line each."""
+    """What came of an edit: the new revision (None: an older CLI tells no number), ESC's warnings, one line each."""
 
-    revision: int
+    revision: int | None
     warnings: tuple[str, ...] = ()
 
 
@@ -172,14 +174,14 @@ class Pulumi:
         # The format `json` doesn't tell what is secret.
         doing = f"open {environment}" + (f" as change request {draft} has it" if draft else "")
         finished = await self._call(doing, *opening.arguments(environment, draft))
-        if finished.code != 0:
+        # An environment with errors: the CLI prints them, no values, and exits 0 or, since v3.274 at the latest, 1.
+        problems = tuple(messages.diagnostics(self.redact(finished.stderr)))
+        if finished.code != 0 and not problems:
             raise self._failure(doing, finished)
         try:
             values = opened.parse(editor.decode(finished.stdout))
-        except ValueError:  # an environment with errors: the CLI prints them, no values, and exits 0
-            raise EscError(
-                *messages.not_evaluated(environment, tuple(messages.diagnostics(self.redact(finished.stderr)))),
-            ) from None
+        except ValueError:
+            raise EscError(*messages.not_evaluated(environment, problems)) from None
         for secret in (secret for value in values.values() for secret in value.secrets):
             self.redact.add(secret)
         return values
@@ -216,7 +218,7 @@ class Pulumi:
         reading = f"read {environment} for the change"
         finished = await self._edit(environment, change, told, reading, f"write {environment}")
         said = self.redact(finished.stderr)
-        if revision is not None:
+        if revision is not None or _SAVED_WITHOUT_NUMBER in finished.stdout:
             return Saved(revision, tuple(messages.diagnostics(said, "Warning")))
         raise self._refusal(f"write {environment}", environment, finished)
 
@@ -329,6 +331,11 @@ class Pulumi:
         if finished.code != 0:
             return self._failure(doing, finished)
         said = self.redact(finished.stderr)
+        if messages.CHANGED in said:
+            return ConflictError(
+                f"Could not {doing}: the definition changed after it was read.",
+                "Somebody else changed the environment at the same time; run again.",
+            )
         why = next(iter(messages.diagnostics(said)), "") or messages.reason(said)
         return DefinitionError(
             f"ESC refused the new definition of {environment}: {why}.",
@@ -360,7 +367,7 @@ class Pulumi:
         await self._ask(doing, "env", "version", "tag", f"{environment}@{name}", *version)
 
     async def version(self) -> str:
-        """Return the CLI's own version, such as `v3.243.0`: one call, which asks nobody.
+        """Return the CLI's own version, such as `v3.274.1`: one call, which asks nobody.
 
         Raises:
             EscError: There is no CLI, or it doesn't run.

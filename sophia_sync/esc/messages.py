@@ -2,8 +2,8 @@
 
 Other teams' plain values stand in the source lines that ESC quotes, so no source line is ever taken over.
 
-Sources: github.com/pulumi/esc v0.26.0, `cmd/esc/cli/env.go` (`writeYAMLEnvironmentDiagnostics`) and
-`cmd/esc/cli/client/client.go`.
+Sources: github.com/pulumi/pulumi/pkg/v3 v3.274.1, `cmd/esc/cli/env.go` (`writeYAMLEnvironmentDiagnostics`),
+`cmd/esc/cli/env_edit.go` and `cmd/esc/cli/client/client.go`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ _FIRST_ERROR = re.compile(r"^error: .+$", re.MULTILINE | re.IGNORECASE)
 _QUOTED = re.compile(r"`[^`\n]*`?")
 _WEB_PAGE = re.compile(r"invalid character '<'|<!doctype|<html", re.IGNORECASE)
 
+CHANGED = "Your edits were not saved because the definition changed after it was read"
+"""What `env edit` says of any 409 since a release between v3.260 and v3.274, before it ends with exit code 0."""
+NEEDS_APPROVAL = (
+    "Updates of this environment need an approval. Give `change-request: allowed` (on the command line "
+    "`--change-request`), and a change request is opened for a person to approve."
+)
+"""The remedy where a write is refused for want of an approval."""
 FINAL = "cannot override final value"
 """ESC's warning where an import declares a key `fn::final`."""
 
@@ -34,11 +41,11 @@ def diagnostics(said: str, severity: str = "Error") -> list[str]:
 
 
 def reason(said: str) -> str:
-    """Return the CLI's first error line; another line that isn't a source line where there is none."""
+    """Return ESC's first diagnostic, else the CLI's first error line, else another line that isn't a source line."""
     errors = [found[0] for found in _FIRST_ERROR.finditer(said)]
     placed = [found["summary"] for found in _PLACED.finditer(said)]
     lines = [line for line in said.splitlines() if line.strip() and not line[0].isspace()]
-    first = next(iter([*errors, *placed, *lines[-1:]]), "it gave no reason")
+    first = next(iter([*placed, *errors, *lines[-1:]]), "it gave no reason")
     if _WEB_PAGE.search(first):
         first = re.split(r"[:\s]+(?=invalid character|<)", first, maxsplit=1)[0] + ": the answer is a web page"
     return _without_quotes(first.strip())
@@ -102,8 +109,7 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
     (
         r"approved via change request|use the draft endpoint",
         ApprovalError,
-        "Updates of this environment need an approval. Give `change-request: allowed` (on the command line "
-        "`--change-request`), and a change request is opened for a person to approve.",
+        NEEDS_APPROVAL,
     ),
     (
         r"creating environment draft: \[(400|402|403|404)\]",
@@ -118,7 +124,8 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
         "open it without one.",
     ),
     (
-        r"unauthorized|\[401\]|no credentials|invalid access token|must be set for login|PULUMI_ACCESS_TOKEN",
+        r"unauthorized|\[401\]|no credentials|invalid access token|must be set for login|requires logging in|"
+        r"PULUMI_ACCESS_TOKEN",
         EscError,
         _REFUSED,
     ),

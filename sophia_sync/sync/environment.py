@@ -9,7 +9,7 @@ from functools import partial
 
 import anyio
 
-from sophia_sync.esc import definition, messages, shown
+from sophia_sync.esc import approvals, definition, messages, shown
 from sophia_sync.esc.approvals import ChangeRequest
 from sophia_sync.esc.cli import Pulumi
 from sophia_sync.esc.definition import Document, Name
@@ -18,6 +18,7 @@ from sophia_sync.esc.merge import Change, merge, restore
 from sophia_sync.esc.shown import Holding
 from sophia_sync.outcome import Ended, Result, Synced
 from sophia_sync.runtime.errors import (
+    ApprovalError,
     ConflictError,
     DefinitionError,
     EscError,
@@ -163,12 +164,29 @@ class Environment:
             saved = await self.pulumi.edit(self.name, change, self._saved)
         except TransientError:
             raise
-        except EscError:  # nothing was saved by this attempt; perhaps by an earlier one
+        except EscError as error:  # nothing was saved by this attempt; perhaps by an earlier one
             self._written, self.revision, self.state = earlier
+            if isinstance(error, ConflictError):
+                await self._refuse_what_needs_an_approval()
             raise
+        if saved.revision is None:
+            self.state = "A new revision was saved whole; it was not verified yet."
         sent.warnings = saved.warnings
         self.warnings += saved.warnings
         return sent
+
+    async def _refuse_what_needs_an_approval(self) -> None:
+        """Tell a write that needs an approval from a conflict: the CLI says the same of both.
+
+        Raises:
+            ApprovalError: Updates of the environment need an approval.
+        """
+        try:
+            asked = await approvals.ask(self.pulumi, self.name)
+        except EscError:
+            return
+        if approvals.UPDATE in asked.actions:
+            raise ApprovalError(f"ESC did not take a new revision of {self.name}.", messages.NEEDS_APPROVAL)
 
     def _saved(self, revision: int) -> None:
         self.revision = revision
@@ -184,6 +202,13 @@ class Environment:
         wrong = differing(self._bundle, await self._read_again())
         if not wrong:
             return
+        if self.revision is None:  # the newest one may be somebody else's
+            what, todo = why_wrong(wrong, sent.warnings)
+            raise VerificationError(
+                f"ESC saved a new revision, but {what}",
+                f"{todo} A release of the Pulumi CLI that tells the revision's number would have set our keys back.",
+                "A new revision was saved and nothing was set back. Nothing was deployed.",
+            )
         ours = await self._read_again(str(self.revision))
         wrong_in_ours = differing(self._bundle, ours)
         if not wrong_in_ours:

@@ -268,6 +268,7 @@ def test_processes_that_need_the_cli_at_the_same_time_make_it_once(
 def test_the_release_is_the_one_that_the_image_holds() -> None:
     release = pulumi_cli.pinned_release()
     assert f"pulumi-base:{release.version}" in pulumi_cli.DOCKERFILE.read_text()
+    assert pulumi_cli.locked_version() == release.version
     assert (
         release.archive_url
         == f"https://get.pulumi.com/releases/sdk/pulumi-v{release.version}-{release.platform}.tar.gz"

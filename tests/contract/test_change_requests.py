@@ -37,8 +37,9 @@ def _metadata(box: Sandbox) -> dict[str, object]:
 
 def test_an_update_is_refused(box: Sandbox, cli: Cli) -> None:
     edit = cli("edit", ENVIRONMENT, *EDITOR)
-    assert (edit.returncode, box.esc.revision(ENVIRONMENT)) == (1, 2)
-    assert "[409] This environment requires updates to be approved via change request" in edit.stderr
+    assert (edit.returncode, box.esc.revision(ENVIRONMENT)) == (0, 2)
+    assert "Your edits were not saved because the definition changed after it was read." in edit.stderr
+    assert "Aborting edit." in edit.stderr
     assert _metadata(box)["gatedActions"] == ["update"]
 
 

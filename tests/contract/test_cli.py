@@ -43,8 +43,8 @@ def test_an_edit_is_refused_if_another_writer_came_in_between(box: Sandbox, cli:
     other = DEFINITION + "  theirs: 1\n"
     box.esc.before("PATCH .*/production", lambda: box.esc.save(ENVIRONMENT, other))
     edit = cli("edit", ENVIRONMENT, "--editor", "sed -i.bak s/hello/bonjour/")
-    assert (edit.returncode, box.esc.definition(ENVIRONMENT)) == (1, other)
-    assert "[409] Environment 'acme/web/production' has been modified" in edit.stderr
+    assert (edit.returncode, box.esc.definition(ENVIRONMENT)) == (0, other)
+    assert "Your edits were not saved because the definition changed after it was read." in edit.stderr
     edit = cli("edit", ENVIRONMENT, "--editor", "sed -i.bak s/hello/bonjour/")
     assert (edit.returncode, box.esc.definition(ENVIRONMENT)) == (0, other.replace("hello", "bonjour"))
 

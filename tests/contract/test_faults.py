@@ -207,10 +207,11 @@ def test_an_error_may_hide_a_write(after: bool, revision: int, box: Sandbox, ses
     assert (save(box, session).status_code, box.esc.revision(ENVIRONMENT)) == (500, revision)
 
 
-def test_another_writer_in_between(box: Sandbox, session: requests.Session) -> None:
+@pytest.mark.parametrize("header", ["If-Match", "ETag"])
+def test_another_writer_in_between(header: str, box: Sandbox, session: requests.Session) -> None:
     etag = get(box, session).headers["ETag"]
     box.esc.before("PATCH .*", lambda: box.esc.save(ENVIRONMENT, "values: {theirs: 1}\n"))
-    answer = session.patch(box.esc.url + PATH, "values: {}\n", headers={"ETag": etag}, timeout=60)
+    answer = session.patch(box.esc.url + PATH, "values: {}\n", headers={header: etag}, timeout=60)
     assert (answer.status_code, answer.json()["code"]) == (409, 409)
     assert box.esc.definition(ENVIRONMENT) == "values: {theirs: 1}\n"
     assert save(box, session).headers["Pulumi-ESC-Revision"] == "4"

@@ -63,8 +63,13 @@ async def pulumi(session: Session) -> tuple[list[Check], bool]:
     try:
         whose = await client.account()
     except EscError as error:
-        return [*checks, bad(TOKEN, error.what, _anew(client) if "nauthorized" in error.what else error.todo)], False
+        return [*checks, bad(TOKEN, error.what, _anew(client) if _is_refused(error) else error.todo)], False
     return [*checks, good(TOKEN, f"works, and belongs to {whose} ({_source(session, client)})")], True
+
+
+def _is_refused(error: EscError) -> bool:
+    """Return whether Pulumi Cloud refuses the token; of a stored one the CLI says that it requires logging in."""
+    return "nauthorized" in error.what or "requires logging in" in error.what
 
 
 def _anew(client: Pulumi) -> str:
