@@ -38,8 +38,6 @@ from tools import pulumi_cli
 ROOT = Path(__file__).resolve().parents[1]
 OURS = (sys.executable, str(ROOT / "entrypoint.py"))
 BEFORE = "values:\n  region: eu-central-1  # not ours\n"
-# The full CLI has about 115 MB, the one that is compiled from its ESC commands alone about 35.
-FULL_CLI = 80_000_000
 
 # Stands before the real CLI on PATH, and notes each start.
 _COUNTING = "#!/bin/sh\necho >>'{log}'\nexec '{real}' \"$@\"\n"
@@ -229,12 +227,10 @@ def describe(pulumi: Path) -> list[str]:
     """Return the CLI and the machine, and what limits the figures."""
     version = subprocess.run([pulumi, "version"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
     size = pulumi.resolve().stat().st_size
-    small = "the small one, compiled from the ESC commands alone. The targets are for the full one, which starts later"
-    kind = "the full one" if size > FULL_CLI else small
     cpu = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return [
-        f"The Pulumi CLI is {version} of {size / 1e6:.0f} MB: {kind}.",
+        f"The Pulumi CLI is {version} of {size / 1e6:.0f} MB.",
         f"Machine: {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux "
         f"{platform.release()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start.",
         "Figures are medians of one run in turns, with the services on loopback. Run nothing else beside it.",

@@ -51,6 +51,8 @@ _MEMORY = Path("/dev/shm")  # noqa: S108
 # written at a time, a definition with its evaluation. A Docker container has 64 MiB in memory by default.
 _ROOM = 16 * 1024 * 1024
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
+SENDS_IF_MATCH = (3, 274)
+"""The oldest release that is known to send a write's precondition in the header that Pulumi's API documents."""
 _SAVED = re.compile(rb"\(revision (\d+)\)")
 # All that releases up to v3.250 print: their ESC code is older than github.com/pulumi/esc v0.26.0.
 _SAVED_WITHOUT_NUMBER = b"Environment updated."

@@ -79,6 +79,14 @@ class TestAllIsWell:
         assert found["CLI"].what == "version unknown"
         assert found["access token"].state is State.GOOD
 
+    def test_an_older_cli_is_a_warning(self, laptop: Laptop, pulumi: Path, tmp_path: Path) -> None:
+        laptop.synced()
+        older = tmp_path / "pulumi"
+        older.write_text(f'#!/bin/sh\n[ "$1" = version ] && echo v3.260.0 && exit 0\nexec "{pulumi}" "$@"\n')
+        older.chmod(0o700)
+        cli = esc_checks(laptop, PATH=f"{tmp_path}:{os.defpath}")["CLI"]
+        assert (cli.state, cli.what.partition(":")[0]) == (State.WARNING, "v3.260.0 is older than v3.274")
+
 
 class TestPartsThatAreMissing:
     def test_no_cli(self, laptop: Laptop) -> None:

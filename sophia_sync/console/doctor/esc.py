@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +13,7 @@ from sophia_sync.console.doctor import ages, sentry
 from sophia_sync.console.session import Session
 from sophia_sync.console.times import ago, changed, counted, now
 from sophia_sync.esc import approvals
-from sophia_sync.esc.cli import Pulumi
+from sophia_sync.esc.cli import SENDS_IF_MATCH, Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.opened import Opened
 from sophia_sync.runtime.errors import EscError
@@ -56,7 +57,7 @@ async def pulumi(session: Session) -> tuple[list[Check], bool]:
     except EscError as error:
         return [*none_of([CLI], "Not started without an access token."), bad(TOKEN, error.what, error.todo)], False
     try:
-        checks = [good(CLI, await client.version() or "version unknown")]
+        checks = [_of_version(await client.version() or "version unknown")]
     except EscError as error:
         missing = "Install it: https://www.pulumi.com/docs/install/, and put it on PATH."
         return [bad(CLI, error.what, missing), *none_of([TOKEN], "It takes the CLI to ask.")], False
@@ -65,6 +66,17 @@ async def pulumi(session: Session) -> tuple[list[Check], bool]:
     except EscError as error:
         return [*checks, bad(TOKEN, error.what, _anew(client) if _is_refused(error) else error.todo)], False
     return [*checks, good(TOKEN, f"works, and belongs to {whose} ({_source(session, client)})")], True
+
+
+def _of_version(version: str) -> Check:
+    found = re.match(r"v(\d+)\.(\d+)", version)
+    if found is None or (int(found[1]), int(found[2])) >= SENDS_IF_MATCH:
+        return good(CLI, version)
+    return warning(
+        CLI,
+        f"{version} is older than v{SENDS_IF_MATCH[0]}.{SENDS_IF_MATCH[1]}: a write of its may not notice another writer",
+        "Install a newer one: https://www.pulumi.com/docs/install/. The action's image has its own.",
+    )
 
 
 def _is_refused(error: EscError) -> bool:
