@@ -72,9 +72,10 @@ def _of_version(version: str) -> Check:
     found = re.match(r"v(\d+)\.(\d+)", version)
     if found is None or (int(found[1]), int(found[2])) >= SENDS_IF_MATCH:
         return good(CLI, version)
+    newer = "v{}.{}".format(*SENDS_IF_MATCH)
     return warning(
         CLI,
-        f"{version} is older than v{SENDS_IF_MATCH[0]}.{SENDS_IF_MATCH[1]}: a write of its may not notice another writer",
+        f"{version} is older than {newer}: its writes may not notice another writer",
         "Install a newer one: https://www.pulumi.com/docs/install/. The action's image has its own.",
     )
 
