@@ -206,10 +206,12 @@ def parsed(content: bytes) -> Any:
 def one_line(text: str) -> str:
     """Return a service's words as one line of at most `LONGEST_QUOTE` characters.
 
-    Redact them before: the redactor doesn't find a secret that is cut off in the middle.
+    The cut is between two words: the redactor, which comes later, doesn't find a secret that is cut off in the middle.
     """
     words = " ".join(text.split())
-    return words if len(words) <= LONGEST_QUOTE else f"{words[:LONGEST_QUOTE]}…"
+    if len(words) <= LONGEST_QUOTE:
+        return words
+    return words[: LONGEST_QUOTE + 1].rpartition(" ")[0] + "…"
 
 
 def _authorized(token: SecretStr | None, scheme: str) -> Callable[[PreparedRequest], PreparedRequest]:

@@ -173,6 +173,7 @@ def test_values_that_yaml_may_take_for_something_else(action: Action, value: str
     assert (ran.outputs["result"], ran.commands) == ("unchanged", [READ])
 
 
+@pytest.mark.full
 def test_a_key_that_an_import_declares_final(action: Action, box: Sandbox) -> None:
     final = f"{action.environment}-final"
     box.esc.create(final, f"values:\n  {DSN}:\n    fn::final: theirs\n")

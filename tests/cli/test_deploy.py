@@ -33,6 +33,7 @@ class TestAlways:
             assert ran.outputs["deploy-run-url"].endswith(f"/runs/{dispatch.run_id}")
             assert f"[run {dispatch.run_id}](" in ran.summary
 
+    @pytest.mark.full
     def test_with_inputs_filled_in(self, action: Action, box: Sandbox) -> None:
         action.create()
         inputs = '{"revision": "{revision}", "note": "{environment} by {run_url}", "loud": true}'

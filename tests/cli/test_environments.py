@@ -39,6 +39,7 @@ def results(outputs: dict[str, str]) -> dict[str, tuple[str | None, str | None]]
 
 
 class TestSeveral:
+    @pytest.mark.full
     def test_each_is_one_revision(self, action: Action, box: Sandbox) -> None:
         made = create(action, 3)
         ran = action.run(esc_environment="\n".join(made), deploy="always")
@@ -226,6 +227,7 @@ class TestExport:
         assert action.open()["environmentVariables"]["SENTRY_DSN"] == VALID["sentry-dsn"]
         assert action.stored.startswith("values:\n  other: 1 # keep\n")
 
+    @pytest.mark.full
     def test_that_did_not_arrive_is_set_back(self, action: Action, box: Sandbox) -> None:
         action.create("values:\n  other: 1\n")
         before = action.stored

@@ -167,6 +167,7 @@ def test_a_run_leaves_no_form_of_a_secret(
     assert on_runner or not any(line.startswith("::") for line in lines)
 
 
+@pytest.mark.full
 def test_a_run_that_finds_nothing_to_do(action: Action, canaries: Canaries) -> None:
     action.create()
     action.run_with(action.variables(canaries.inputs))

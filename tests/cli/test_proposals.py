@@ -100,6 +100,7 @@ class TestProposed:
         assert [one["result"] for one in json.loads(ran.outputs["environments"])] == ["proposed", "synced"]
         assert guarded.box.github.dispatches == []
 
+    @pytest.mark.full
     def test_always_proposes_where_a_write_is_allowed(self, action: Action) -> None:
         action.create(DEFINITION)
         ran = _run(action, "always")
@@ -107,6 +108,7 @@ class TestProposed:
         assert _only(action).status == "ready"  # it needs no approval, only somebody who applies it
         assert _untouched(action)
 
+    @pytest.mark.full
     def test_allowed_writes_where_that_is_allowed(self, action: Action) -> None:
         action.create(DEFINITION)
         ran = _run(action)
@@ -145,6 +147,7 @@ class TestStillOpen:
         assert "which is still open" not in first.log
         assert _only(guarded).revision == 1
 
+    @pytest.mark.full
     def test_ours_with_other_values(self, guarded: Action) -> None:
         _run(guarded)
         request = _only(guarded)
@@ -166,6 +169,7 @@ class TestStillOpen:
         assert _untouched(guarded)
         assert _only(guarded) is request
 
+    @pytest.mark.full
     def test_of_somebody_who_comes_in_between(self, guarded: Action) -> None:
         esc, name = guarded.box.esc, guarded.environment
         esc.before(f"POST /api/esc/environments/{name}/drafts", lambda: esc.propose(name, DEFINITION))
@@ -173,6 +177,7 @@ class TestStillOpen:
         assert ran.code == 4
         assert _only(guarded).id in ran.annotations[0]
 
+    @pytest.mark.full
     def test_nothing_to_change_is_nothing_to_propose(self, action: Action) -> None:
         action.create(DEFINITION)
         _run(action, "never")
@@ -182,6 +187,7 @@ class TestStillOpen:
 
 
 class TestFaults:
+    @pytest.mark.full
     def test_a_draft_that_could_not_be_submitted_is_named(self, guarded: Action) -> None:
         guarded.box.esc.fail("POST .*/submit", status=403)
         ran = _run(guarded)
@@ -203,6 +209,7 @@ class TestFaults:
         assert (ran.code, ran.outputs["result"]) == (0, "proposed")
         assert ran.outputs["change-request-id"] == _only(guarded).id
 
+    @pytest.mark.full
     def test_a_draft_that_holds_something_else(self, guarded: Action) -> None:
         def corrupt() -> None:
             request = _only(guarded)
@@ -228,6 +235,7 @@ class TestFaults:
         assert ran.code == 5
         assert "SENTRY_DSN (not encrypted)" in ran.annotations[0]
 
+    @pytest.mark.full
     def test_where_opening_needs_an_approval_too(self, guarded: Action) -> None:
         guarded.box.esc.gate(guarded.environment, "update", "open")
         ran = _run(guarded)

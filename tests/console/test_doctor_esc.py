@@ -163,6 +163,7 @@ class TestTheEnvironment:
         assert "[403]" in found["environment"].what
         assert "needs permission" in found["environment"].todo
 
+    @pytest.mark.full
     def test_may_be_listed_but_not_decrypted(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.synced()
         box.esc.fail(r"GET .*/decrypt", status=403, times=None)
@@ -170,6 +171,7 @@ class TestTheEnvironment:
         assert found["environment"].state is State.BAD
         assert found["SENTRY_DSN"].state is State.NOT_CHECKED
 
+    @pytest.mark.full
     def test_each_of_several_is_looked_at(self, laptop: Laptop) -> None:
         laptop.synced()
         shown = laptop.run("doctor", "--json", "-e", laptop.environment, "-e", "acme/default/none")
@@ -185,6 +187,7 @@ class TestApprovals:
         found = esc_checks(laptop)["approvals"]
         assert (found.state, found.what) == (State.GOOD, "updates need an approval; no change request is open")
 
+    @pytest.mark.full
     def test_a_change_request_is_open(self, laptop: Laptop) -> None:
         laptop.synced()
         laptop.box.esc.gate(laptop.environment)
@@ -205,6 +208,7 @@ class TestApprovals:
         assert found.what.startswith("updates need none; change request ")
         assert "submit it or close it" in found.todo
 
+    @pytest.mark.full
     def test_opening_needs_one(self, laptop: Laptop) -> None:
         laptop.synced()
         laptop.box.esc.gate(laptop.environment, "open")
@@ -257,6 +261,7 @@ class TestTheKeys:
         assert "an expression" in found["SENTRY_PROJECT_SLUG"].what
         assert found["Sentry"].state is State.GOOD, "what counts for Sentry is what a consumer sees"
 
+    @pytest.mark.full
     def test_when_and_by_which_run_each_last_changed(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.synced()
         box.esc.date(laptop.environment, 2, before(90 * DAY))
@@ -267,6 +272,7 @@ class TestTheKeys:
         assert found["SENTRY_DSN"].what == "encrypted, changed 3 days ago in revision 3 by workflow run 1704"
         assert found["SENTRY_API_TOKEN"].what == "encrypted, added 90 days ago in revision 2 by somebody-else"
 
+    @pytest.mark.full
     def test_a_change_that_is_older_than_what_is_looked_at(self, laptop: Laptop) -> None:
         laptop.synced()
         for _ in range(3):
@@ -315,6 +321,7 @@ class TestTheValues:
         assert found.state is State.BAD
         assert found.what == "SENTRY_API_TOKEN and SENTRY_CLIENT_SECRET hold the same value"
 
+    @pytest.mark.full
     def test_none_at_all(self, laptop: Laptop) -> None:
         laptop.create()
         found = esc_checks(laptop)

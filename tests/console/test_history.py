@@ -122,11 +122,13 @@ class TestHistory:
         at = datetime.fromisoformat(environment["revisions"][0]["created"])
         assert abs(datetime.now(UTC) - 10 * DAY - at) < HOUR
 
+    @pytest.mark.full
     def test_without_a_repository_there_is_no_link_but_the_number(self, busy: Laptop) -> None:
         shown = busy.run("history", GITHUB_REPOSITORY=None)
         assert "by sandbox in workflow run 1704, attempt 2" in shown.words
         assert "https" not in shown.out
 
+    @pytest.mark.full
     def test_of_other_keys_and_of_all_revisions(self, busy: Laptop) -> None:
         shown = busy.run("history", "-k", "OTHER", "--all")
         assert "+ 3" in shown.out
@@ -206,10 +208,12 @@ def ages(shown: Shown) -> dict[str, str]:
 
 @pytest.mark.pulumi
 class TestTheAgesOfSecrets:
+    @pytest.mark.full
     def test_without_a_maximum_there_are_none(self, laptop: Laptop) -> None:
         laptop.synced()
         assert ages(laptop.run("doctor", "--json")) == {}
 
+    @pytest.mark.full
     def test_only_secrets_that_are_held_have_one(self, laptop: Laptop) -> None:
         laptop.synced()
         shown = laptop.run("doctor", "--max-age", "41", "--json")
@@ -235,6 +239,7 @@ class TestTheAgesOfSecrets:
         box.esc.save(laptop.environment, held)
         assert ages(laptop.run("doctor", "--max-age", "30", "--json"))["age of SENTRY_DSN"] == "bad"
 
+    @pytest.mark.full
     def test_one_of_unknown_age_is_bad(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.synced()
         held = box.esc.decrypted(laptop.environment)

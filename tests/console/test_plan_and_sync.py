@@ -170,6 +170,7 @@ class TestSyncOnATerminal:
         assert "You answered no. Nothing was written." in shown.out
         assert writes(box) == 0
 
+    @pytest.mark.full
     def test_asks_nothing_where_there_is_nothing_to_write(self, laptop: Laptop) -> None:
         laptop.synced()
         shown = laptop.on_terminal("sync")
@@ -185,6 +186,7 @@ class TestSyncOnATerminal:
         assert QUESTION not in shown.out
         assert box.esc.revision(laptop.environment) == 2
 
+    @pytest.mark.full
     def test_asks_nothing_if_sentry_refuses(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.create()
         shown = laptop.on_terminal("sync", SENTRY_API_TOKEN="sntrys_unknown")
@@ -192,6 +194,7 @@ class TestSyncOnATerminal:
         assert QUESTION not in shown.out
         assert writes(box) == 0
 
+    @pytest.mark.full
     def test_what_changes_while_somebody_thinks_is_kept(self, laptop: Laptop, box: Sandbox) -> None:
         """The answer is about our keys: others may write meanwhile, and what is written is made from what is there."""
         laptop.create("values:\n  A: 1\n")
@@ -201,6 +204,7 @@ class TestSyncOnATerminal:
         assert box.esc.values(laptop.environment)["A"] == 2
         assert box.esc.values(laptop.environment)["SENTRY_DSN"] == box.sentry.dsn
 
+    @pytest.mark.full
     def test_asks_nothing_if_one_of_several_environments_can_not_be_read(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.create()
         shown = laptop.on_terminal("sync", "-e", laptop.environment, "-e", "acme/default/none")
@@ -288,6 +292,7 @@ class TestSyncOffATerminal:
         assert "revision" in (tmp_path / "summary").read_text()
         assert laptop.box.esc.revision_tags(laptop.environment)["github-run-17-1"] == 2
 
+    @pytest.mark.full
     def test_nothing_is_left_behind(self, laptop: Laptop) -> None:
         laptop.create()
         assert laptop.child("sync", "--yes").code == 0

@@ -173,7 +173,7 @@ class TestARefusal:
             ({"error": {"code": 1}}, "(HTTP 400)"),
             (["no"], "(HTTP 400)"),
             ("<html>no</html>", "(HTTP 400)"),
-            ({"message": "x" * 1000}, "x…)"),
+            ({"message": "no " * 1000}, "no…)"),
         ],
         ids=str,
     )

@@ -30,7 +30,12 @@ def test_json_is_parsed_and_anything_else_is_nothing() -> None:
 def test_a_quotation_is_one_short_line() -> None:
     assert one_line(" not\n\tthere\r\n") == "not there"
     assert one_line("x" * LONGEST_QUOTE) == "x" * LONGEST_QUOTE
-    assert one_line("x" * (LONGEST_QUOTE + 1)) == "x" * LONGEST_QUOTE + "…"
+    assert one_line("x" * LONGEST_QUOTE + " y") == "x" * LONGEST_QUOTE + "…"
+
+
+def test_a_quote_is_cut_between_two_words() -> None:
+    assert one_line("refused: " + "x" * LONGEST_QUOTE) == "refused:…"
+    assert one_line("x" * (LONGEST_QUOTE + 1)) == "…"
 
 
 def test_a_last_try_without_time_doesn_t_hide_what_was_wrong_before(github: GitHub) -> None:
