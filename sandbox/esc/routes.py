@@ -10,6 +10,7 @@ releases of the CLI up to v3.260 send it as `ETag`. An error's body is `{"code",
 definition is refused.
 """
 
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -28,6 +29,10 @@ from sandbox.esc.sign_in import Accounts
 from sandbox.server import Json, RefusedError, Route, Server
 from tools import esc_engine
 
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+# An int64 of the OpenAPI.
+LARGEST_INTEGER = 2**63 - 1
 PAGE_OF_ENVIRONMENTS = 100
 PAGE_OF_REVISIONS = 500
 LAST_PAGE_OF_TAGS = "0"
@@ -149,19 +154,20 @@ class EscRoutes(Server):
             if organization in (None, environment.organization) and self._is_member(environment.organization)
         ]
         begin = _integer(request.args, "continuationToken", 0)
-        page, rest = found[begin : begin + PAGE_OF_ENVIRONMENTS], found[begin + PAGE_OF_ENVIRONMENTS :]
+        size = min(_integer(request.args, "maxResults", PAGE_OF_ENVIRONMENTS), PAGE_OF_ENVIRONMENTS)
+        page, rest = found[begin : begin + size], found[begin + size :]
         answer: Json = {"environments": [_listed(environment) for environment in page]}
-        return answer | ({"nextToken": str(begin + PAGE_OF_ENVIRONMENTS)} if rest else {})
+        return answer | ({"nextToken": str(begin + size)} if rest else {})
 
     def create_environment(self, organization: str) -> ResponseReturnValue:
         body = _json_body()
         project = body.get("project") or DEFAULT_PROJECT
         self.environments.create(f"{organization}/{project}/{body.get('name', '')}", g.login)
-        return "", HTTPStatus.NO_CONTENT
+        return "", HTTPStatus.OK
 
     def delete_environment(self, organization: str, project: str, name: str) -> ResponseReturnValue:
         self.environments.delete(f"{organization}/{project}/{name}")
-        return "", HTTPStatus.NO_CONTENT
+        return "", HTTPStatus.OK
 
     def clone_environment(self, organization: str, project: str, name: str) -> ResponseReturnValue:
         body = _json_body()
@@ -199,7 +205,7 @@ class EscRoutes(Server):
     # Values.
 
     def check_yaml(self, organization: str) -> ResponseReturnValue:
-        shown = request.args.get("showSecrets", "").lower() == "true"
+        shown = _boolean(request.args, "showSecrets")
         checked = self.environments.check(_yaml_body(), organization, show_secrets=shown)
         refuse_errors_of(checked)
         return checked.environment or {}
@@ -213,6 +219,7 @@ class EscRoutes(Server):
         return self._open(self.environments.open(revision.definition, organization, f"{project}/{name}"))
 
     def _open(self, evaluated: Evaluated) -> ResponseReturnValue:
+        _check_duration(request.args.get("duration", "2h"))
         refuse_errors_of(evaluated)
         session = secrets.token_hex(16)
         self._opened[session] = evaluated
@@ -287,9 +294,11 @@ class EscRoutes(Server):
 
     def update_tag(self, organization: str, project: str, name: str, tag: str) -> ResponseReturnValue:
         body = _json_body()
-        new = body.get("newTag", {})
+        new, now = body.get("newTag", {}), body.get("currentTag", {})
+        if not isinstance(new, dict) or not isinstance(now, dict):
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "Bad Request: a tag must be a JSON object")
         path = f"{organization}/{project}/{name}"
-        current = body.get("currentTag", {}).get("value", "")
+        current = now.get("value", "")
         to = new.get("name", ""), new.get("value", "")
         return _tag(self.environments.update_tag(path, tag, current, to, g.login))
 
@@ -393,9 +402,23 @@ def _yaml_body() -> str:
 
 def _integer(arguments: Mapping[str, str], name: str, default: int) -> int:
     text = arguments.get(name) or str(default)
-    if not text.isdecimal():
+    if not text.isdecimal() or int(text) > LARGEST_INTEGER:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: '{name}' must be a number")
     return int(text)
+
+
+def _boolean(arguments: Mapping[str, str], name: str) -> bool:
+    """What Go's `strconv.ParseBool` takes."""
+    text = arguments.get(name) or "false"
+    if text not in _TRUE | _FALSE:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: '{name}' must be a boolean")
+    return text in _TRUE
+
+
+def _check_duration(text: str) -> None:
+    """Refuse what isn't a duration in Go's units, as the OpenAPI describes the parameter."""
+    if re.fullmatch(r"(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+", text) is None:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: invalid duration '{text}'")
 
 
 def _precondition() -> str | None:
