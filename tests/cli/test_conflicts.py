@@ -152,7 +152,7 @@ class TestAWriteWhoseAnswersAreLost:
         action.create("values:\n  A: 1\n")
         box.esc.fail(f"PATCH {definition_request}", status=503, times=4)
         box.esc.fail(f"PATCH {definition_request}", status=503, times=None, after=True)
-        ran = action.run(timeout="20")
+        ran = action.run(timeout="40")
         assert (ran.code, ran.annotations) == (0, [])
         assert action.values == {"A": 1, **RIGHT}
 
@@ -160,7 +160,7 @@ class TestAWriteWhoseAnswersAreLost:
         action.create("values:\n  A: 1\n")
         before = action.stored
         box.esc.fail(f"PATCH {definition_request}", status=503, times=None)
-        ran = action.run(timeout="20")
+        ran = action.run(timeout="40")
         assert ran.code == 4
         assert len(ran.annotations) == 1
         assert "[503]" in ran.annotations[0]

@@ -277,25 +277,23 @@ def test_the_release_is_the_one_that_the_image_holds() -> None:
 
 
 @pytest.mark.pulumi
-@pytest.mark.full
-def test_the_module_compiles_to_the_pulumi_env_commands(tmp_path: Path) -> None:
-    binary = go_build.build(pulumi_cli.MODULE, tmp_path / "pulumi")
+def test_the_cli_is_a_whole_release(pulumi: Path, tmp_path: Path) -> None:
     environment = {"PULUMI_HOME": str(tmp_path / "home"), "PATH": os.defpath}
 
-    def pulumi(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(binary), "--non-interactive", "--color", "never", *arguments]
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(pulumi), "--non-interactive", "--color", "never", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
-    assert pulumi("version").stdout.startswith("v3.")
-    commands = pulumi("env", "--help").stdout
+    assert run("version").stdout.startswith("v3.")
+    commands = run("env", "--help").stdout
     for command in (
         "init",
-        "ls",
+        "list",
         "get",
         "set",
         "edit",
         "open",
-        "rm",
+        "remove",
         "clone",
         "diff",
         "run",
@@ -303,6 +301,6 @@ def test_the_module_compiles_to_the_pulumi_env_commands(tmp_path: Path) -> None:
         "tag",
     ):
         assert f"\n  {command} " in commands
-    refused = pulumi("env", "get", "org/project/env", "--definition")
+    refused = run("env", "get", "org/project/env", "--definition")
     assert refused.returncode == 3
     assert "PULUMI_ACCESS_TOKEN must be set" in refused.stderr
