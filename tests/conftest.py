@@ -33,7 +33,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow],
 )
 
-# Their tests start a process or a server each: of a table of cases, only the first two aren't `full`.
+# Each test in these folders starts a process or a server. The quick `make test` takes two cases of a table.
 WITH_PROCESSES = ("cli", "console", "contract", "mcp")
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"

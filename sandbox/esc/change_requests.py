@@ -151,7 +151,7 @@ class ChangeRequests:
 
 
 def refuse_gated_update(environment: Environment) -> None:
-    """Refuse a direct write in the service's words. Docs: "direct writes to the environment are blocked"."""
+    """Refuse a write that needs an approval. Docs: "direct writes to the environment are blocked"."""
     if UPDATE in environment.gated:
         raise RefusedError(
             HTTPStatus.CONFLICT,
@@ -161,7 +161,10 @@ def refuse_gated_update(environment: Environment) -> None:
 
 
 def refuse_gated_open(environment: Environment) -> None:
-    """Refuse to open. Docs: "any attempt to open the environment without an active access grant will be denied"."""
+    """Refuse to open an environment that needs an approval.
+
+    Docs: "any attempt to open the environment without an active access grant will be denied".
+    """
     if OPEN in environment.gated:
         raise RefusedError(HTTPStatus.FORBIDDEN, "opens must be approved")
 

@@ -294,11 +294,11 @@ class EscRoutes(Server):
 
     def update_tag(self, organization: str, project: str, name: str, tag: str) -> ResponseReturnValue:
         body = _json_body()
-        new, now = body.get("newTag", {}), body.get("currentTag", {})
-        if not isinstance(new, dict) or not isinstance(now, dict):
+        new, old = body.get("newTag", {}), body.get("currentTag", {})
+        if not isinstance(new, dict) or not isinstance(old, dict):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "Bad Request: a tag must be a JSON object")
         path = f"{organization}/{project}/{name}"
-        current = now.get("value", "")
+        current = old.get("value", "")
         to = new.get("name", ""), new.get("value", "")
         return _tag(self.environments.update_tag(path, tag, current, to, g.login))
 
@@ -408,7 +408,7 @@ def _integer(arguments: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _boolean(arguments: Mapping[str, str], name: str) -> bool:
-    """What Go's `strconv.ParseBool` takes."""
+    """Return a parameter that Go's `strconv.ParseBool` takes."""
     text = arguments.get(name) or "false"
     if text not in _TRUE | _FALSE:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: '{name}' must be a boolean")
@@ -416,12 +416,13 @@ def _boolean(arguments: Mapping[str, str], name: str) -> bool:
 
 
 def _check_duration(text: str) -> None:
-    """Refuse what isn't a duration in Go's units, as the OpenAPI describes the parameter."""
+    """Refuse a duration that isn't written in Go's units, which the OpenAPI asks for."""
     if re.fullmatch(r"(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+", text) is None:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: invalid duration '{text}'")
 
 
 def _precondition() -> str | None:
+    """Return the ETag that a write depends on."""
     return request.headers.get("If-Match") or request.headers.get("ETag")
 
 

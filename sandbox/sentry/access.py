@@ -36,7 +36,7 @@ class SentryServer(Server):
         self.refused_tokens_are_anonymous = False
         """True: the index answers a token that it doesn't know like a call without one (`"auth": null`)."""
         self.has_index = True
-        """Whether the address has an index. A region's, such as https://de.sentry.io, answers 404 without a body."""
+        """Whether the address has an index. The address of a region has none: it answers 404 without a body."""
         self.projects: dict[tuple[str, str], Project] = {}
         super().__init__()
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from sophia_sync.esc.opened import Opened
     from sophia_sync.esc.revisions import Revision
 
+SENDS_IF_MATCH = (3, 274)
+"""The oldest release that is known to send a write's precondition in the header that Pulumi's API documents."""
 # The editor that `env edit` runs. It prints the name of the CLI's file, which lies in our private folder, and waits
 # until we have written it. It fails unless we confirm, for instance because we were killed; then the CLI saves nothing.
 # It is Python without its `site` module, because the container image has no shell.
@@ -51,10 +53,8 @@ _MEMORY = Path("/dev/shm")  # noqa: S108
 # written at a time, a definition with its evaluation. A Docker container has 64 MiB in memory by default.
 _ROOM = 16 * 1024 * 1024
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
-SENDS_IF_MATCH = (3, 274)
-"""The oldest release that is known to send a write's precondition in the header that Pulumi's API documents."""
 _SAVED = re.compile(rb"\(revision (\d+)\)")
-# All that releases up to v3.250 print: their ESC code is older than github.com/pulumi/esc v0.26.0.
+# Releases up to v3.250 print this alone: their ESC code is older than github.com/pulumi/esc v0.26.0.
 _SAVED_WITHOUT_NUMBER = b"Environment updated."
 _CREATED = re.compile(rb"^Change request created: ([A-Za-z0-9_-]{1,100})$", re.MULTILINE)
 
@@ -99,7 +99,12 @@ def _new_folder(memory: Path | None) -> Path:
 
 @dataclass(frozen=True)
 class Saved:
-    """What came of an edit: the new revision (None: an older CLI tells no number), ESC's warnings, one line each."""
+    """What came of an edit.
+
+    Attributes:
+        revision: The new revision. None if the CLI is an older one, which doesn't print the number.
+        warnings: ESC's warnings, one line each.
+    """
 
     revision: int | None
     warnings: tuple[str, ...] = ()
@@ -176,14 +181,15 @@ class Pulumi:
         # The format `json` doesn't tell what is secret.
         doing = f"open {environment}" + (f" as change request {draft} has it" if draft else "")
         finished = await self._call(doing, *opening.arguments(environment, draft))
-        # An environment with errors: the CLI prints them, no values, and exits 0 or, since v3.274 at the latest, 1.
+        # If an environment has errors, the CLI prints them and no values. v3.274.1 then exits 1, v3.260 exits 0.
         problems = tuple(messages.diagnostics(self.redact(finished.stderr)))
-        if finished.code != 0 and not problems:
-            raise self._failure(doing, finished)
+        broken = EscError(*messages.not_evaluated(environment, problems))
+        if finished.code != 0:
+            raise broken if problems else self._failure(doing, finished)
         try:
             values = opened.parse(editor.decode(finished.stdout))
         except ValueError:
-            raise EscError(*messages.not_evaluated(environment, problems)) from None
+            raise broken from None
         for secret in (secret for value in values.values() for secret in value.secrets):
             self.redact.add(secret)
         return values
@@ -334,10 +340,7 @@ class Pulumi:
             return self._failure(doing, finished)
         said = self.redact(finished.stderr)
         if messages.CHANGED in said:
-            return ConflictError(
-                f"Could not {doing}: the definition changed after it was read.",
-                "Somebody else changed the environment at the same time; run again.",
-            )
+            return ConflictError(f"Could not {doing}: the definition changed after it was read.", messages.RUN_AGAIN)
         why = next(iter(messages.diagnostics(said)), "") or messages.reason(said)
         return DefinitionError(
             f"ESC refused the new definition of {environment}: {why}.",

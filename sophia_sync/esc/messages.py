@@ -22,12 +22,14 @@ _QUOTED = re.compile(r"`[^`\n]*`?")
 _WEB_PAGE = re.compile(r"invalid character '<'|<!doctype|<html", re.IGNORECASE)
 
 CHANGED = "Your edits were not saved because the definition changed after it was read"
-"""What `env edit` says of any 409 since a release between v3.260 and v3.274, before it ends with exit code 0."""
+"""`env edit` of v3.274.1 says this after any 409 and ends with exit code 0. v3.260 still shows the 409 itself."""
 NEEDS_APPROVAL = (
     "Updates of this environment need an approval. Give `change-request: allowed` (on the command line "
     "`--change-request`), and a change request is opened for a person to approve."
 )
-"""The remedy where a write is refused for want of an approval."""
+"""What to do if a write is refused because it needs an approval."""
+RUN_AGAIN = "Somebody else changed the environment at the same time; run again."
+"""What to do about a conflict."""
 FINAL = "cannot override final value"
 """ESC's warning where an import declares a key `fn::final`."""
 
@@ -139,7 +141,7 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
         EscError,
         "Check `esc-environment`; make the environment with `pulumi env init` if it doesn't exist yet.",
     ),
-    (r"\[409\]", ConflictError, "Somebody else changed the environment at the same time; run again."),
+    (r"\[409\]", ConflictError, RUN_AGAIN),
     (r"\[(?!408|425|429)4\d\d\]", EscError, "Check the inputs, and that the CLI is not too old for {url}; run again."),
 )
 

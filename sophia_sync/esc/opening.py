@@ -68,7 +68,7 @@ def values(printed: bytes) -> dict[str, Opened]:
     """Return the values by key.
 
     Raises:
-        ValueError: The environment has errors: the CLI prints them, no values, and exits 0. No value is in the text.
+        ValueError: The environment has errors: the CLI prints them and no values. No value is in the text.
     """
     try:
         return opened.parse(printed.decode())

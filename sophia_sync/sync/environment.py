@@ -176,7 +176,7 @@ class Environment:
         return sent
 
     async def _refuse_what_needs_an_approval(self) -> None:
-        """Tell a write that needs an approval from a conflict: the CLI says the same of both.
+        """Ask whether the write needs an approval. If it does, the CLI says the same as after a conflict.
 
         Raises:
             ApprovalError: Updates of the environment need an approval.

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.pulumi
 # Up to v3.250, `env edit` prints `Environment updated.` alone.
 # Source: github.com/pulumi/esc v0.25.0, `cmd/esc/cli/env.go`.
 PRINTS_NO_NUMBER = """\
-#!/bin/sh
+#!/bin/bash
 set -o pipefail
 {real} "$@" | sed -u 's/ (revision [0-9]*)$//'
 """
@@ -23,7 +23,7 @@ set -o pipefail
 
 @pytest.fixture(autouse=True)
 def older(action: Action, pulumi: Path) -> None:
-    (action.bin / "pulumi").write_text(PRINTS_NO_NUMBER.format(real=pulumi).replace("/bin/sh", "/bin/bash"))
+    (action.bin / "pulumi").write_text(PRINTS_NO_NUMBER.format(real=pulumi))
 
 
 def test_a_number_that_is_not_printed_is_asked_for(action: Action) -> None:

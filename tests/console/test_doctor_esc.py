@@ -34,6 +34,14 @@ def write(laptop: Laptop, **changes: str | None) -> None:
     laptop.box.esc.date(laptop.environment, number, before(5 * DAY))
 
 
+def path_of_version(version: str, pulumi: Path, folder: Path) -> str:
+    """Return a PATH with a CLI that says it is of another version."""
+    said = folder / "pulumi"
+    said.write_text(f'#!/bin/sh\n[ "$1" = version ] && echo "{version}" && exit 0\nexec "{pulumi}" "$@"\n')
+    said.chmod(0o700)
+    return f"{folder}:{os.defpath}"
+
+
 class TestAllIsWell:
     def test_every_check_is_good(self, laptop: Laptop) -> None:
         laptop.synced()
@@ -72,19 +80,13 @@ class TestAllIsWell:
 
     def test_a_cli_that_prints_no_version(self, laptop: Laptop, pulumi: Path, tmp_path: Path) -> None:
         laptop.synced()
-        quiet = tmp_path / "pulumi"
-        quiet.write_text(f'#!/bin/sh\n[ "$1" = version ] && exit 0\nexec "{pulumi}" "$@"\n', encoding="utf-8")
-        quiet.chmod(0o700)
-        found = esc_checks(laptop, PATH=f"{tmp_path}:{os.defpath}")
+        found = esc_checks(laptop, PATH=path_of_version("", pulumi, tmp_path))
         assert found["CLI"].what == "version unknown"
         assert found["access token"].state is State.GOOD
 
     def test_an_older_cli_is_a_warning(self, laptop: Laptop, pulumi: Path, tmp_path: Path) -> None:
         laptop.synced()
-        older = tmp_path / "pulumi"
-        older.write_text(f'#!/bin/sh\n[ "$1" = version ] && echo v3.260.0 && exit 0\nexec "{pulumi}" "$@"\n')
-        older.chmod(0o700)
-        cli = esc_checks(laptop, PATH=f"{tmp_path}:{os.defpath}")["CLI"]
+        cli = esc_checks(laptop, PATH=path_of_version("v3.260.0", pulumi, tmp_path))["CLI"]
         assert (cli.state, cli.what.partition(":")[0]) == (State.WARNING, "v3.260.0 is older than v3.274")
 
 

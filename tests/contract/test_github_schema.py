@@ -141,7 +141,7 @@ class Description:
             yield "an answer has a body"
 
     def _of(self, schema: dict[str, Any], value: Any, where: str) -> Iterator[str]:
-        # Here, because it takes 3 seconds to load, which every other test would wait for.
+        # Imported here: it takes 3 seconds to load, and every run of any test would wait for them.
         from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415
 
         validator = Draft202012Validator(schema, registry=self._registry)

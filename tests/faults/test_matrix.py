@@ -15,7 +15,7 @@ pytestmark = pytest.mark.pulumi
 
 # Even and odd ones: every other case is `once`.
 SELECTION = [case for number, case in enumerate(CASES) if number % 16 in (0, 5, 11)]
-# A dozen of them for a contributor, spread likewise, none of which waits for long.
+# The quick `make test` runs a dozen of the selection, spread likewise. None of them waits for long.
 _SHORT = [case for case in SELECTION if not case.takes_long and case.times is not Times.FOR_EVER]
 DOZEN = _SHORT[:: len(_SHORT) // 11]
 

@@ -13,8 +13,8 @@ from pathlib import PurePosixPath
 from tests.support.docker_engine import docker
 
 PACKAGES = PurePosixPath("usr/local/lib/python3.13/dist-packages")
-# What Python prints with -v of each module that it loads from bytecode, and of each compiled module. Two threads that
-# import at the same time print their messages whole, but may print the line breaks later.
+# Python's -v prints such a message for each module that it loads from bytecode, and for each compiled module. If two
+# threads import at the same time, each message stays whole, but its line break may come later.
 _LOADED = re.compile(r"# (?:\S+\.pyc matches /(\S+?\.py)|extension module '[^']+' loaded from '/([^']+)')")
 _FROM_SOURCE = re.compile(r"# code object from /\S+")
 # Not imported, but read: licences, the names and versions that scanners look for, and the certificates of requests.

@@ -80,7 +80,7 @@ async def read(environ: Mapping[str, str]) -> dict[str, Opened]:
         raise EscError(f"Could not open {environment}: {reason}.")
     try:
         return opened.parse(done.stdout.decode())
-    except ValueError:  # an environment with errors: the CLI prints them, no values, and exits 0
+    except ValueError:  # the environment has errors: up to v3.260 the CLI prints them, no values, and exits 0
         raise EscError(f"Could not open {environment}: {reason}.") from None
 
 

@@ -69,6 +69,7 @@ async def pulumi(session: Session) -> tuple[list[Check], bool]:
 
 
 def _of_version(version: str) -> Check:
+    """Judge the CLI by its version."""
     found = re.match(r"v(\d+)\.(\d+)", version)
     if found is None or (int(found[1]), int(found[2])) >= SENDS_IF_MATCH:
         return good(CLI, version)
@@ -81,7 +82,7 @@ def _of_version(version: str) -> Check:
 
 
 def _is_refused(error: EscError) -> bool:
-    """Return whether Pulumi Cloud refuses the token; of a stored one the CLI says that it requires logging in."""
+    """Return whether Pulumi Cloud refuses the token. If a stored token is refused, the CLI asks for a login."""
     return "nauthorized" in error.what or "requires logging in" in error.what
 
 
