@@ -21,12 +21,16 @@ def _end(number: int, _frame: FrameType | None) -> None:
 for _number in _SIGNALS:
     signal.signal(_number, _end)
 
-# Looking for garbage after every 700 objects costs 0.1 seconds in a definition of 1 MB. More than this costs memory.
-gc.set_threshold(10_000)
+# Looking for garbage while Python loads finds hardly any, and takes 0.02 seconds.
+gc.disable()
 # A plug-in of pydantic's that happens to be installed would see the secrets.
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
 
 from sophia_sync.app import main  # noqa: E402 - imports take a while
+
+# After every 700 objects it takes 0.1 seconds in a definition of 1 MB. More than this costs memory.
+gc.set_threshold(10_000)
+gc.enable()
 
 if __name__ == "__main__":
     main(leave=os._exit)  # saves the wait for threads that a cancelled run has left behind

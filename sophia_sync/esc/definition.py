@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import SecretStr
@@ -24,8 +24,7 @@ from yaml.events import (
     MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
+    StreamEndEvent,
 )
 
 from sophia_sync.runtime.errors import DefinitionError
@@ -101,6 +100,14 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """The events of a text, and for each event the place after the node that it starts."""
+
+    events: tuple[Event, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Document:
     """A parsed definition, seen from one of its mappings. Make one with `parse`.
 
@@ -115,12 +122,16 @@ class Document:
 
     text: str
     bom: str
-    events: tuple[Event, ...]
+    stream: Stream
     section: str
     root: int | None
     values: int | None
     root_pairs: tuple[Pair, ...]
     value_pairs: tuple[Pair, ...]
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        return self.stream.events
 
     @property
     def newline(self) -> str:
@@ -165,7 +176,7 @@ class Document:
         Raises:
             DefinitionError: It isn't a mapping, or has a key twice.
         """
-        return self if section == self.section else _document(self.text, self.bom, self.events, section)
+        return self if section == self.section else _document(self.text, self.bom, self.stream, section)
 
     def entries(self, names: Collection[Name]) -> Iterator[tuple[Name, Document, Pair]]:
         """Yield those of `names` that exist, each with the view in which it is found."""
@@ -236,29 +247,15 @@ def _is_null(event: Event) -> bool:
     return isinstance(event, ScalarEvent) and event.tag is None and not event.style and event.value in _NULLS
 
 
-def after_node(events: Sequence[Event], at: int) -> int:
-    """Return the place after the node that starts at `at`."""
-    depth = 0
-    while True:
-        event = events[at]
-        if isinstance(event, MappingStartEvent | SequenceStartEvent):
-            depth += 1
-        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
-            depth -= 1
-        at += 1
-        if depth == 0:
-            return at
-
-
-def _pairs(events: Sequence[Event], at: int) -> tuple[Pair, ...]:
+def _pairs(stream: Stream, at: int) -> tuple[Pair, ...]:
     """Return the pairs of the mapping that starts at `at`."""
+    events, after = stream.events, stream.after
     pairs = []
     at += 1
     while not isinstance(events[at], MappingEndEvent):
-        value = after_node(events, at)
-        after = after_node(events, value)
-        pairs.append(Pair(scalar(events[at]), at, value, after))
-        at = after
+        value = after[at]
+        pairs.append(Pair(scalar(events[at]), at, value, after[value]))
+        at = after[value]
     return tuple(pairs)
 
 
@@ -286,7 +283,7 @@ def parse(text: str, section: str = VALUES) -> Document:
     """
     bom, text = (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)
     try:
-        events = tuple(_events(text))
+        stream = _read(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
@@ -294,49 +291,64 @@ def parse(text: str, section: str = VALUES) -> Document:
             f"The environment's definition isn't valid YAML{where}.",
             "Repair it with `pulumi env edit` or in the Pulumi console, then run again.",
         ) from None
-    return _document(text, bom, events, section)
+    return _document(text, bom, stream, section)
 
 
-def _events(text: str) -> Iterator[Event]:
-    """Yield the events of a definition.
+def _read(text: str) -> Stream:
+    """Read the events of a definition.
 
     Raises:
+        YAMLError: It isn't YAML.
         DefinitionError: It is nested deeper than ESC takes: libyaml would need minutes for it.
     """
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, CollectionEndEvent):
-            depth -= 1
-        if depth > _DEEPEST:
-            raise DefinitionError(
-                f"The environment's definition is nested deeper than {_DEEPEST} levels, which ESC refuses.",
-                "Repair it with `pulumi env edit` or in the Pulumi console, then run again.",
-            )
-        yield event
+    events: list[Event] = []
+    after: list[int] = []
+    open_nodes: list[int] = []
+    parser = yaml.CSafeLoader(text)
+    try:
+        while True:
+            event = cast(Event, parser.get_event())  # None only after the end of the stream
+            at = len(events)
+            events.append(event)
+            after.append(at + 1)
+            if isinstance(event, ScalarEvent):
+                continue
+            if isinstance(event, CollectionStartEvent):
+                open_nodes.append(at)
+                if len(open_nodes) > _DEEPEST:
+                    raise DefinitionError(
+                        f"The environment's definition is nested deeper than {_DEEPEST} levels, which ESC refuses.",
+                        "Repair it with `pulumi env edit` or in the Pulumi console, then run again.",
+                    )
+            elif isinstance(event, CollectionEndEvent):
+                after[open_nodes.pop()] = at + 1
+            elif isinstance(event, StreamEndEvent):
+                return Stream(tuple(events), tuple(after))
+    finally:
+        parser.dispose()
 
 
-def _document(text: str, bom: str, events: tuple[Event, ...], section: str) -> Document:
+def _document(text: str, bom: str, stream: Stream, section: str) -> Document:
+    events = stream.events
     root = _root(events)
     if root is None:
-        return Document(text, bom, events, section, None, None, (), ())
+        return Document(text, bom, stream, section, None, None, (), ())
     if not isinstance(events[root], MappingStartEvent):
         raise DefinitionError(
             "The environment's definition isn't a mapping.",
             "A definition has `imports:` and `values:` at its top; repair it and run again.",
         )
-    written = _pairs(events, root)
+    written = _pairs(stream, root)
     _refuse_duplicates(written, "the definition")
     root_pairs = tuple(replace(pair, name=_top_name(pair.name)) for pair in written)
     _refuse_spellings(written, root_pairs)
-    values, value_pairs = _section(events, root_pairs, VALUES)
+    values, value_pairs = _section(stream, root_pairs, VALUES)
     if section == VALUES:
-        return Document(text, bom, events, section, root, values, root_pairs, value_pairs)
+        return Document(text, bom, stream, section, root, values, root_pairs, value_pairs)
     if values is None or not isinstance(events[values], MappingStartEvent):
-        return Document(text, bom, events, section, None, None, (), ())
-    exported, exported_pairs = _section(events, value_pairs, section)
-    return Document(text, bom, events, section, values, exported, value_pairs, exported_pairs)
+        return Document(text, bom, stream, section, None, None, (), ())
+    exported, exported_pairs = _section(stream, value_pairs, section)
+    return Document(text, bom, stream, section, values, exported, value_pairs, exported_pairs)
 
 
 def _top_name(name: str | None) -> str | None:
@@ -344,12 +356,12 @@ def _top_name(name: str | None) -> str | None:
     return name.casefold() if name is not None and name.casefold() in _TOP_NAMES else name
 
 
-def _section(events: Sequence[Event], pairs: Iterable[Pair], name: str) -> tuple[int | None, tuple[Pair, ...]]:
+def _section(stream: Stream, pairs: Iterable[Pair], name: str) -> tuple[int | None, tuple[Pair, ...]]:
     """Return the place of the node under `name`, and the pairs of its mapping."""
     at = next((pair.value for pair in pairs if pair.name == name), None)
-    if at is None or _is_null(events[at]):
+    if at is None or _is_null(stream.events[at]):
         return at, ()
-    if not isinstance(events[at], MappingStartEvent):
+    if not isinstance(stream.events[at], MappingStartEvent):
         if name == ENVIRONMENT_VARIABLES:
             raise DefinitionError(
                 "`environmentVariables:` in the environment's definition isn't a mapping, "
@@ -357,7 +369,7 @@ def _section(events: Sequence[Event], pairs: Iterable[Pair], name: str) -> tuple
                 "Make it a mapping of names to values, or leave out `export-environment-variables`, and run again.",
             )
         raise DefinitionError(f"`{name}:` in the environment's definition isn't a mapping.", "Repair it and run again.")
-    found = _pairs(events, at)
+    found = _pairs(stream, at)
     _refuse_duplicates(found, f"`{name}:`")
     return at, found
 

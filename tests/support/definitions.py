@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ class _Writer:
         self.rng = rng
         self.newline = rng.choice(("\n", "\n", "\n", "\r\n"))
         self.parts: list[tuple[str, bool]] = []
+        self.anchors = itertools.count()  # PyYAML takes an anchor only once, yaml.v3 takes it again
 
     def put(self, text: str, *, foreign: bool = True) -> None:
         for line in text.replace("\n", self.newline).splitlines(keepends=True):
@@ -61,7 +63,7 @@ class _Writer:
                 '{"fn::secret": {"ciphertext": "ZXNjeA=="}}',
                 "{}",
                 "[]",
-                f"&anchor{self.rng.randrange(10**6)} {{a: 1}}",
+                f"&anchor{next(self.anchors)} {{a: 1}}",
                 "${other.key}",
             )
         )
