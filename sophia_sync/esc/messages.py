@@ -10,7 +10,14 @@ from __future__ import annotations
 
 import re
 
-from sophia_sync.runtime.errors import ApprovalError, ConflictError, DefinitionError, EscError, TransientError
+from sophia_sync.runtime.errors import (
+    ApprovalError,
+    ConflictError,
+    DefinitionError,
+    EscError,
+    TokenError,
+    TransientError,
+)
 
 _LONGEST = 500
 _SUMMARY = re.compile(r"^(?P<severity>Error|Warning): (?P<summary>.+)$", re.MULTILINE)
@@ -116,8 +123,8 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
     (
         r"creating environment draft: \[(400|402|403|404)\]",
         EscError,
-        "Pulumi Cloud takes no change request for this environment: approvals are a feature of the editions "
-        "Enterprise and Business Critical, and the access token needs permission to edit the environment.",
+        "Pulumi Cloud takes no change request for this environment: approvals are a feature of Pulumi's Pro and "
+        "Enterprise editions, and the access token needs permission to edit the environment.",
     ),
     (
         r"opens must be approved|open.*approv",
@@ -128,8 +135,15 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
     (
         r"unauthorized|\[401\]|no credentials|invalid access token|must be set for login|requires logging in|"
         r"PULUMI_ACCESS_TOKEN",
-        EscError,
+        TokenError,
         _REFUSED,
+    ),
+    (
+        # pulumi.com/docs/administration/concepts/access-tokens, "Access token expiry policy"
+        r"max access token expiry",
+        TokenError,
+        "The organization's access token expiry policy refuses tokens that live too long, or for ever: make one that "
+        "expires sooner, and set `pulumi-access-token` to it.",
     ),
     (
         r"\[403\]|forbidden",

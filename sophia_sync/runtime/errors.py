@@ -75,6 +75,12 @@ class SignInError(EscError):
     title = "The sign-in to Pulumi failed"
 
 
+class TokenError(EscError):
+    """Pulumi Cloud refused the access token. Nothing was read or written by it."""
+
+    title = "Pulumi refused the access token"
+
+
 class ConflictError(EscError):
     """Somebody else changed the environment between our read and our write. Nothing of ours was saved."""
 

@@ -185,7 +185,8 @@ class Access(BaseSettings):
         SecretStr | None,
         Input(
             checks.pasted(checks.pulumi_token, required=False),
-            "Create one in Pulumi Cloud → Access Tokens, and keep it as the organisation secret PULUMI_ACCESS_TOKEN.",
+            "Create one in Pulumi Cloud → user menu → Personal access tokens, and keep it as the organisation secret "
+            "PULUMI_ACCESS_TOKEN.",
             variable="PULUMI_ACCESS_TOKEN",
             yaml="${{ secrets.PULUMI_ACCESS_TOKEN }}",
         ),

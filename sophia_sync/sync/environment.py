@@ -31,6 +31,9 @@ from sophia_sync.runtime.tasks import Task, Tasks, time_left
 from sophia_sync.sync.bundle import Bundle
 from sophia_sync.sync.plan import OVERRIDDEN, Plan, agree, differing, listed, make_plan, same_entries
 
+# Source: pulumi.com/pricing, "Version tags and import by tags".
+_WITHOUT_TAGS = "Pulumi's Free edition has no version tags: `tag-revision: false` leaves them out."
+
 
 @dataclass
 class Sent:
@@ -263,7 +266,8 @@ class Environment:
             try:
                 await self._tag.result()
             except EscError as error:
-                warnings.append(f"{error} The sync itself is complete.")
+                more = "" if isinstance(error, TransientError) else f" {_WITHOUT_TAGS}"
+                warnings.append(f"{error} The sync itself is complete.{more}")
         return Ended(self.name, synced, None, self.revision, tuple(warnings), change_request=self.change_request)
 
     async def failed(self, error: SyncError) -> Ended:

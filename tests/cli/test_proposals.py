@@ -251,7 +251,7 @@ class TestFaults:
         guarded.box.esc.fail("POST .*/drafts", status=404, body={"code": 404, "message": "Not Found: draft"})
         ran = _run(guarded)
         assert ran.code == 4
-        assert "Enterprise and Business Critical" in ran.annotations[0]
+        assert "Pro and Enterprise editions" in ran.annotations[0]
         assert "Nothing was written." in ran.annotations[0]
 
     @pytest.mark.parametrize("status", [401, 403, 404])

@@ -184,5 +184,5 @@ class TestRevisionTag:
         assert ran.code == 0
         assert len(ran.warnings) == 2  # and the mark of what was deployed
         assert "github-run-17-1" in ran.warnings[0]
-        assert "The sync itself is complete." in ran.warnings[0]
+        assert "The sync itself is complete. Pulumi's Free edition has no version tags" in ran.warnings[0]
         assert len(box.github.dispatches) == 1

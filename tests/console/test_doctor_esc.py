@@ -111,7 +111,7 @@ class TestPartsThatAreMissing:
         assert found["access token"].state is State.BAD
         assert "Unauthorized" in found["access token"].what
         assert found["access token"].todo == (
-            f"Make a new one in {laptop.box.esc.url} → Access Tokens, and set PULUMI_ACCESS_TOKEN to it."
+            "Make a new one in Pulumi Cloud → user menu → Personal access tokens, and set PULUMI_ACCESS_TOKEN to it."
         )
         assert found["environment"].state is State.NOT_CHECKED
 

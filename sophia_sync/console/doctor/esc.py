@@ -16,7 +16,7 @@ from sophia_sync.esc import approvals
 from sophia_sync.esc.cli import SENDS_IF_MATCH, Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.opened import Opened
-from sophia_sync.runtime.errors import EscError
+from sophia_sync.runtime.errors import EscError, TokenError
 from sophia_sync.runtime.tasks import side_by_side, task_group
 from sophia_sync.sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
 from sophia_sync.sync.environment import read
@@ -64,7 +64,7 @@ async def pulumi(session: Session) -> tuple[list[Check], bool]:
     try:
         whose = await client.account()
     except EscError as error:
-        return [*checks, bad(TOKEN, error.what, _anew(client) if _is_refused(error) else error.todo)], False
+        return [*checks, bad(TOKEN, error.what, _anew(client) if isinstance(error, TokenError) else error.todo)], False
     return [*checks, good(TOKEN, f"works, and belongs to {whose} ({_source(session, client)})")], True
 
 
@@ -81,16 +81,11 @@ def _of_version(version: str) -> Check:
     )
 
 
-def _is_refused(error: EscError) -> bool:
-    """Return whether Pulumi Cloud refuses the token. If a stored token is refused, the CLI asks for a login."""
-    return "nauthorized" in error.what or "requires logging in" in error.what
-
-
 def _anew(client: Pulumi) -> str:
     """Return how to get a token that works."""
     if client.access_token is None:
         return "Sign in again: pulumi login"
-    return f"Make a new one in {client.cloud_url} → Access Tokens, and set PULUMI_ACCESS_TOKEN to it."
+    return "Make a new one in Pulumi Cloud → user menu → Personal access tokens, and set PULUMI_ACCESS_TOKEN to it."
 
 
 def _source(session: Session, client: Pulumi) -> str:

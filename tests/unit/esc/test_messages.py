@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from sophia_sync.esc import messages
-from sophia_sync.runtime.errors import ApprovalError, ConflictError, DefinitionError, EscError, TransientError
+from sophia_sync.runtime.errors import (
+    ApprovalError,
+    ConflictError,
+    DefinitionError,
+    EscError,
+    TokenError,
+    TransientError,
+)
 
 CLOUD = "https://pulumi.example"
 CANARY = "canary-of-another-team"
@@ -26,9 +33,15 @@ Warning: cannot override final value
 @pytest.mark.parametrize(
     ("said", "kind", "todo"),
     [
-        ("error: could not determine current cloud: Unauthorized: no", EscError, "check `pulumi-access-token`"),
-        ("error: [401] Unauthorized: No credentials provided", EscError, "check `pulumi-access-token`"),
-        ("error: PULUMI_ACCESS_TOKEN must be set for login", EscError, "check `pulumi-access-token`"),
+        ("error: could not determine current cloud: Unauthorized: no", TokenError, "check `pulumi-access-token`"),
+        ("error: [401] Unauthorized: No credentials provided", TokenError, "check `pulumi-access-token`"),
+        ("error: PULUMI_ACCESS_TOKEN must be set for login", TokenError, "check `pulumi-access-token`"),
+        (
+            "error: getting environment: [403] The organization enforces a max access token expiry of 14 days that "
+            "your current token does not meet. Please generate a new token",
+            TokenError,
+            "make one that expires sooner",
+        ),
         ("error: [403] Forbidden", EscError, "needs permission"),
         ("error: [404] Environment 'a/b/c' not found", EscError, "`pulumi env init`"),
         ("error: updating environment: [409] modified", ConflictError, "run again"),
