@@ -2,9 +2,11 @@
 # repository read it from here.
 FROM pulumi/pulumi-base:3.274.1 AS pulumi
 
-# Install the packages with the pip of the same Python and Debian, because the runtime image has none. Keep their modules,
-# licences, and what scanners read of their metadata. Of the modules, remove the symbols, and what no sync imports: a
-# test compares what is left with the imports of a full run.
+# Install the packages with the pip of the same Python and Debian, because the runtime image has none. Keep their
+# licences, what scanners read of their metadata, and each module once: as bytecode, which Python loads without the
+# source. Only anyio reads its own source, to import its parts when they are used. Remove the symbols of compiled modules,
+# and what no sync imports: a test compares what is left with the imports of a full run. Python trusts the system's
+# certificates, as the CLI does.
 FROM python:3.13.15-slim-trixie AS packages
 # hadolint ignore=DL3008
 RUN apt-get update -qq && apt-get install -qq --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
@@ -26,7 +28,10 @@ RUN rm -r bin _yaml cffi cffi-* pycparser pycparser-* annotated_types/test_cases
         ! -path '*.dist-info/licenses/*' -delete \
     && find . -type d -empty -delete \
     && find . -name METADATA -exec sed -i '/^$/,$d' {} + \
-    && find . -name '*.so' -exec strip --strip-unneeded {} +
+    && find . -name '*.so' -exec strip --strip-unneeded {} + \
+    && ln -sf /etc/ssl/certs/ca-certificates.crt certifi/cacert.pem \
+    && python3 -m compileall -q -b -x '^\./anyio/' . \
+    && find . -name '*.py' ! -path './anyio/*' -delete
 
 # distroless tags no versions. A release pins the digest.
 # hadolint ignore=DL3007
@@ -46,8 +51,8 @@ LABEL org.opencontainers.image.title="sentry-esc-sync" \
 # hundred kilobytes.
 COPY --from=pulumi /pulumi/bin/pulumi /usr/local/bin/pulumi
 COPY --from=packages /packages /usr/local/lib/python3.13/dist-packages
-# Each import leaves the bytecode of what it loads, and of nothing else: here of the packages and the standard library,
-# below of what our code loads besides. Without it, Python would compile that in every run.
+# Each import leaves the bytecode of what it loads of anyio and the standard library, and of nothing else: here for the
+# packages, below for what our code loads besides. Without it, Python would compile that in every run.
 RUN ["/usr/bin/python3.13", "-c", "import anyio, anyio.to_thread, dotenv, github, pydantic, pydantic_settings, requests, tenacity, yaml; \
 anyio.open_signal_receiver; anyio.run(anyio.run_process, ['/usr/bin/python3.13', '--version'])"]
 COPY --from=code /opt/sentry-esc-sync /opt/sentry-esc-sync

@@ -197,10 +197,10 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--repository", required=True, metavar="OWNER/NAME", help="the repository on GitHub")
     stranger = commands.add_parser("try", help="pull images without credentials, start them, check them")
     stranger.add_argument("--platforms", default=PLATFORMS, help="default: %(default)s")
-    stranger.add_argument("images", nargs="+", metavar="NAME@sha256:…")
     tag = commands.add_parser("tag", help="make the release commit, and push its tag")
-    tag.add_argument("--image", required=True, metavar="NAME@sha256:…", help="the action's image")
-    tag.add_argument("--server-image", required=True, metavar="NAME@sha256:…", help="the MCP server's image")
+    for each in (stranger, tag):
+        each.add_argument("--image", required=True, metavar="NAME@sha256:…", help="the action's image")
+        each.add_argument("--server-image", required=True, metavar="NAME@sha256:…", help="the MCP server's image")
     move = commands.add_parser("move", help="move the major version's tag to the release")
     for each in (tag, move):
         each.add_argument("--version", required=True, metavar="1.2.3")
@@ -224,7 +224,7 @@ def load(arguments: Sequence[str] | None) -> argparse.Namespace:
             given.wanted = Version(given.version)
     except ValueError as error:
         problems.append(f"`--{'tag' if given.command == 'check' else 'version'}` {error}.")
-    images = given.images if given.command == "try" else [given.image, given.server_image] if "image" in given else []
+    images = [given.image, given.server_image] if "image" in given else []
     problems += [f"`{image}` isn't of the form NAME@sha256:…" for image in images if not _BY_DIGEST.fullmatch(image)]
     if problems:
         raise InputError(problems)
@@ -239,9 +239,12 @@ def main(arguments: Sequence[str] | None = None, stream: TextIO | None = None) -
         if token := os.environ.get("GH_TOKEN"):
             runner.hide(SecretStr(token))
         if given.command == "try":
-            for image in given.images:
+            for image, limit in (
+                (given.image, strangers.SIZE_LIMIT),
+                (given.server_image, strangers.SERVER_SIZE_LIMIT),
+            ):
                 for platform in given.platforms.split(","):
-                    size = strangers.use(image, platform)
+                    size = strangers.use(image, platform, limit=limit)
                     runner.line(f"Anybody can pull and start {image} on {platform}: {size / 1e6:.1f} MB, no shell.")
             return
         release = Release(given.wanted, given.remote, runner)

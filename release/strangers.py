@@ -15,7 +15,9 @@ from deploy.commands import CommandError
 from release.errors import NO_TAG, ImageError, OutsideError
 
 SIZE_LIMIT = 70_000_000
-"""Maximum bytes of an image's compressed layers: what a user's runner downloads for each run."""
+"""Maximum bytes of the compressed layers of the action's image: what a user's runner downloads for each run."""
+SERVER_SIZE_LIMIT = 71_000_000
+"""The same of the MCP server's image."""
 SHELLS = ("/bin/sh", "/bin/bash", "/busybox/sh")
 PULL_LIMIT = 600.0
 """Seconds for one download."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
-from tests.deploy.conftest import Host, built, good, new_host, registry
+from tests.deploy.conftest import ENVIRONMENT, Host, built, good, new_host, registry
 from tests.docs.machine import Machine
 from tests.support import docker_engine
 from tests.support.action import Action
@@ -54,9 +54,10 @@ def reader(box: Sandbox, pulumi: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """Where a server can be deployed."""
+    """Where a server can be deployed; the pages' own environment holds the same credentials."""
     docker_engine.provide_base_images()
     with new_host() as host:
+        host.box.esc.create("acme/default/production", host.box.esc.decrypted(ENVIRONMENT))
         yield host
 
 

@@ -28,7 +28,6 @@ from tests.support.shell import run as run_shell
 
 pytestmark = pytest.mark.pulumi
 
-ENVIRONMENT = "scoobyjava-org/default/sophia-ai-production"
 QUICK = "acme/default/production"
 SLUGS = ("SENTRY_ORGANIZATION_SLUG", "SENTRY_PROJECT_SLUG")
 
@@ -101,9 +100,9 @@ def test_the_local_services_by_hand(
     assert "SENTRY_API_TOKEN" in printed.partition("verified by reading back")[2]
 
 
-@runs("docs/maintainers/development.md", "export PULUMI_ORG=scoobyjava-org")
+@runs("docs/maintainers/development.md", "export PULUMI_ORG=acme PULUMI_ENVIRONMENT=production")
 def test_against_an_esc_that_one_has_signed_in_to(code: str, reader: Reader, box: Sandbox) -> None:
-    box.esc.create(ENVIRONMENT, "values:\n  SENTRY_PROJECT_SLUG: pay-ready\n")
+    box.esc.create("acme/default/production", "values:\n  SENTRY_PROJECT_SLUG: pay-ready\n")
     assert shell(code, reader).endswith("\npay-ready\n")
 
 

@@ -99,7 +99,7 @@ def test_both_images_are_attested_and_tried_before_anything_is_tagged() -> None:
     ]
     assert all(each["push-to-registry"] is True for each in attested)
     [tried] = [arguments for _, arguments in calls() if arguments[0] == "try"]
-    assert tried[-2:] == ["$IMAGE", "$SERVER_IMAGE"]
+    assert tried[-4:] == ["--image", "$IMAGE", "--server-image", "$SERVER_IMAGE"]
 
 
 @pytest.mark.parametrize(("job", "arguments"), calls(), ids=lambda each: each[0] if isinstance(each, list) else each)

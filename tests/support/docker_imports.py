@@ -15,7 +15,9 @@ from tests.support.docker_engine import docker
 PACKAGES = PurePosixPath("usr/local/lib/python3.13/dist-packages")
 # Python's -v prints such a message for each module that it loads from bytecode, and for each compiled module. If two
 # threads import at the same time, each message stays whole, but its line break may come later.
-_LOADED = re.compile(r"# (?:\S+\.pyc matches /(\S+?\.py)|extension module '[^']+' loaded from '/([^']+)')")
+_LOADED = re.compile(
+    r"# (?:\S+\.pyc matches /(\S+?\.py)|code object from '/([^']+)'|extension module '[^']+' loaded from '/([^']+)')"
+)
 _FROM_SOURCE = re.compile(r"# code object from /\S+")
 # Not imported, but read: licences, the names and versions that scanners look for, and the certificates of requests.
 _DATA = ("*.dist-info/METADATA", "*.dist-info/licenses/*", "certifi/cacert.pem")
@@ -46,6 +48,5 @@ def never_imported(image: frozenset[PurePosixPath], log: str, exceptions: Collec
         exceptions: Patterns of files that only other runs import.
     """
     loaded = {PurePosixPath(path) for found in _LOADED.findall(log) for path in found if path}
-    loaded |= {path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc" for path in loaded}
     left = {str(path.relative_to(PACKAGES)) for path in image - loaded if PACKAGES in path.parents}
     return {path for path in left if not any(fnmatch(path, pattern) for pattern in (*_DATA, *exceptions))}

@@ -44,9 +44,10 @@ ACTIONS: Mapping[str, StandIn] = {
         ("tags", "labels"),
     ),
     "docker/build-push-action": StandIn(
-        ("context", "file", "platforms", "push", "no-cache", "provenance", "sbom", "tags", "labels"),
+        ("context", "file", "platforms", "outputs", "no-cache", "provenance", "sbom", "tags", "labels"),
         # The build itself is another test's: an image of one layer more shows which file was asked for.
-        'test "$PUSH ${SBOM%%=*} $PROVENANCE" = "true generator mode=max"\n'
+        'test "$OUTPUTS" = "type=image,push=true,compression-level=9"\n'
+        'test "${SBOM%%=*} $PROVENANCE" = "generator mode=max"\n'
         'printf \'FROM %s\\nLABEL built-from=%s\\nENTRYPOINT ["python3", "-c", ""]\\n\' "$BASE" \\\n'
         '    "${FILE:-Dockerfile}" | docker build --quiet --label "$LABELS" --tag "$TAGS" -\n'
         'echo "digest=$(digest_of "$TAGS")" >>"$GITHUB_OUTPUT"',
