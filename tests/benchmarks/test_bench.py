@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.__main__ import Bench
-from benchmarks.page import Counts, Row, page, picture, targets
+from benchmarks.page import LOADING, Counts, Row, page, picture, targets
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.pulumi
@@ -47,11 +47,13 @@ def test_the_page_and_the_targets_tell_what_was_measured() -> None:
         for added in ("0 ms", "100 ms")
         for name, seconds in {
             "the script": 3.0,
+            "one bare read": 0.2,
             "unchanged": 0.4,
             "changed": 2.0,
             "changed, preflight, tag, dispatch": 2.5,
         }.items()
     }
+    rows[LOADING] = Row([0.3])
     for image, seconds in {"the image": 1.0, "the former image": 4.0}.items():
         rows |= {f"{image}: {step}": Row([seconds]) for step in ("pull and unpack", "docker run, unchanged")}
     assert {name for name, figure, most in targets(rows) if figure > most} == {
@@ -61,6 +63,7 @@ def test_the_page_and_the_targets_tell_what_was_measured() -> None:
     }
     text = " ".join(page(rows, ["A machine."]).split())
     assert "the script takes 3.00 s, a sync 0.40 s if nothing changed, 2.00 s if all keys changed" in text
+    assert "one bare read by the CLI takes 0.20 s, and Python's start with its packages 0.30 s." in text
     assert "Pull and unpack of the former image and an unchanged sync: 8.00 s, 4.00 s for the pull." in text
     assert "changed / the script, 0 ms: 0.67, at most 0.33" in text
     assert "- A machine." in page(rows, ["A machine."])
