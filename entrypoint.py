@@ -17,20 +17,20 @@ def _end(number: int, _frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-# A container's first process has no default for a signal, and Python has one for SIGINT only, an exception.
+# The kernel's default actions for signals don't apply to a container's first process. Python handles only SIGINT.
 for _number in _SIGNALS:
     signal.signal(_number, _end)
 
-# Looking for garbage while Python loads finds hardly any, and takes 0.02 seconds.
+# Garbage collection during the imports would free hardly anything and take 0.02 seconds.
 gc.disable()
-# A plug-in of pydantic's that happens to be installed would see the secrets.
+# An installed plug-in of pydantic would see the secrets.
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
 
 from sophia_sync.app import main  # noqa: E402 - imports take a while
 
-# After every 700 objects it takes 0.1 seconds in a definition of 1 MB. More than this costs memory.
+# Collecting after every 700 objects takes 0.1 seconds for a definition of 1 MB. A threshold above this costs memory.
 gc.set_threshold(10_000)
 gc.enable()
 
 if __name__ == "__main__":
-    main(leave=os._exit)  # saves the wait for threads that a cancelled run has left behind
+    main(leave=os._exit)  # skips the wait for threads that a cancelled run left behind

@@ -1,1 +1,1 @@
-"""What the Sophia backend imports: its configuration from Pulumi ESC, and its Sentry set-up."""
+"""Provide the Sophia backend's configuration from Pulumi ESC, and its Sentry set-up."""

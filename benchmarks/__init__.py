@@ -1,1 +1,1 @@
-"""What a sync costs, beside the document's own script and the least that anything can do: `make bench`."""
+"""Measure a sync beside the document's own script and the least that any command can do: `make bench`."""

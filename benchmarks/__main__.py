@@ -37,11 +37,11 @@ from tools import pulumi_cli
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = (sys.executable, str(ROOT / "entrypoint.py"))
-# What no sync in Python with these packages can do without.
+# The imports that every sync in Python with these packages needs.
 PACKAGES = (sys.executable, "-c", "import anyio._backends._asyncio, pydantic_settings, tenacity, yaml")
 BEFORE = "values:\n  region: eu-central-1  # not ours\n"
 
-# Stands before the real CLI on PATH, and notes each start.
+# A wrapper that comes before the real CLI on PATH, and records each start.
 _COUNTING = "#!/bin/sh\necho >>'{log}'\nexec '{real}' \"$@\"\n"
 _TOUCH = "#!/bin/sh\nsed -i 's/^values:/values:\\n  touched: 1/' \"$1\"\n"
 
@@ -72,7 +72,7 @@ class Bench:
         return BEFORE + "".join(lines)
 
     def ours(self, **inputs: str) -> dict[str, str]:
-        """Return the environment of a run of ours: with nothing besides the sync, unless `inputs` say otherwise."""
+        """Return the environment of a run of the action. It only syncs, unless `inputs` say otherwise."""
         values = {key.lower(): value for key, value in self.values.items()}
         limits = {"timeout": "900", "github_token": self.box.github.token}
         return self.action.variables(self.action.inputs(**values, **limits, **inputs))
@@ -125,7 +125,7 @@ class Bench:
         say(f"{took:9.3f} s  {name}")
 
     def commands(self, before: str = BEFORE) -> dict[str, Callable[[str], None]]:
-        """Return what is compared: each takes the row's name and runs once, on an environment that holds `before`."""
+        """Return the commands to compare. Each takes its row's name, and runs once on an environment with `before`."""
 
         def bare(script: str) -> Callable[[str], None]:
             return lambda row: self.measure(row, ("sh", "-ec", script), self.bare, before)
@@ -149,7 +149,7 @@ class Bench:
 def _peak_memory(process: int) -> int:
     """Return the peak memory of a process that runs, in bytes: `VmHWM` of proc(5).
 
-    `ru_maxrss` of wait4(2) doesn't do: it begins with the memory of the process that started this one.
+    `ru_maxrss` of wait4(2) is no substitute: it begins with the memory of the process that started this one.
     """
     with contextlib.suppress(OSError):
         found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
@@ -227,7 +227,7 @@ def images(bench: Bench, rounds: int, former: str | None) -> None:
 
 
 def describe(pulumi: Path) -> list[str]:
-    """Return the CLI and the machine, and what limits the figures."""
+    """Return sentences about the CLI, the machine, and the limits of the figures."""
     version = subprocess.run([pulumi, "version"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
     size = pulumi.resolve().stat().st_size
     cpu = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)

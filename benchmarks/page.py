@@ -1,4 +1,4 @@
-"""What `make bench` has measured, held against the targets, as one page with a picture."""
+"""Compare the measurements of `make bench` with the targets, and render them as one page with a picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOADING = "Python and its packages alone"
 
 
 class Counts(NamedTuple):
-    """What one run of a command has used: starts of the CLI, requests to all services, new ESC revisions."""
+    """What one run of a command used: starts of the CLI, requests to all services, new ESC revisions."""
 
     processes: int = 0
     requests: int = 0
@@ -101,7 +101,7 @@ def page(rows: Mapping[str, Row], about: Sequence[str]) -> str:
 
 
 def picture(rows: Mapping[str, Row]) -> str:
-    """Return a bar for each wait, as SVG."""
+    """Return a bar chart of the waits, as SVG."""
     shown = {name: rows[name].median for name in rows if name.endswith((" 0 ms", " 100 ms")) and "bare" not in name}
     shown |= {f"{image}, pulled and run": seconds for image, seconds in waits(rows).items()}
     scale, height = 300 / max(shown.values()), 26 * len(shown) + 10

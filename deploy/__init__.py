@@ -1,1 +1,1 @@
-"""The deploy of the Sentry MCP server. A program beside the package, not a part of it."""
+"""Deploy the Sentry MCP server. This program isn't part of the package."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 LIMIT = 120.0
-"""Seconds for a command that has no limit of its own."""
+"""Default time limit of a command, in seconds."""
 _QUOTED_LINES = 20
 
 
@@ -31,13 +31,13 @@ def run(
 
     Args:
         argv: The program and its arguments.
-        environ: Its environment; None is ours.
+        environ: Its environment variables; by default those of this process.
         seconds: The time limit.
-        folder: Its working directory; None is ours.
+        folder: Its working directory; by default that of this process.
         with_errors: Return its standard error, too, in the order of printing.
 
     Raises:
-        CommandError: It can't be started, exceeds the limit, or ends with another code than 0.
+        CommandError: It can't be started, exceeds the limit, or ends with a code other than 0.
     """
     words = " ".join(argv[:3])
     try:

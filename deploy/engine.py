@@ -1,7 +1,7 @@
 """Run Docker and Compose. No other module knows their commands.
 
-Each command is the user's own `docker`, in the environment that we are given: contexts, `DOCKER_HOST`, SSH
-configuration and credentials mean what they always mean.
+Each command runs the user's own `docker` in the given environment. So contexts, `DOCKER_HOST`, SSH configuration and
+credentials work as they always do.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ PORT = "8000/tcp"
 REVISION_LABEL = "sentry-mcp.esc-revision"
 
 PULL_LIMIT = 600.0
-"""Seconds for the download of an image."""
+"""Time limit for the download of an image, in seconds."""
 _PAUSE = 0.5
 """Seconds between two attempts to take the lock."""
 _LOG_LINES = "20"
 
-# The lock lasts as long as its standard input is open: it ends with the process that holds it, however that ends.
+# The lock lasts while its standard input is open. So it ends with the process that holds it, however that process ends.
 _HOLD = "import sys; print('held', flush=True); sys.stdin.read()"
 
 
@@ -89,7 +89,7 @@ class Engine:
             raise EngineError(f"Docker can't be reached. {error}", todo) from None
 
     def fetch(self, image: str) -> None:
-        """Have an image on the engine, and see that it fits the engine's platform.
+        """Pull an image unless the engine has it, and check that it fits the engine's platform.
 
         Raises:
             EngineError: The image can't be pulled, or is for another platform.
@@ -152,13 +152,13 @@ class Engine:
     def lock(self, name: str, image: str, patience: float) -> Iterator[None]:
         """Hold the lock `name` of this engine.
 
-        The lock is a container of that name, which Docker allows once. It ends with its standard input, so that a
-        deploy that is killed leaves no lock.
+        The lock is a container of that name: Docker allows each name once. The container ends with its standard input,
+        so that a deploy that is killed leaves no lock.
 
         Args:
             name: The name of the container.
             image: An image on the engine that has Python.
-            patience: Seconds to wait for another holder.
+            patience: Maximum seconds to wait for another holder.
 
         Raises:
             LockedError: Another deploy still holds it.
@@ -175,7 +175,7 @@ class Engine:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                start_new_session=True,  # a Ctrl-C on the terminal is for us: the lock lasts until we are done
+                start_new_session=True,  # so that Ctrl-C doesn't reach it: the lock lasts until the deploy is done
             ) as child:
                 assert child.stdin is not None  # noqa: S101 - for the type checker
                 assert child.stdout is not None  # noqa: S101
@@ -243,7 +243,7 @@ class Compose:
         return self.engine.inspect(ids[0]) if ids else None
 
     def up(self, variables: Mapping[str, str], seconds: float) -> None:
-        """Make the server what the variables say, and wait until it is healthy: until it serves.
+        """Start the server with these variables, and wait until it is healthy, that is, until it serves.
 
         Raises:
             CommandError: It isn't healthy in time, or Compose failed.
@@ -256,21 +256,21 @@ class Compose:
         self._run(variables, "down", "--remove-orphans")
 
     def record(self, former: Container, environment: Mapping[str, str]) -> None:
-        """Leave on the engine what brings a version back: a container that is created and never started.
+        """Record on the engine how to bring a version back, in a container that is created and never started.
 
         Args:
-            former: The version.
+            former: The version's container.
             environment: The variables that the Compose file gave it.
         """
         argv = ["docker", "create", "--name", self.record_name, "--network", "none", "--read-only", "--cap-drop", "ALL"]
         argv += ["--label", f"{REVISION_LABEL}={former.revision}"]
         argv += ["--publish", f"127.0.0.1:{former.port}:{PORT}"] if former.port else []
         for name in environment:
-            argv += ["--env", name]  # the value comes from the environment: it is in no command line
+            argv += ["--env", name]  # Docker reads the value from its environment: no command line shows it
         commands.run([*argv, former.image], environ={**self.engine.environ, **environment})
 
     def recorded(self) -> Container | None:
-        """Return the version that a deploy recorded. One that is still recorded was cut off. Return None otherwise."""
+        """Return the version that a deploy recorded, or None. A record remains only if the deploy was cut off."""
         return self.engine.inspect(self.record_name)
 
     def drop_record(self) -> None:

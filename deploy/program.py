@@ -1,4 +1,4 @@
-"""Give the programs of `deploy` and `release` what they use of the package: its errors, its runner, one entry."""
+"""Re-export what `deploy` and `release` use of `sophia_sync`: its errors, its runner, and its entry point."""
 
 from sophia_sync.runtime.errors import InputError, SyncError
 from sophia_sync.runtime.runner import Runner

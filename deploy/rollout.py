@@ -1,7 +1,7 @@
-"""Put a version into operation. If it fails, bring the former version back.
+"""Deploy a version. If it fails, bring the former version back.
 
-What runs, and what ran before, is known from Docker itself. While a new version takes the place, the former one is
-recorded on the engine: `recover` or the next deploy brings it back, whatever ended this one.
+Docker itself knows what runs, and what ran before. While a new version replaces the former one, the former one is
+recorded on the engine. However this deploy ends, `recover` or the next deploy can bring the former one back.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REVISION = "SENTRY_MCP_ESC_REVISION"
 PUBLISHED_PORT = "SENTRY_MCP_PUBLISHED_PORT"
 
 RETURN_LIMIT = 120.0
-"""Seconds for a former version to become ready again."""
+"""Maximum seconds for a former version to become ready again."""
 _WHOAMI = Path(__file__).with_name("whoami.py")
 
 
@@ -72,7 +72,7 @@ class Rollout:
     """Masks a secret. It gets every secret of a container before a line of its log is shown."""
 
     def deploy(self, wanted: Mapping[str, str]) -> Deployed:
-        """Put the version of these variables into operation.
+        """Deploy the version that these variables describe.
 
         Raises:
             EngineError: Docker refuses, the image doesn't fit, or another deploy is under way. Nothing was changed.
@@ -111,7 +111,7 @@ class Rollout:
         if recorded is None:
             return None
         with self.compose.engine.lock(f"{self.compose.project}-deploy", recorded.image, self.limit):
-            recorded = self.compose.recorded()  # the holder before us may be done with it
+            recorded = self.compose.recorded()  # the lock's former holder may have dropped it
             if recorded is None:
                 return None
             self._hide(recorded)
@@ -119,7 +119,7 @@ class Rollout:
             return recorded.image
 
     def _replace(self, wanted: Mapping[str, str], former: Container | None) -> tuple[Container, tuple[str, ...]]:
-        """Let the new version take the place of the running one. Undo it whatever goes wrong."""
+        """Replace the running version with the new one. Undo that if anything goes wrong."""
         try:
             self.say(f"Start {wanted[IMAGE]}")
             container, tools = self._start(wanted, self.limit)
@@ -135,7 +135,7 @@ class Rollout:
         return container, tools
 
     def _undo(self, wanted: Mapping[str, str], former: Container | None, why: str) -> SyncError:
-        """Bring the former version back, or take down a first one. Return the error to raise."""
+        """Bring the former version back, or remove the new one if none ran before. Return the error to raise."""
         failed = f"{wanted[IMAGE]} failed. {why}"
         if former is None:
             self.say("Take it down: no version ran before")
@@ -154,7 +154,7 @@ class Rollout:
         return BroughtBackError(failed, "Fix the cause and deploy again.", back)
 
     def _bring_back(self, former: Container) -> None:
-        """Make the recorded version the one that runs, and drop the record.
+        """Start the recorded version again, and drop the record.
 
         Raises:
             DownError: It doesn't work. It stays recorded.
@@ -201,7 +201,7 @@ class Rollout:
         return f"\nIts log ends:\n{log}" if log else ""
 
     def _told(self, error: Exception) -> str:
-        """Return the text of an error. Print the trace of one that nobody foresaw."""
+        """Return the text of an error. Print the traceback of an unexpected one."""
         if isinstance(error, CheckError | CommandError | SyncError):
             return str(error)
         self.say("".join(traceback.format_exception(error)))
@@ -218,6 +218,6 @@ def given(container: Container) -> dict[str, str]:
 
 
 def as_it_was(former: Container) -> dict[str, str]:
-    """Return the variables for the Compose file that make a version what it was."""
+    """Return the Compose file's variables that start a version as it was."""
     port = {PUBLISHED_PORT: former.port} if former.port else {}
     return {**given(former), **port, IMAGE: former.image, REVISION: former.revision}

@@ -1,6 +1,6 @@
 """Deploy the Sentry MCP server: `python -m deploy.sentry_mcp {deploy,recover}`.
 
-The action `actions/deploy` runs this, and so can a person. See docs/deploy.md.
+The action `actions/deploy` runs this, and you can run it yourself. See docs/deploy.md.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.enviro
     """Read and check the settings.
 
     Raises:
-        InputError: With every problem at once. None shows a value.
+        InputError: Settings are wrong. The error lists all problems, and shows no value.
         SystemExit: The command line is wrong, or help was asked for.
     """
     given = parser().parse_args(arguments)
@@ -126,9 +126,9 @@ def load(arguments: Sequence[str] | None, environ: Mapping[str, str] = os.enviro
 
 
 def event(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the event that GitHub gives to the job; empty outside of one.
+    """Return the event that GitHub gives to the job; empty outside of a job.
 
-    The log of a job shows every input and variable of its steps. What the event holds, it doesn't show.
+    The log of a job shows every input and variable of its steps, but not the contents of the event.
     """
     path = environ.get("GITHUB_EVENT_PATH")
     if not path or not Path(path).is_file():
@@ -138,7 +138,7 @@ def event(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def deploy(settings: Settings, rollouts: Rollout, runner: Runner) -> None:
-    """Put the image into operation, and tell what runs."""
+    """Deploy the image, and report what runs."""
     image = settings.image or rollouts.compose.image(settings.server)
     if not _BY_DIGEST.fullmatch(image):
         raise InputError([f"No image is given, and this is no release: the Compose file names {image}. Set {IMAGE}."])
@@ -156,7 +156,7 @@ def deploy(settings: Settings, rollouts: Rollout, runner: Runner) -> None:
 
 
 def recover(_settings: Settings, rollouts: Rollout, runner: Runner) -> None:
-    """Undo a deploy that was cut off, and tell what runs."""
+    """Undo a deploy that was cut off, and report what runs."""
     image = rollouts.recover()
     if image is None:
         runner.line("No deploy was cut off. Nothing was changed.")
@@ -170,7 +170,7 @@ _COMMANDS = {"deploy": deploy, "recover": recover}
 
 
 def warn_of_public_runner(runner: Runner, environ: Mapping[str, str]) -> None:
-    """Warn where anybody's pull request could run code on the user's own machine."""
+    """Warn if anybody's pull request could run code on the user's own machine."""
     if environ.get("RUNNER_ENVIRONMENT") != "self-hosted":
         return
     if event(environ).get("repository", {}).get("private") is False:

@@ -1,7 +1,7 @@
 """Let `ssh` use the job's own key, on a runner that has no SSH configuration.
 
-Docker and Compose run the `ssh` on PATH. With credentials in the environment, a private folder that comes first on
-PATH holds an `ssh` that adds them to the machine's configuration. Without, `ssh` is what it always is.
+Docker and Compose run the `ssh` on PATH. If the environment holds credentials, `client` puts a private folder first on
+PATH. The `ssh` in it adds the credentials to the machine's configuration. Without credentials, `ssh` stays as it is.
 Source: github.com/docker/cli `cli/connhelper`; ssh_config(5): the first value of an option counts.
 """
 

@@ -17,14 +17,14 @@ from mcp.client.streamable_http import streamable_http_client
 
 URL = f"http://127.0.0.1:{os.environ.get('SENTRY_MCP_PORT') or 8000}"
 PAUSE = 0.5
-"""Seconds between two questions for readiness."""
+"""Seconds between two readiness checks."""
 
 
 async def wait_until_ready(limit: float) -> None:
     """Return when `/readyz` answers 200.
 
     Raises:
-        RuntimeError: It doesn't in time.
+        RuntimeError: It doesn't answer 200 in time.
     """
     said = "no answer"
     async with httpx2.AsyncClient(trust_env=False, timeout=limit) as http:

@@ -1,4 +1,6 @@
-"""Make a release, one step a command: `python -m release {check,try,tag,move}`. See docs/maintainers/release.md.
+"""Make a release, one command for each step: `python -m release {check,try,tag,move}`.
+
+See docs/maintainers/release.md.
 
 The steps of `.github/workflows/release.yml` run this. Everything else in a release is done by maintained actions.
 """
@@ -54,7 +56,9 @@ class Release:
             self.runner.output(name, value)
 
     def check(self, registry: str, repository: str) -> None:
-        """See whether the commit can be released. Set its version, notes and names, and its images if it is released.
+        """Check that the commit can be released. Set the outputs of the step.
+
+        The outputs are its version, notes and names, and its images if it is released already.
 
         Args:
             registry: The registry's host.
@@ -87,7 +91,7 @@ class Release:
         )
 
     def tag(self, images: Images) -> None:
-        """Make the release commit, and push its tag. A tag that is there already must be the same."""
+        """Make the release commit, and push its tag. A tag that is there already must name the same commit."""
         commit = self.release_commit(images)
         there = self.git.remote_tags().get(self.version.tag)
         if there is None:
@@ -100,7 +104,7 @@ class Release:
         self.outputs(commit=commit)
 
     def move(self) -> None:
-        """Move the major version's tag to the release. This is the last step, and only ever goes forward."""
+        """Move the major version's tag to the release, but never to an older one. This is the last step."""
         wanted = self.version
         tags = self.git.remote_tags()
         there = tags.get(wanted.tag)
@@ -121,10 +125,10 @@ class Release:
         )
 
     def _why_not(self, now: Tag | None, there: Tag, tags: dict[str, Tag]) -> str | None:
-        """Return why the major version's tag isn't moved. Return None if it is.
+        """Return why the major version's tag must stay where it is. Return None if it can move.
 
         Raises:
-            DifferentError: It stands for something that is no release.
+            DifferentError: It stands for a commit that is no release.
         """
         wanted = self.version
         if wanted.prerelease:
@@ -213,7 +217,7 @@ def load(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read and check the command line.
 
     Raises:
-        InputError: With every problem at once.
+        InputError: The command line is wrong. The error lists all problems.
     """
     given = parser().parse_args(arguments)
     problems = []

@@ -13,7 +13,7 @@ from deploy import commands
 from deploy.commands import CommandError
 from release.errors import OutsideError
 
-# GitHub's own account for what a workflow commits.
+# GitHub's own account for the commits of workflows.
 _NAME = "github-actions[bot]"
 _EMAIL = "41898282+github-actions[bot]@users.noreply.github.com"
 _NOTHING = "0" * 40
@@ -48,7 +48,7 @@ class Git:
         return self._said(*arguments, environ=environ).strip()
 
     def _said(self, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
-        """Run a command and return its standard output, every byte of it.
+        """Run a command and return its standard output unchanged.
 
         Raises:
             OutsideError: It failed.
@@ -77,7 +77,7 @@ class Git:
         return True
 
     def changes(self) -> str:
-        """Return what isn't committed in the working tree."""
+        """Return the uncommitted changes of the working tree."""
         return self.run("status", "--porcelain")
 
     def remote_tags(self) -> dict[str, Tag]:
@@ -95,16 +95,16 @@ class Git:
         self.run("fetch", "--quiet", "--no-tags", self.remote, f"refs/tags/{tag}")
 
     def show(self, commit: str, path: str) -> str:
-        """Return a file of a commit, as it is."""
+        """Return the text of a file in a commit, unchanged."""
         return self._said("show", f"{commit}:{path}")
 
     def files(self, commit: str, *patterns: str) -> list[str]:
-        """Return the paths in a commit that match one of the patterns. `*` also stands for `/`."""
+        """Return the paths in a commit that match one of the patterns. `*` also matches `/`."""
         listed = self.run("ls-tree", "-r", "--name-only", commit).splitlines()
         return [path for path in listed if any(fnmatchcase(path, pattern) for pattern in patterns)]
 
     def release_commit(self, source: str, changed: Mapping[str, str], message: str) -> str:
-        """Return a commit on top of the source in which some files, by their paths, have another text.
+        """Return a commit on top of `source` that replaces the texts of files. `changed` has the new texts by path.
 
         The same source, texts and message make the same commit, so that a second run can compare.
         """
@@ -127,7 +127,7 @@ class Git:
     def push_tag(self, tag: str, commit: str, *, instead_of: Tag | None) -> None:
         """Set the remote's tag to a commit, if it still is `instead_of`. None means that there is no tag yet.
 
-        The remote compares and sets in one step: of two pushes at once, one is refused.
+        The remote compares and sets in one step, and so refuses one of two concurrent pushes.
         """
         lease = f"--force-with-lease=refs/tags/{tag}:{instead_of.object if instead_of else _NOTHING}"
         self.run("push", "--quiet", "--atomic", lease, self.remote, f"{commit}:refs/tags/{tag}")

@@ -17,19 +17,19 @@ from release.errors import NO_TAG, ImageError, OutsideError
 SIZE_LIMIT = 70_000_000
 """Maximum bytes of the compressed layers of the action's image: what a user's runner downloads for each run."""
 SERVER_SIZE_LIMIT = 71_000_000
-"""The same of the MCP server's image."""
+"""The same for the MCP server's image."""
 SHELLS = ("/bin/sh", "/bin/bash", "/busybox/sh")
 PULL_LIMIT = 600.0
-"""Seconds for one download."""
+"""Time limit of one download, in seconds."""
 PAUSES = (5.0, 15.0, 30.0, 60.0)
-"""Seconds between two attempts. A registry that limits requests asks for some."""
+"""Pauses between attempts, in seconds. A registry that limits requests asks for pauses."""
 _REFUSED = re.compile(r"\b(unauthorized|denied|authentication required|no basic auth|forbidden)\b", re.IGNORECASE)
 _NOT_THERE = re.compile(r"no such file or directory|not found", re.IGNORECASE)
 _ON_LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost)(:\d+)?/")
 
 
 def use(image: str, platform: str, *, pauses: tuple[float, ...] = PAUSES, limit: int = SIZE_LIMIT) -> int:
-    """Check that anybody can use an image on a platform. Return the bytes of its compressed layers.
+    """Check that anybody can use an image on a platform. Return the size of its compressed layers, in bytes.
 
     Args:
         image: The image by its digest.
@@ -91,7 +91,7 @@ def _start(image: str, platform: str, environ: Mapping[str, str]) -> None:
 
 
 def _lacks(image: str, platform: str, program: str, environ: Mapping[str, str]) -> None:
-    """See that an image lacks a program.
+    """Check that an image lacks a program.
 
     Raises:
         ImageError: The program is there.
@@ -105,7 +105,7 @@ def _lacks(image: str, platform: str, program: str, environ: Mapping[str, str]) 
 
 
 def _size(image: str, platform: str, environ: Mapping[str, str], pauses: tuple[float, ...]) -> int:
-    """Return the bytes of an image's compressed layers, as the registry has them."""
+    """Return the size of an image's compressed layers in the registry, in bytes."""
     manifest = _manifest(image, environ, pauses)
     if "manifests" in manifest:
         system, _, architecture = platform.partition("/")
@@ -119,7 +119,7 @@ def _size(image: str, platform: str, environ: Mapping[str, str], pauses: tuple[f
 
 
 def _manifest(image: str, environ: Mapping[str, str], pauses: tuple[float, ...]) -> dict[str, Any]:
-    # The engine speaks plain HTTP with a registry on loopback by itself; this command of the client must be told.
+    # By default the engine speaks plain HTTP with a registry on loopback. This command of the client needs an option.
     plain = ["--insecure"] if _ON_LOOPBACK.match(image) else []
     read: dict[str, Any] = json.loads(_ask(image, ["manifest", "inspect", *plain], environ, pauses))
     return read

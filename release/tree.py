@@ -25,7 +25,7 @@ def is_docker_action(text: str) -> bool:
 
 
 def with_image(text: str, path: str, image: str) -> str:
-    """Return an `action.yml`, or the Compose file, with an image by its digest.
+    """Return the text of an `action.yml`, or of the Compose file, that names an image by its digest.
 
     Raises:
         DifferentError: It doesn't name the image of main exactly once.

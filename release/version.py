@@ -27,7 +27,7 @@ class Version:
     text: str
 
     def __post_init__(self) -> None:
-        """Refuse every other form."""
+        """Raise ValueError if the text has another form."""
         if not _FORM.fullmatch(self.text):
             raise ValueError("must be of the form 1.2.3 or 1.2.3-rc.4")
 
@@ -50,7 +50,7 @@ class Version:
 
     @property
     def python(self) -> str:
-        """Return it as Python packages spell it, such as 1.2.3rc4."""
+        """Return the version as Python packages spell it, such as 1.2.3rc4."""
         *_, kind, number = self._parts
         return self.text.partition("-")[0] + (f"{_PYTHON[kind]}{number}" if kind else "")
 
@@ -79,7 +79,7 @@ def of_source_tag(tag: str) -> Version:
     """Return the version of a tag that starts a release.
 
     Raises:
-        ValueError: It is no such tag.
+        ValueError: The tag has another form.
     """
     if not tag.startswith(SOURCE_TAG):
         raise ValueError(f"must be of the form {SOURCE_TAG}1.2.3")
@@ -95,10 +95,10 @@ def of_tag(tag: str) -> Version | None:
 
 
 def notes(tree: Path, version: Version) -> str:
-    """Return the changelog's section of a version, after a check of what else the tree says about it.
+    """Check that the files of the tree state this version. Return the changelog's section about it.
 
     Raises:
-        UnfitError: With everything that doesn't fit.
+        UnfitError: They don't. The error lists all problems.
     """
     problems: list[str] = []
     text = ""

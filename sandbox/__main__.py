@@ -11,7 +11,7 @@ WORKFLOWS = ("sync-sentry-secrets.yml", "deploy-sentry-mcp.yml")
 
 
 def main() -> None:
-    # Set here because a shell starts what runs in the background with SIGINT ignored.
+    # A shell starts background jobs with SIGINT ignored, so the handlers are set here.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), Sandbox() as box:

@@ -1,4 +1,4 @@
-"""The sockets of a service: a port that can be left and taken up again, and its connections."""
+"""The sockets of a service: a port that can close and open again, and its connections."""
 
 import _thread
 import contextlib
@@ -22,9 +22,9 @@ class Service(Protocol):
 
 
 class Listener:
-    """A port of 127.0.0.1 on which a service listens, or for a time doesn't.
+    """A port of 127.0.0.1 on which a service can start and stop listening.
 
-    A second socket, bound but not listening, keeps the port while nobody listens, so that no other process gets it
+    A second socket, bound but not listening, keeps the port while nobody listens. No other process can take the port,
     and clients are refused.
     """
 
@@ -55,11 +55,11 @@ class Listener:
                 self._server = self._serve()
 
     def close(self, *, hang_up: bool) -> None:
-        """Refuse connections; `hang_up` ends those also that are in the middle of an exchange."""
+        """Refuse new connections and end idle ones; `hang_up` also ends those in the middle of an exchange."""
         with self._lock:
             server, self._server = self._server, None
             if server is not None:
-                # Refuses from this moment on, and wakes the accepting thread, where the system can do that.
+                # Refuses connections at once and wakes the accepting thread, on systems that can do that.
                 with contextlib.suppress(OSError):
                     server.socket.shutdown(socket.SHUT_RDWR)
                 server.shutdown()
@@ -75,9 +75,10 @@ class Listener:
 
 
 class _Server(ThreadedWSGIServer):
-    """Serves each connection in a thread that no tool traces.
+    """A server that handles each connection in a thread that no tool traces.
 
-    Python 3.11 refuses to trace a thread that begins while another one does, and ends it: a connection would be lost.
+    Python 3.11 can't trace a thread that starts while another one starts. It ends the thread, and the connection
+    would be lost.
     """
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -120,10 +121,10 @@ class _Connections:
 
 
 class _Handler(WSGIRequestHandler):
-    """One connection.
+    """The handler of one connection.
 
-    Werkzeug's own `run_wsgi` closes it after each answer; this one keeps it, as real services do, and can end an
-    exchange in the wrong way.
+    Werkzeug's own `run_wsgi` closes the connection after each answer. This one keeps it open, as real services do,
+    and can break off an exchange.
     """
 
     service: ClassVar[Service]
@@ -147,7 +148,7 @@ class _Handler(WSGIRequestHandler):
                 self._send(response, environ, cut=ending is Ending.CUT)
 
     def _read(self) -> dict[str, Any]:
-        """The request with its whole body, so that the next one on this connection begins where this one ends."""
+        """Read a request and its whole body, so that the next read on this connection starts at the next request."""
         environ = self.make_environ()
         body = Request(environ).get_data()
         environ.pop("HTTP_TRANSFER_ENCODING", None)
@@ -176,7 +177,7 @@ class _Handler(WSGIRequestHandler):
             pass
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
-        """Say nothing: the service keeps its own record of the requests."""
+        """Log nothing: the service keeps its own record of the requests."""
 
 
 def _bound_socket(port: int) -> socket.socket:

@@ -1,7 +1,7 @@
-"""The main job on a laptop, with nothing to sign up for: `make run`.
+"""The action on a laptop, without any account: `make run`.
 
-Starts the local ESC, GitHub and Sentry, runs the real `entrypoint.py` with the real Pulumi CLI against them eight
-times, and shows what a runner would see: the log, the step's summary, and what ESC holds then.
+It starts the local ESC, GitHub and Sentry, and runs the real `entrypoint.py` with the real Pulumi CLI against them
+eight times. It shows the log and the step's summary, as on a runner, and what ESC holds afterwards.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ENTRYPOINT = Path(__file__).resolve().parent.parent / "entrypoint.py"
 
 
 WIDTH = 80
-"""Columns of the narrowest terminal."""
+"""Width of the narrowest terminal, in columns."""
 
 
 def _title(text: str) -> None:
@@ -44,7 +44,7 @@ def _title(text: str) -> None:
 
 
 def _folded(line: str, indent: str = "") -> str:
-    """A line of text in as many as it takes; a word that is longer stays whole."""
+    """Fold a line at `WIDTH` columns. A longer word stays whole."""
     return textwrap.fill(
         line,
         WIDTH,
@@ -57,7 +57,7 @@ def _folded(line: str, indent: str = "") -> str:
 
 
 def _definition(text: str) -> str:
-    """A definition with the beginning of each ciphertext."""
+    """Indent a definition and show only the beginning of each ciphertext."""
     short = re.sub(r"(ciphertext: \S{16})\S+", r"\1…", text)
     return "\n".join(f"  {line}".rstrip() for line in short.splitlines())
 
@@ -123,7 +123,7 @@ class Demo:
 
 
 def approved(box: Sandbox, demo: Demo) -> list[int]:
-    """Let the environment need approvals, and have one change proposed, approved and applied; return the exit codes."""
+    """Require approvals, then propose, approve and apply one change. Return the exit codes."""
     box.esc.gate(ENVIRONMENT)
     demo.rotate()
     codes = [demo.sync("Updates need an approval now, and the token was rotated: refused")]
@@ -141,7 +141,7 @@ def approved(box: Sandbox, demo: Demo) -> list[int]:
 
 
 def main() -> int:
-    """Run the demonstration; returns the exit code."""
+    """Run the demonstration. Return the exit code."""
     pulumi = pulumi_cli.ensure()
     with Sandbox() as box, tempfile.TemporaryDirectory() as folder:
         box.esc.create("scoobyjava-org/shared/common", "values:\n  region: eu-central-1\n")

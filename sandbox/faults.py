@@ -1,4 +1,4 @@
-"""What a test may order of a service: faults, and calls in between two requests."""
+"""Faults of a service that a test can order, and calls between two requests."""
 
 import json
 import re
@@ -28,12 +28,12 @@ class Ending(Enum):
     CLOSED = auto()
     """The connection is closed without an answer."""
     SILENT = auto()
-    """Nothing is said until the client leaves or the server stops."""
+    """The server sends nothing until the client leaves or the server stops."""
 
 
 @dataclass(eq=False)
 class Fault:
-    """A fault that was ordered with `Server.fail`; `hits` counts the requests that it has struck."""
+    """A fault ordered with `Server.fail`. `hits` counts the requests that it has hit."""
 
     pattern: re.Pattern[str]
     kind: FaultKind
@@ -55,7 +55,7 @@ class Fault:
         return (self.times is None or self.hits < self.times) and self.pattern.fullmatch(line) is not None
 
     def replacement(self, own_error: Callable[[int], Response]) -> Response:
-        """The answer that is given instead; `own_error` makes the service's own error of a status."""
+        """Return the answer to send instead. `own_error` makes the service's own error for a status."""
         status = self.status or HTTPStatus.OK
         if self.kind == "empty":
             response = Response(b"", status)
@@ -72,7 +72,7 @@ class Fault:
 
 @dataclass(eq=False)
 class Hook:
-    """A call that was ordered with `Server.before` or `Server.after`."""
+    """A call ordered with `Server.before` or `Server.after`."""
 
     pattern: re.Pattern[str]
     call: Callable[[], object]
@@ -110,7 +110,7 @@ class Orders:
                 orders.clear()
 
     def fault_for(self, line: str) -> Fault | None:
-        """The fault that strikes now: of several, the one that was ordered first."""
+        """Return the fault that hits this request, and count it. Of several, the one ordered first hits."""
         with self._lock:
             for fault in self._faults:
                 if fault.strikes(line):

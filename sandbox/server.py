@@ -1,8 +1,8 @@
-"""An HTTP service on loopback, with everything around it that a test needs.
+"""An HTTP service on loopback, with the controls that a test needs.
 
-The local ESC, GitHub and Sentry differ in their routes alone. What they share is here: a real HTTP/1.1 server with
-kept-alive connections, a record of the requests, and the means to make a service slow or faulty, or to let another
-writer come in between two requests.
+The local ESC, GitHub and Sentry differ only in their routes. They share a real HTTP/1.1 server with kept-alive
+connections, and a record of the requests. A test can make a service slow or faulty, or let another writer act between
+two requests.
 """
 
 import json
@@ -24,8 +24,8 @@ from werkzeug.wrappers import Request, Response
 from sandbox.connections import HOST, Listener
 from sandbox.faults import Body, Ending, Fault, FaultKind, Hook, Orders
 
-# Werkzeug compiles each route from a syntax tree, which Python can't make in two threads at once without an error
-# now and then (github.com/python/cpython/issues/106905).
+# Werkzeug compiles each route from a syntax tree. Python sometimes fails if two threads make one at once
+# (github.com/python/cpython/issues/106905).
 _BUILDING = threading.Lock()
 
 Json: TypeAlias = dict[str, Any]
@@ -44,7 +44,7 @@ class RefusedError(Exception):
 
 @dataclass
 class Recorded:
-    """A request as it arrived. Of an `Authorization` header only the scheme is kept."""
+    """A request as it arrived, but with only the scheme of an `Authorization` header."""
 
     method: str
     path: str
@@ -53,22 +53,22 @@ class Recorded:
     at: float
     """Seconds since the epoch."""
     status: int | None = None
-    """Of the answer; None while there is none, and for ever if the connection was closed without one."""
+    """Status of the answer. None before the answer, or if the connection was closed without one."""
 
 
 class Server(ABC):
-    """One service: its routes, answered in threads of its own, on an ephemeral port of 127.0.0.1."""
+    """One service on an ephemeral port of 127.0.0.1. It answers its routes in its own threads."""
 
     latency: float
-    """Seconds that are added to each request."""
+    """Delay of each request, in seconds."""
     requests: list[Recorded]
-    """What has arrived, oldest first."""
+    """The requests that have arrived, oldest first."""
 
     def __init__(self) -> None:
         self.latency = 0.0
         self.requests = []
         self.lock = threading.RLock()
-        """Held while a request is carried out: each is one transaction, as with the real services' databases."""
+        """Held while a request is carried out, so that each is one transaction, as in the real services' databases."""
         self._orders = Orders()
         self._listener = Listener(self)
         self._stopping = threading.Event()
@@ -80,20 +80,20 @@ class Server(ABC):
 
     @abstractmethod
     def routes(self) -> Iterable[Route]:
-        """The routes: a method and a path in Flask's notation, and the function that answers them."""
+        """Return the routes: a method and a path in Flask's notation, and the function that answers them."""
 
     @abstractmethod
     def error_body(self, status: int, message: str, details: Json) -> Json:
-        """The JSON body of an error, in the form of the service."""
+        """Return the JSON body of an error, in the form of the service."""
 
     def admit(self) -> None:  # noqa: B027 - a service need not
-        """Called before each route: raises `RefusedError` for a request that may not come in."""
+        """Raise `RefusedError` for a request that isn't admitted. Called before each route."""
 
     def finish(self, response: Response) -> Response:
-        """Called with each answer of a route: adds the headers that the service puts on all its answers."""
+        """Add the headers that all answers of the service have. Called with each answer of a route."""
         return response
 
-    # Its life.
+    # Start and stop.
 
     @property
     def url(self) -> str:
@@ -119,9 +119,9 @@ class Server(ABC):
         self.stop()
 
     def down(self) -> None:
-        """Refuse connections from now on: the port stays ours, but nobody listens (ECONNREFUSED).
+        """Stop listening, but keep the port: clients are refused from now on (ECONNREFUSED).
 
-        Kept-alive connections are closed; a request that is being answered still gets its answer.
+        Idle connections are closed. A request that is being answered still gets its answer.
         """
         self._listener.close(hang_up=False)
 
@@ -130,7 +130,7 @@ class Server(ABC):
         if not self._stopping.is_set():
             self._listener.open()
 
-    # What a test may order.
+    # What a test can order.
 
     def fail(  # noqa: PLR0913 - each but the first has its default
         self,
@@ -146,34 +146,33 @@ class Server(ABC):
     ) -> Fault:
         """Make the requests that match `pattern` fail: the next `times` of them, or all (None).
 
-        `pattern` is a regular expression for the whole of `METHOD /path`, without the query. Of several faults that
-        match, the one that was ordered first strikes, until its `times` are used up.
+        `pattern` is a regular expression for the whole of `METHOD /path`, without the query. If several faults match,
+        the one ordered first hits until its `times` are used up.
 
-        - `status` (give `status=`): answered with that status, and `body` or else the service's own error.
+        - `status` (needs `status=`): the answer has that status, and `body` or else the service's own error.
         - `close`: the connection is closed without an answer.
-        - `truncate`: the connection is closed in the middle of the answer: after half of the body that
-          `Content-Length` promised, or half of the header if there is no body. A read is carried out for it; a
-          write is with `after` only, and otherwise it is an error that is cut in half.
+        - `truncate`: the connection is closed after half of the body that `Content-Length` promised, or half of the
+          header if there is no body. A read is carried out. A write is carried out only with `after`; otherwise an
+          error is cut in half.
         - `empty`: status 200 (or `status`), no body, and none of the service's headers.
         - `garbage`: status 200 (or `status`) with an HTML page (or `body`).
-        - `hang`: never answered; ends when the client leaves or the server stops.
-        - `refuse`: the service goes down as with `down`. No server can choose by path whom it refuses a connection:
-          the first matching request came over one that was accepted, and sees it closed without an answer. All that
-          come after it, its own retries too, are refused: for `seconds`, or with `times=None` until `up` or
-          `reset_faults`. To have the very request refused, go down before it comes:
+        - `hang`: no answer; ends when the client leaves or the server stops.
+        - `refuse`: the service goes down as with `down`. The first matching request already has a connection, which is
+          closed without an answer. All later requests, including its retries, are refused: for `seconds`, or with
+          `times=None` until `up` or `reset_faults`. To refuse the matching request itself, go down before it comes:
           `server.after("<the request before>", server.down)`.
 
-        With `after` the request is carried out first, and then its answer is replaced or lost: a write that went
-        through although its client can't know.
+        With `after` the request is carried out first, and then its answer is replaced or lost. A write succeeds, but
+        its client can't know.
         """
         fault = Fault(re.compile(pattern), kind, status, times, headers or {}, body, after, seconds)
         self._orders.add_fault(fault)
         return fault
 
     def before(self, pattern: str, call: Callable[[], object], times: int | None = 1) -> None:
-        """Call `call` before the next `times` matching requests are carried out: another writer in between.
+        """Call `call` before each of the next `times` matching requests is carried out, as another writer would act.
 
-        `pattern` is as with `fail`. The request waits until the call is done.
+        `pattern` is as for `fail`. The request waits until the call is done.
         """
         self._orders.add_before(Hook(re.compile(pattern), call, times))
 
@@ -239,7 +238,7 @@ class Server(ABC):
 
     def _build(self) -> Flask:
         app = Flask(type(self).__module__, static_folder=None)
-        # Paths are taken as they come: pulumi-esc-sdk asks for one with a double slash.
+        # Keep paths as they are: pulumi-esc-sdk requests one with a double slash.
         app.url_map.merge_slashes = False
         app.url_map.strict_slashes = False
         if isinstance(app.json, DefaultJSONProvider):

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 # Maximum number of environments to list in one sentence.
 _LISTED = 20
-# Seconds beyond `deploy-timeout` for the last look at the deploy's run.
+# Grace period after `deploy-timeout` for the last look at the deploy's run, in seconds.
 _LAST_LOOK = 5.0
-# Seconds at the end of the run for a slow reader of the log.
+# Maximum wait for a slow reader of the log at the end of the run, in seconds.
 _LAST_LINES = 1.0
 
 
@@ -56,7 +56,7 @@ class Run(Program):
 
     name = "sentry-esc-sync"
     at_terminal = False
-    """Whether a person at a terminal runs it: then an existing `pulumi login` counts."""
+    """Whether a person runs it at a terminal. If so, an existing `pulumi login` counts."""
 
     def __init__(self, runner: Runner, redact: Redactor, context: RunContext) -> None:
         self.runner = runner
@@ -72,7 +72,7 @@ class Run(Program):
         await self.pipeline()
 
     async def pipeline(self, **override: object) -> None:  # noqa: C901 - all stages in one function
-        """Carry the secrets from the inputs to their consumers. `report` is the last stage and runs in any case.
+        """Carry the secrets from the inputs to their consumers. `report` is the last stage and always runs.
 
         Args:
             override: Settings that replace those of the inputs.
@@ -130,7 +130,7 @@ class Run(Program):
 
                     await side_by_side([partial(end, environment) for environment in self.environments])
                     error = _failure(self.outcome.environments, dry_run=settings.dry_run)
-                    if error is None or self.outcome.synced:  # Sentry's warnings matter, too, if nothing was written
+                    if error is None or self.outcome.synced:  # Sentry's warnings matter even if nothing was written
                         self.warn(await _heed(preflight, settings))
                     if error is not None:
                         raise error
@@ -203,7 +203,7 @@ class Run(Program):
         return dispatcher
 
     async def check_deploy(self, settings: Settings) -> None:
-        """Warn of what would keep the deploy from starting. For runs that dispatch nothing."""
+        """Warn of anything that would keep the deploy from starting. For runs that dispatch nothing."""
         if settings.deploy is DeployWhen.NEVER:
             return
         if settings.deploy_repository is None or not settings.has_github_access:
@@ -327,7 +327,7 @@ class Run(Program):
         self.outcome = replace(self.outcome, error=error)
 
     def write_report(self) -> None:
-        """Write the outputs, then the summary, each on its own. A failure changes nothing of what was done."""
+        """Write the outputs, then the summary. If one can't be written, warn and write the others."""
         if self.outcome.error is None:
             self.runner.notice(report.notice(self.outcome))
         parts = {
@@ -383,14 +383,14 @@ def _load_github() -> None:
 
 
 def _failure(ends: Sequence[Ended], *, dry_run: bool = False) -> SyncError | None:
-    """Return the run's error: that of the environment, or one that names all that failed."""
+    """Return the run's error, or None. With several environments, it names all that failed."""
     failed = [(ended.environment, ended.error) for ended in ends if ended.error is not None]
     if not failed:
         return None
     errors = [error for _, error in failed]
     if len(ends) == 1:
         return errors[0]
-    # Preflight is about the credentials, which are the same for all.
+    # The preflight checks the credentials, which are the same for all environments.
     refused = next((error for error in errors if isinstance(error, PreflightError)), None)
     others = "The other environments are synced. Nothing was deployed."
     if any(ended.synced is not None and ended.synced.proposes for ended in ends):
@@ -399,7 +399,7 @@ def _failure(ends: Sequence[Ended], *, dry_run: bool = False) -> SyncError | Non
 
 
 def _is_to_come(synced: Synced) -> bool:
-    """Return whether the plan was not carried out."""
+    """Return whether the plan is still to be carried out."""
     return synced.result in (Result.PLANNED, Result.PROPOSED)
 
 
@@ -427,10 +427,10 @@ def main(
     stream: TextIO | None = None,
     leave: Callable[[int], object] = lambda _: None,
 ) -> int:
-    """Run the action once. Return the exit code. The environment holds all input.
+    """Run the action once, with the inputs in the environment. Return the exit code.
 
     Args:
-        argv: Arguments: none, `--help` or `--version`. Those of the process by default.
+        argv: No argument, `--help` or `--version`; the arguments of the process by default.
         stream: Where the log goes; standard output by default.
         leave: Called with the exit code when everything is written, while signals are still ignored.
     """

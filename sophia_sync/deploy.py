@@ -61,7 +61,7 @@ async def is_due(
 
 
 async def numbers(synced: Sequence[Synced], environments: Sequence[Environment]) -> list[int | EscError]:
-    """Return the number of the revision to deploy of each environment, or why it can't be read.
+    """Return the number of the revision to deploy for each environment, or the error if it can't be read.
 
     Read them before the dispatch, and mark the same numbers: a revision that somebody saves in between isn't deployed.
     """
@@ -111,7 +111,7 @@ def fill(inputs: dict[str, Any], revision: int | EscError, environment: str, run
                 "Run again.",
                 NOT_STARTED,
             )
-        revision = 0  # no input shows it
+        revision = 0  # no input uses it
     values = {
         "{revision}": str(revision),
         "{environment}": environment,
@@ -127,10 +127,10 @@ def fill(inputs: dict[str, Any], revision: int | EscError, environment: str, run
 
 
 def check_conclusion(conclusion: str | None, run_url: str | None) -> None:
-    """Raise an error for a deploy run that did not succeed.
+    """Check that the deploy run succeeded.
 
     Raises:
-        DeployError: With the link to the run.
+        DeployError: It did not. The text links to the run.
     """
     if conclusion != "success":
         raise DeployError(

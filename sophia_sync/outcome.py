@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sophia_sync.runtime.errors import SyncError
 
 
-# What an error of the deploy says was changed.
+# What was changed, as errors of the deploy say it.
 NOT_STARTED = "The sync succeeded. The deploy did not start."
 DISPATCHED = "The sync succeeded, and the deploy was dispatched."
 
@@ -32,7 +32,7 @@ class Result(StrEnum):
 class Synced:
     """What a sync did to one environment. The revisions are known if one was written.
 
-    `proposes` says whether the change is that of a change request: an open one or, in a plan, one to be opened.
+    `proposes` says whether a change request holds the change: an open one or, in a plan, one to be opened.
     """
 
     environment: str
@@ -69,7 +69,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Target:
-    """The workflow that deploys. `ref` None is the repository's default branch."""
+    """The workflow that deploys. If `ref` is None, it is the repository's default branch."""
 
     repository: str
     workflow: str
@@ -84,7 +84,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Deployed:
-    """A dispatched deploy. The run is None if GitHub doesn't name it; the conclusion, if nobody waited for it."""
+    """A dispatched deploy. The run is None if GitHub doesn't name it, the conclusion if nobody waited."""
 
     target: Target
     ref: str
@@ -95,7 +95,7 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that a run knows at its end, however far it came. Environments keep the input's order."""
+    """Everything that a run knows at its end, however far it got. Environments keep the input's order."""
 
     environments: tuple[Ended, ...] = ()
     deployed: Deployed | None = None

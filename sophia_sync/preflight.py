@@ -1,11 +1,11 @@
 """Ask Sentry about the new credentials before anything is written.
 
-A credential that Sentry refuses never replaces a working one. A Sentry that can't be asked never stops a sync. Only
-Sentry's own words are a refusal: a proxy's sign-in page, for instance, is no answer.
+With `preflight: enforce`, a credential that Sentry refuses never replaces a working one. If Sentry can't be asked, the
+sync goes on. Only Sentry's own error counts as a refusal: a proxy's sign-in page, for instance, doesn't.
 
 Source: docs.sentry.io/api ("Auth Tokens", "Permissions & Scopes", "Retrieve a Project", "List a Project's Client
 Keys") and github.com/getsentry/sentry: `src/sentry/api/authentication.py`, `src/sentry/api/bases/project.py`,
-`src/sentry/core/endpoints/project_keys.py`. `sophia_sync.sentry` names those of scopes, pages and slugs.
+`src/sentry/core/endpoints/project_keys.py`. `sophia_sync.sentry` names the sources for scopes, pages and slugs.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from sophia_sync.sentry import NEEDED_SCOPES, allows, is_project_slug, next_curs
 from sophia_sync.settings.inputs import PreflightMode
 
 LONGEST = 15.0
-"""Seconds for the whole check. The sync needs the rest of its time."""
+"""Time limit of the whole check, in seconds. The sync needs the rest of its time."""
 PAGES_OF_KEYS = 10
 """Maximum number of pages of client keys to read."""
 
-# Seconds for the thread that asks to notice by itself that its time is over.
+# Grace period in seconds, in which the thread can notice by itself that its time is over.
 _GRACE = 0.5
 _HOST = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 
@@ -77,7 +77,7 @@ class Verdict:
     Attributes:
         refusals: What is wrong with them.
         unknown: Why something could not be checked. None if everything was.
-        warnings: What looks wrong, but may be meant so.
+        warnings: What looks wrong, but may be intended.
     """
 
     refusals: tuple[Refusal, ...] = ()
@@ -110,8 +110,8 @@ async def check(url: str, token: SecretStr, dsn: SecretStr, organization: str, p
         examination.refuse("The new token was not shown to Sentry: it holds characters that no token has.", _REPLACE_IT)
         return examination.verdict
     limit = time_left().part(LONGEST)
-    # The thread is left behind when the time is over. Nothing else ends every wait: a name lookup has no time limit,
-    # and neither has an answer that arrives byte by byte.
+    # Abandon the thread when the time is over. Nothing else ends every wait: a name lookup has no time limit, and
+    # neither has an answer that arrives byte by byte.
     with anyio.move_on_after(LONGEST + _GRACE) as scope:
         try:
             await in_thread(partial(examination.run, limit))
@@ -123,7 +123,7 @@ async def check(url: str, token: SecretStr, dsn: SecretStr, organization: str, p
 
 
 class _RefusedError(Exception):
-    """Something is wrong, and what depends on it can't be asked."""
+    """Raised for a problem that rules out all further questions."""
 
     def __init__(self, what: str, todo: str) -> None:
         super().__init__(what)
@@ -144,7 +144,7 @@ class _Examination:
         self._slug = project
         self._project = f"{organization}/{project}"
         self._project_url = f"{url}/api/0/projects/{quote(organization, safe='')}/{quote(project, safe='')}/"
-        # Sentry's words could hold anything.
+        # Sentry's own words could hold these.
         self._redact = Redactor([token, dsn, SecretStr(self._public_key)])
         self._refused: list[Refusal] = []
         self._open: list[str] = []
@@ -170,10 +170,10 @@ class _Examination:
         self._open.append(why)
 
     def run(self, limit: TimeLimit) -> None:
-        """Ask everything.
+        """Ask all questions.
 
         Raises:
-            UnansweredError: Sentry can't be asked further.
+            UnansweredError: Sentry gives no usable answer.
         """
         with Client(self._token, limit) as client:
             try:
@@ -269,7 +269,7 @@ class _Examination:
         raise UnansweredError(f"has more client keys for {self._project} than are looked through")
 
     def _compare_host(self, host: str | None) -> None:
-        """Warn of a DSN with another host than Sentry's own. It may be that of a relay."""
+        """Warn if the DSN's host isn't the one that Sentry gives. It may be a relay."""
         if host is not None and host != self._host:
             self._warnings.append(
                 self._redact(
@@ -337,7 +337,7 @@ def _not_understood(answer: Answer) -> UnansweredError:
 
 
 def heed(verdict: Verdict, mode: PreflightMode) -> list[str]:
-    """Return what a verdict means for the sync, as warnings.
+    """Return the warnings of a verdict, or refuse to go on.
 
     Raises:
         PreflightError: Sentry refused the credentials, and `mode` is `enforce`.

@@ -1,7 +1,7 @@
-"""What happened → the step's summary and outputs. Pure, and given no secret.
+"""Turn the outcome of a run into the step's summary and outputs. Pure, and given no secret.
 
-What a service says stands in the errors and in what is known of the deploy. It is data: cut off where it is long, and
-escaped in the summary.
+Errors and the deploy hold texts that a service sent. These are data: long ones are cut off, and the summary escapes
+them.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _HEADINGS = {
     Result.PLANNED: "🔎 Dry run: what a sync would change in Pulumi ESC",
     Result.PROPOSED: "📝 Sentry credentials proposed to Pulumi ESC: a change request waits for approval",
 }
-# Code point. All symbols of ours above it are emoji.
+# A code point. All our symbols above it are emoji.
 _LAST_NARROW = 0x2FFF
 _ALL = "Sentry credentials in Pulumi ESC"
 # The runner cuts an annotation after 4,096 characters (github.com/actions/runner, `ExecutionContext.AddIssue`).
 _LONGEST_NOTICE = 4_000
-# Bytes of a summary, of which GitHub takes 1 MiB; of its table of environments, and of a table of keys.
+# Maximum size of a summary (GitHub takes 1 MiB), of its table of environments, and of a table of keys, in bytes.
 _LARGEST = 1_000_000
 _LARGEST_OVERVIEW = 300_000
 _LARGEST_TABLE = 200_000
-# Characters of a part of an error, and of a name.
+# Maximum length of a part of an error, and of a name, in characters.
 _LONGEST_TEXT = 20_000
 _LONGEST_WORD = 300
-# Characters of an error in the outputs.
+# Maximum length of an error in the outputs, in characters.
 _LONGEST_OUTPUT = 2_000
 _LONGEST_URL = 2_000
 _URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&'*+,;=%\[\]-]+")
@@ -79,12 +79,12 @@ def headline(synced: Synced) -> str:
 
 
 def _revisions(synced: Synced, revision: str) -> str:
-    """Return the revision with the one before, which isn't known where the response to the write was lost."""
+    """Return the revision and the one before it, if known. It isn't if the response to the write was lost."""
     return revision if synced.previous_revision is None else f"{synced.previous_revision} → {revision}"
 
 
 def notice(outcome: Outcome) -> str:
-    """Return what was done for the run's page: a line for each changed environment, and one line for the others."""
+    """Return the notice for the run's page: a line for each changed environment, and one line for the others."""
     if len(outcome.synced) == 1:
         return headline(outcome.synced[0])
     lines = [headline(synced) for synced in outcome.synced if synced.result is not Result.UNCHANGED]
@@ -112,7 +112,7 @@ def plan_lines(plan: Plan, *, dry_run: bool) -> list[str]:
 def summary(outcome: Outcome) -> str:
     """Return the step's summary in GitHub's Markdown: what failed and what changed first.
 
-    What has no room is left out, and the summary says so.
+    Leave out what has no room, and say so in the summary.
     """
     first = [_error(outcome.error)] if outcome.error is not None else []
     last = [_deploy(outcome)]
@@ -144,12 +144,12 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def _size(text: str) -> int:
-    """Return the bytes of a part and of the line break after it."""
+    """Return the size of a part and the line break after it, in bytes."""
     return len(text.encode("utf-8", "backslashreplace")) + 1
 
 
 def _fitting(parts: Sequence[str], room: int) -> tuple[list[str], int]:
-    """Return the first parts that have room together, and the number of the others."""
+    """Return as many of the first parts as fit together, and the number of the others."""
     sizes = itertools.accumulate(map(_size, parts))
     number = sum(1 for _ in itertools.takewhile(lambda size: size <= room, sizes))
     return list(parts[:number]), len(parts) - number
@@ -179,7 +179,7 @@ def _overview(ends: Sequence[Ended], *, has_heading: bool) -> str:
 
 
 def _environment(synced: Synced, *, heading: bool = False) -> str:
-    """Return what a sync did to one environment, key by key, the changed ones first where not all have room."""
+    """Return what a sync did to one environment, key by key. If not all keys have room, changed ones come first."""
     level = "##" if heading else "###"
     facts = [f"`{synced.environment}`"]
     if synced.revision is not None:
@@ -240,9 +240,9 @@ _MARKUP = re.compile(r"(?P<code>`[^`\n]+`)|[&<>]|[\\`*_\[\]|~#$]|^[ \t]+|(?<=^)(
 
 
 def _data(text: str, longest: int = _LONGEST_TEXT) -> str:
-    """Return text as Markdown that shows it as it is: a part of it may be a service's.
+    """Return text as Markdown that shows it literally, because a service may have sent part of it.
 
-    What stands between backticks is shown as code, in which nothing else counts.
+    Text between backticks is shown as code, where no other markup counts.
     """
     return _MARKUP.sub(_escaped, _cut(text, longest))
 
@@ -254,12 +254,12 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def _code(text: str) -> str:
-    """Return a name as code; one with a backtick as data."""
+    """Return a name as code; escape one that has a backtick."""
     return _data(text, _LONGEST_WORD) if "`" in text else f"`{_cut(text, _LONGEST_WORD)}`"
 
 
 def _address(text: str | None) -> str:
-    """Return an address that can be linked to; an empty text where it is none."""
+    """Return the address if it can be linked to, else an empty text."""
     return text if text and len(text) <= _LONGEST_URL and _URL.fullmatch(text) else ""
 
 
@@ -270,7 +270,7 @@ def _cut(text: str, longest: int) -> str:
 def outputs(outcome: Outcome) -> dict[str, str]:
     """Return the step's outputs, as far as they are known.
 
-    They hold no values, so no redactor may touch them: a secret can be a word such as `synced`.
+    They hold no secret's value and must not be redacted: a secret can be a word such as `synced`.
     """
     values: dict[str, str] = {}
     ends, deployed = outcome.environments, outcome.deployed
@@ -303,7 +303,7 @@ def _result(outcome: Outcome) -> Result:
 
 
 def _of_environment(ended: Ended, error: SyncError | None) -> dict[str, object]:
-    """Return one object of the output `environments`. A sync without an end of its own has the run's error."""
+    """Return one object of the output `environments`. If the sync was cut off, it has the run's error."""
     synced = ended.synced
     return {
         "environment": ended.environment,

@@ -1,4 +1,4 @@
-"""What Sentry's web API means: scopes, pages and slugs. The preflight, `doctor` and the MCP server share it.
+"""Rules of Sentry's web API: scopes, pages and slugs. The preflight, `doctor` and the MCP server share it.
 
 Source: docs.sentry.io/api ("Permissions & Scopes", "Paginating Results") and github.com/getsentry/sentry:
 `src/sentry/api/endpoints/index.py`, `src/sentry/api/utils.py`, SENTRY_SCOPE_HIERARCHY_MAPPING in
@@ -15,14 +15,14 @@ NEEDED_SCOPES = ("project:read", "project:write", "event:read", "event:write")
 """The scopes that the backend and the MCP server need together."""
 
 CURSOR = r"[0-9.-]{1,40}:-?[0-9]{1,20}:[01]"
-"""A cursor, as a regular expression."""
+"""Regular expression for a cursor."""
 
 _ORGANIZATION_SLUG = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,99}")
 _PROJECT_SLUG = re.compile(r"[a-z0-9_-]{1,100}")
 _SCOPE = re.compile(r"[a-z]+:[a-z]+")
-# A scope implies the scopes of its kind that stand before it.
+# A scope implies the scopes of its kind with the levels before its own.
 _LEVELS = ("read", "write", "admin")
-# Sentry has no `issue` scopes: documents call the `event` scopes so.
+# Sentry has no `issue` scopes: some documents call the `event` scopes by that name.
 _ALIASES = {"issue": "event"}
 # An OAuth token for one organisation works on that organisation's routes. The index refuses it with these words.
 _LIMITED = "limited to organization endpoints"
@@ -51,7 +51,7 @@ def allows(scopes: frozenset[str], needed: str) -> bool:
 
 
 def withholds_scopes(status: int, said: str) -> bool:
-    """Return whether the index keeps the scopes of a token to itself, which says nothing against the token.
+    """Return whether the index doesn't tell a token's scopes. That says nothing against the token.
 
     The addresses of regions, such as https://de.sentry.io, have no index: they answer 404 or 403.
 

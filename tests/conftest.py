@@ -1,6 +1,6 @@
-"""What all tests share: the Pulumi CLI, the image, and when a test may be skipped.
+"""Fixtures and hooks for all tests: the Pulumi CLI, the image, the local services, and the rules for skips.
 
-With REQUIRE_ALL=1 none may be: a test that would be skipped fails.
+With REQUIRE_ALL=1, a test that would be skipped fails.
 """
 
 import functools
@@ -19,7 +19,7 @@ from tests.support import docker_engine
 from tests.support.examples import EXAMPLES
 from tools import pulumi_cli
 
-# Machines are busy at times: an example may take as long as it takes.
+# Examples have no deadline, because the machine may be busy.
 settings.register_profile("suite", settings(), deadline=None, max_examples=EXAMPLES)
 settings.load_profile("suite")
 
@@ -33,7 +33,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow],
 )
 
-# Each test in these folders starts a process or a server. The quick `make test` takes two cases of a table.
+# Folders in which each test starts a process or a server. The quick `make test` runs two cases of each table there.
 WITH_PROCESSES = ("cli", "console", "contract", "mcp")
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
@@ -51,7 +51,7 @@ def _needs_docker(file: Path) -> bool:
 
 
 class SideBySide(LoadScopeScheduling):  # type: ignore[misc]
-    """Run files side by side. Those that need the one Docker engine take turns: the deploys, and the others."""
+    """A scheduler that runs files in parallel. Docker tests form two sequences: the deploys and the others."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
@@ -61,7 +61,7 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one worker more than there are processors: those that use Docker wait most of the time."""
+    """Return the number of processors plus one: workers that use Docker mostly wait."""
     return (os.cpu_count() or 1) + 1
 
 
@@ -72,7 +72,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark most cases of long tables `full`, and begin with what takes longest: the tests that take turns."""
+    """Mark all but two cases of a table `full`, and put the Docker tests first: they take longest."""
     cases: Counter[tuple[Path, str]] = Counter()
     for item in items:
         if isinstance(item, pytest.Function) and item.path.parent.name in WITH_PROCESSES:
@@ -114,7 +114,7 @@ def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 @pytest.fixture(scope="session")
 def pulumi() -> Path:
-    """The real Pulumi CLI, or the same code compiled."""
+    """Return the path of the real Pulumi CLI, or of one compiled from the same code."""
     try:
         return pulumi_cli.ensure()
     except pulumi_cli.NoPulumiError as error:
@@ -123,21 +123,21 @@ def pulumi() -> Path:
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """The name of the image, built from this tree."""
+    """Build the image from this tree. Return its name."""
     docker_engine.provide_base_images()
     return docker_engine.build_image()
 
 
 @pytest.fixture(scope="session")
 def services() -> Iterator[Sandbox]:
-    """The local services, for all tests that can share them."""
+    """Run the local services, for all tests that can share them."""
     with Sandbox() as box:
         yield box
 
 
 @pytest.fixture
 def box(services: Sandbox) -> Iterator[Sandbox]:
-    """The local services, as if nobody had asked them for anything yet."""
+    """Yield the shared services without recorded requests. Remove injected faults afterwards."""
     for server in services.servers:
         server.requests.clear()
     services.github.dispatches.clear()

@@ -1,1 +1,1 @@
-"""What building, testing and running this project on a bare machine needs; never part of the image."""
+"""Build, test and run this project on a bare machine. Nothing of this is part of the image."""

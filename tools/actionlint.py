@@ -16,10 +16,10 @@ PACKAGE = "github.com/rhysd/actionlint/cmd/actionlint"
 
 
 def ensure(cache: Path = CACHE) -> Path:
-    """The path of actionlint; compiled at the first call.
+    """Return the path of actionlint. Compile it at the first call.
 
     Raises:
-        BuildError: it could not be compiled.
+        BuildError: It can't be compiled.
     """
     target = cache / "actionlint" / key_of(MODULE) / "actionlint"
     with locked(cache / "actionlint"):

@@ -1,5 +1,6 @@
-"""Bugsink, a Sentry-compatible ingest, for the tests: in a virtual environment of its own, because it pins packages
-that others of ours need newer.
+"""Install Bugsink, a Sentry-compatible ingest, for the tests.
+
+It has its own virtual environment, because it pins older versions of packages that this project needs.
 """
 
 import hashlib
@@ -14,14 +15,14 @@ REQUIREMENTS = ROOT / "requirements" / "bugsink.txt"
 
 
 class NoBugsinkError(Exception):
-    """It could not be installed; pip's own words are on stderr."""
+    """Bugsink can't be installed. pip's output is on stderr."""
 
 
 def ensure(cache: Path = CACHE) -> Path:
-    """The interpreter that has Bugsink beside it; installed at the first call, found in the cache afterwards.
+    """Return the interpreter of Bugsink's virtual environment. Install Bugsink at the first call.
 
     Raises:
-        NoBugsinkError: it could not be installed.
+        NoBugsinkError: It can't be installed.
     """
     key = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
     installed = cache / "bugsink" / key
@@ -34,7 +35,7 @@ def ensure(cache: Path = CACHE) -> Path:
 
 
 def _make(venv: Path) -> None:
-    # It is moved afterwards: only what is started through its interpreter works, not the scripts beside that.
+    # The environment is moved afterwards: its interpreter still works, but the scripts beside it don't.
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True, timeout=120)  # noqa: S603 - fixed
     if packages.install(REQUIREMENTS, venv / "bin" / "python") != 0:
         raise NoBugsinkError("Bugsink could not be installed.")

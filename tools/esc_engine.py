@@ -14,7 +14,7 @@ MODULE = ROOT / "tools" / "esc-engine"
 
 
 class NoEngineError(Exception):
-    """Raised where the engine can't be compiled. The text says why and what to do."""
+    """The engine can't be compiled. The text says why and what to do."""
 
 
 @functools.cache

@@ -1,6 +1,6 @@
-"""GitHub's published OpenAPI description, from the npm package `@octokit/openapi`, for the tests.
+"""Fetch GitHub's published OpenAPI description for the tests, from the npm package `@octokit/openapi`.
 
-The package comes from npm in the one version that is pinned here, and is taken only if it has the hash below.
+The package's version and hash are pinned below. A package with another hash is refused.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from tools.progress import say
 
 PACKAGE, VERSION = "@octokit/openapi", "23.0.2"
 INTEGRITY = "sha512-pV8M7L9GY23AybNvTmo2nyjmpmnt6+2sRE/tqr0ZLQcPS4lnw7u5eZGNmwRNkBC3D7gZXbFx5AHzLUVRBXGDhg=="
-"""Of the package, as npm publishes it."""
+"""The package's hash, as npm publishes it."""
 
 NPM_TIMEOUT = 300
 _FILE = "package/generated/api.github.com.json"
 
 
 class NoSchemaError(Exception):
-    """The description can't be had; the text says why."""
+    """The description can't be fetched. The text says why."""
 
 
 def ensure(cache: Path = CACHE) -> Path:
-    """Return the description's file; it is fetched at the first call, and found in the cache afterwards.
+    """Return the path of the description. Fetch it at the first call.
 
     Raises:
-        NoSchemaError: There is no npm, or the package can't be had or has another hash.
+        NoSchemaError: There is no npm, the package can't be fetched, or it has another hash.
     """
     file = cache / "github-schema" / VERSION / "api.github.com.json"
     with locked(cache / "github-schema"):

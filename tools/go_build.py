@@ -1,4 +1,4 @@
-"""Compile a program from Go modules, with a Go toolchain of our own where the machine has none."""
+"""Compile a program from Go modules. Install a Go toolchain if the machine has none that is new enough."""
 
 import contextlib
 import fcntl
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
 GO_REQUIREMENTS = ROOT / "requirements" / "go.txt"
 
-# Seconds. On two cores the Pulumi CLI takes five minutes from nothing.
+# Time limits, in seconds. With an empty cache, the Pulumi CLI takes five minutes on two cores.
 BUILD_TIMEOUT = 1200
 PIP_TIMEOUT = 600
 
@@ -41,15 +41,15 @@ def build(
     """Compile one package of a module to `target`, which appears whole or not at all.
 
     Args:
-        module: the folder of go.mod.
-        target: the binary to make.
-        package: the package to compile, as `go build` takes it.
-        variables: package variables to set, by their full names.
-        cache: where a toolchain is kept if one has to be installed.
-        path: where to look for `go`; by default PATH.
+        module: The folder of go.mod.
+        target: The binary to make.
+        package: The package to compile, as `go build` takes it.
+        variables: Package variables to set, by their full names.
+        cache: The folder that keeps a toolchain if one must be installed.
+        path: Where to look for `go`; by default PATH.
 
     Raises:
-        BuildError: the text holds what the compiler printed last.
+        BuildError: The build failed. The text ends with the last lines that it printed.
     """
     go = toolchain(module, cache=cache, path=path)
     with scratch_beside(target) as scratch:
@@ -71,7 +71,7 @@ def build(
 
 
 def _follow(process: subprocess.Popen[str], title: str) -> str:
-    """Show how far a build is, by the packages that it names; return the last lines that it printed."""
+    """Show a build's progress by the packages that it names. Return the last lines that it printed."""
     say(f"{title} (once; it takes some minutes)")
     progress = Progress()
     lines: list[str] = []
@@ -89,10 +89,10 @@ def _follow(process: subprocess.Popen[str], title: str) -> str:
 
 
 def toolchain(module: Path, *, cache: Path = CACHE, path: str | None = None) -> Path:
-    """A `go` that is new enough for a module: the one on PATH, else one that is installed into the cache.
+    """Return a `go` that is new enough for a module: the one on PATH, else one that is installed into the cache.
 
     Raises:
-        BuildError: there is none and none could be installed.
+        BuildError: There is none, and none can be installed.
     """
     found = shutil.which("go", path=path)
     if found is not None and _version(Path(found)) >= _needed(module):
@@ -117,7 +117,7 @@ def _install(target: Path) -> None:
 
 
 def _version(go: Path) -> tuple[int, ...]:
-    """The version of a toolchain; lower than any if it doesn't run."""
+    """Return a toolchain's version. Return the empty tuple, lower than any version, if it doesn't run."""
     try:
         answer = subprocess.run(  # noqa: S603 - a fixed command
             [go, "env", "GOVERSION"],
@@ -140,16 +140,16 @@ def _needed(module: Path) -> tuple[int, ...]:
 
 
 def _environment(go: Path) -> dict[str, str]:
-    """The environment to run a toolchain in: no C compiler, no other toolchain, no flags of the user's."""
+    """Return the environment for a toolchain: no C compiler, no other toolchain, none of the user's flags."""
     environment = {name: value for name, value in os.environ.items() if name != "GOROOT"}
     environment |= {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
-    # A toolchain out of a wheel doesn't know its own root.
+    # A toolchain from a wheel doesn't know its own root.
     root = go.parent.parent
     return environment | {"GOROOT": str(root)} if (root / "VERSION").exists() else environment
 
 
 def key_of(folder: Path) -> str:
-    """A name for the present contents of a folder."""
+    """Return a name for the current contents of a folder."""
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{file.relative_to(folder)}\0{file.stat().st_size}\0".encode())
@@ -159,21 +159,21 @@ def key_of(folder: Path) -> str:
 
 @contextlib.contextmanager
 def scratch_beside(target: Path) -> Iterator[Path]:
-    """A folder on the file system of `target`, gone afterwards."""
+    """Make a folder on the file system of `target`. Remove it afterwards."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".scratch-") as scratch:
         yield Path(scratch)
 
 
 def put(binary: Path, target: Path) -> Path:
-    """Put a finished binary in its place in one step: nobody ever finds half of one."""
+    """Move a finished file into its place in one step, so that nobody finds half of it."""
     binary.chmod(0o755)
     return binary.replace(target)
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time make what a folder keeps; the others wait and find it."""
+    """Let one process at a time make what a folder keeps. The others wait, and then find it there."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

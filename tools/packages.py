@@ -1,4 +1,4 @@
-"""Install the hash-locked packages of a requirements file beside this interpreter, and show how far it is.
+"""Install the hash-locked packages of a requirements file for this interpreter, and show the progress.
 
 `python -m tools.packages requirements/dev.txt`
 """
@@ -11,7 +11,7 @@ from tools.progress import Progress, say
 
 
 def install(requirements: Path, interpreter: Path | None = None) -> int:
-    """Run pip for an interpreter, by default this one; its exit status. What it printed is shown only if it failed."""
+    """Run pip for an interpreter, by default this one. Return its exit status. Show its output only if it failed."""
     target = ["--python", str(interpreter)] if interpreter else []
     pip = [sys.executable, "-m", "pip", *target, "install", "--disable-pip-version-check", "--progress-bar", "off"]
     count = sum(line[:1].isalpha() for line in requirements.read_text().splitlines())

@@ -1,25 +1,25 @@
-"""What a person sees while something takes longer than a few seconds. All of it goes to stderr."""
+"""Show progress on stderr while something takes longer than a few seconds."""
 
 import sys
 import time
 
 
 def say(text: str) -> None:
-    """Print a line that stays, in place of the line of progress where there is one."""
+    """Print a line that stays. It replaces the line of progress, if there is one."""
     clear = "\r\033[K" if sys.stderr.isatty() else ""
     sys.stderr.write(f"{clear}{text}\n")
     sys.stderr.flush()
 
 
 class Progress:
-    """One line that is written over on a terminal; elsewhere a line every few seconds."""
+    """A line of progress: overwritten in place on a terminal, printed every few seconds elsewhere."""
 
     def __init__(self) -> None:
         self._pause = 0.2 if sys.stderr.isatty() else 5.0
         self._next = time.monotonic() + self._pause
 
     def show(self, text: str) -> None:
-        """Say how far it is; most calls print nothing."""
+        """Show the progress. Most calls print nothing."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._pause

@@ -1,8 +1,8 @@
 """Find a `pulumi` command for this machine, or make one.
 
-`python -m tools.pulumi_cli` prints its path. Looked for, in this order: `pulumi` on PATH; the official
-release, checked against its published checksum; and, where that can't be reached, the same release compiled from its Go
-modules, which `tools/pulumi-cli` locks. What was downloaded or compiled is kept in `.cache/pulumi`.
+`python -m tools.pulumi_cli` prints its path. It tries, in this order: `pulumi` on PATH; the official release, checked
+against its published checksum; and, if that can't be reached, the same release compiled from its Go modules.
+`tools/pulumi-cli` locks the modules. `.cache/pulumi` keeps what was downloaded or compiled.
 """
 
 import contextlib
@@ -28,16 +28,16 @@ PACKAGE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
 VERSION = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
 DOCKERFILE = ROOT / "Dockerfile"
 INSTALL_PAGE = "https://www.pulumi.com/docs/install/"
-# Machine names as Python gives them, and as Pulumi's releases spell them.
+# Architectures, by Python's names: the names in Pulumi's releases.
 ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
-# Seconds without a byte from the release's servers before they count as out of reach.
+# Time without a byte after which a release server counts as unreachable, in seconds.
 NETWORK_TIMEOUT = 10
 CHUNK = 1 << 20
 
 
 class NoPulumiError(Exception):
-    """No `pulumi` command could be found or made; the text says why and what to do."""
+    """No `pulumi` command can be found or made. The text says why and what to do."""
 
 
 class ReleaseRefusedError(NoPulumiError):
@@ -46,9 +46,9 @@ class ReleaseRefusedError(NoPulumiError):
 
 @dataclass(frozen=True)
 class Release:
-    """One official release for one platform, and where it and its checksums are published.
+    """An official release for one platform, and the addresses of its archives and checksums.
 
-    The two lie on different hosts, so that whoever changes one of them can't change both.
+    Archives and checksums are on different hosts, so that nobody who can change one of them can change both.
     """
 
     version: str
@@ -70,15 +70,15 @@ class Release:
 
 
 def ensure(release: Release | None = None, *, cache: Path = CACHE, path: str | None = None) -> Path:
-    """The path of a `pulumi` command that runs here; made at the first call, found in the cache afterwards.
+    """Return the path of a `pulumi` command that runs here. If there is none, download or compile it at the first call.
 
     Args:
-        release: the release to download; by default the one that the Dockerfile takes its CLI from.
-        cache: the folder that keeps what is downloaded or compiled.
-        path: where to look for `pulumi` and `go`; by default PATH.
+        release: The release to download; by default the one that the Dockerfile takes its CLI from.
+        cache: The folder that keeps what is downloaded or compiled.
+        path: Where to look for `pulumi` and `go`; by default PATH.
 
     Raises:
-        NoPulumiError: there is none, and none could be downloaded or compiled.
+        NoPulumiError: There is none, and none can be downloaded or compiled.
     """
     installed = _installed(path)
     if installed is not None:
@@ -102,7 +102,7 @@ def ensure(release: Release | None = None, *, cache: Path = CACHE, path: str | N
 
 
 def pinned_release() -> Release:
-    """The release that the image holds: one line of the Dockerfile pins the CLI everywhere."""
+    """Return the release that the image holds. One line of the Dockerfile pins the CLI everywhere."""
     found = re.search(r"^FROM pulumi/pulumi-base:(\d+\.\d+\.\d+)", DOCKERFILE.read_text(), re.MULTILINE)
     if found is None:
         raise NoPulumiError(f"{DOCKERFILE} names no release of pulumi/pulumi-base.")
@@ -111,7 +111,7 @@ def pinned_release() -> Release:
 
 
 def locked_version() -> str:
-    """The release whose Go modules `tools/pulumi-cli` locks."""
+    """Return the version of the release whose Go modules `tools/pulumi-cli` locks."""
     found = re.search(r"github\.com/pulumi/pulumi/pkg/v3 v([\d.]+)", (MODULE / "go.mod").read_text())
     if found is None:
         raise NoPulumiError(f"{MODULE / 'go.mod'} names no release of Pulumi.")
@@ -131,11 +131,11 @@ def _installed(path: str | None) -> Path | None:
 
 
 def download(release: Release, target: Path) -> Path:
-    """Fetch the official release to `target`, which is written only when its checksum is right.
+    """Download the official release to `target`. Write the file only if the checksum is right.
 
     Raises:
-        OSError: the release can't be reached or isn't published for this platform.
-        ReleaseRefusedError: what arrived isn't what the release's checksum file lists.
+        OSError: The release can't be reached, or isn't published for this platform.
+        ReleaseRefusedError: The archive isn't the one in the release's checksum file.
     """
     expected = _published_checksum(release)
     with scratch_beside(target) as scratch:
@@ -180,7 +180,7 @@ def _fetch_archive(release: Release, archive: Path) -> str:
 
 @contextlib.contextmanager
 def _open(url: str) -> Iterator[HTTPResponse]:
-    """One answer; whatever goes wrong on the way is an OSError."""
+    """Yield the answer from an address. Raise an OSError for every failure on the way."""
     try:
         with urllib.request.urlopen(url, timeout=NETWORK_TIMEOUT) as answer:  # noqa: S310 - a Release's address
             yield answer
@@ -192,7 +192,7 @@ def _open(url: str) -> Iterator[HTTPResponse]:
 
 
 def _extract(archive: Path, target: Path) -> Path:
-    """Take the one file that is needed out of the release."""
+    """Extract `pulumi`, the one file that is needed, to `target`."""
     try:
         with tarfile.open(archive) as tar:
             member = tar.extractfile("pulumi/pulumi")

@@ -1,8 +1,8 @@
-"""The backend's configuration, from Pulumi ESC: `from backend.core.auto_esc_config import config`.
+"""Give the backend its configuration from Pulumi ESC: `from backend.core.auto_esc_config import config`.
 
-Importing this does nothing. The first use opens the ESC environment, all keys in one call of the Pulumi CLI, and keeps
-them in memory; `config.sentry_dsn` is then the value of `SENTRY_DSN`. What ESC doesn't give is looked up among the
-environment variables.
+The import reads nothing. The first use of a value opens the ESC environment: one call of the Pulumi CLI reads all keys,
+and they stay in memory. `config.sentry_dsn` is the value of `SENTRY_DSN`. A key that ESC doesn't hold is looked up
+among the environment variables.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
     from backend.core.esc_reader import Read
     from sophia_sync.esc.opened import Opened
 
-# What a read needs is imported by the read: importing this module stays as cheap as it looks.
+# The first read imports what reads need, so that importing this module stays cheap.
 
 DEFAULT_ORGANIZATION: Final = "scoobyjava-org"
 DEFAULT_PROJECT: Final = "default"
 DEFAULT_ENVIRONMENT: Final = "sophia-ai-production"
 DEFAULT_CACHE_SECONDS: Final = 300.0
-# Seconds for the first read, which holds up whoever asks for a value. The CLI tries for 7 before it gives up an ESC
-# that refuses connections.
+# Time limit of the first read, in seconds. Whoever asks for a value waits for it. The CLI takes 7 s to give up on an
+# ESC that refuses connections.
 DEFAULT_FIRST_SECONDS: Final = 10.0
-# Seconds for any other read, which holds up nobody but the caller of `refresh`.
+# Time limit of every other read, in seconds. Only the caller of `refresh` waits for it.
 DEFAULT_TIMEOUT: Final = 20.0
-# Seconds before ESC is asked again after it could not be read.
+# Pause after a failed read before the next one, in seconds.
 RETRY_AFTER: Final = 30.0
-# Seconds for which a value that has been replaced counts as a secret: texts from before may still be on their way.
+# Time for which a replaced value still counts as a secret, in seconds: texts that hold it may still be on their way.
 FORMER_SECONDS: Final = 3600.0
-# Accepted values of the variables that are seconds.
+# Smallest and largest accepted value of the variables that hold seconds.
 LEAST_SECONDS: Final = 1.0
 MOST_SECONDS: Final = 86_400.0
-# Seconds for which the secrets among the environment variables are kept.
+# Time for which the secrets found among the environment variables are cached, in seconds.
 _VARIABLES_SECONDS: Final = 1.0
-# Seconds to wait for a read that was ended. It ends at once, but on a busy machine.
+# Maximum wait of `close` for the read that it ended, in seconds. The read ends at once, except on a busy machine.
 _LONGEST_END: Final = 5.0
-# The name of a key or an environment variable that holds a secret, where ESC doesn't say so.
+# Names of keys and environment variables whose values count as secrets, even if ESC doesn't say so.
 _SECRET_NAME: Final = re.compile(r"token|secret|passw|private_?key|credential|api_?key|dsn", re.IGNORECASE)
-# Characters. Shorter values under such a name, `true` for instance, are settings.
+# Minimum characters of such a value. A shorter one, such as `true`, is a setting.
 _SHORTEST_SECRET: Final = 8
 # Values of PULUMI_ESC_DISABLED that leave ESC on.
 _OFF: Final = frozenset({"", "0", "false", "no", "off"})
@@ -62,15 +62,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _State:
-    """What is known at one moment. It is replaced as a whole, so that it can be looked at without a lock.
+    """A snapshot of what is known. Each update replaces it as a whole, so that readers need no lock.
 
     Attributes:
-        path: The ESC environment of the values; None while there are none.
-        opened: The values by key, as in ESC.
-        by_name: The values by the key's lower-case name.
-        secrets: Each secret, and until when it counts, on the configuration's clock.
-        next_read: When the values count as old, on the configuration's clock; None before the first read has ended.
-        problem: What went wrong in the last read.
+        path: The ESC environment that the values come from; None while there are no values.
+        opened: The values by key, spelled as in ESC.
+        by_name: The values by lower-case key.
+        secrets: Each secret, and the time until which it counts, on the configuration's clock.
+        next_read: The time from which the values count as old, on the same clock; None until the first read has ended.
+        problem: Why the last read failed; None if it didn't.
     """
 
     path: str | None = None
@@ -85,21 +85,21 @@ _ALL: Final[weakref.WeakSet[AutoEscConfig]] = weakref.WeakSet()
 
 
 class AutoEscConfig:
-    """The values of one ESC environment, by their lower-case names; all of them are strings.
+    """The values of one ESC environment, as attributes with lower-case names. Every value is a string.
 
-    A key that ESC doesn't hold, or holds empty, and any key while ESC was never reached, is looked up among the
-    environment variables by its upper-case name. One that is nowhere is no attribute: `hasattr(config, "sentry_dsn")`
+    A key that ESC lacks or holds empty is looked up among the environment variables, by its upper-case name. Until ESC
+    was read once, that holds for every key. A key that is in neither is no attribute: `hasattr(config, "sentry_dsn")`
     tells whether it is configured.
 
-    The first read holds up whoever asks for a value; threads share it. Later reads go on in the background.
+    The first read blocks every thread that asks for a value; all of them share it. Later reads run in the background.
 
-    A test may set a value, `monkeypatch.setattr(config, "sentry_dsn", "…")`, or delete one. A key that is called like
-    a method here, `REFRESH` for instance, is read by `config.get("REFRESH")`.
+    A test may set a value with `monkeypatch.setattr(config, "sentry_dsn", "…")`, or delete one. Read a key that has the
+    name of a method, such as `REFRESH`, with `config.get("REFRESH")`.
 
     Args:
-        environ: The environment variables; they also say which ESC environment is read, see docs/backend.md.
+        environ: The environment variables. They also name the ESC environment: see docs/backend.md.
         cache_seconds: How long values are kept before ESC is read again; by default PULUMI_ESC_CACHE_SECONDS or 300.
-        timeout: Seconds that a read may take; by default 20, and PULUMI_ESC_FIRST_READ_SECONDS or 10 for the first.
+        timeout: Time limit of a read, in seconds; by default 20, and PULUMI_ESC_FIRST_READ_SECONDS or 10 for the first.
         clock: A monotonic clock, in seconds.
     """
 
@@ -142,7 +142,7 @@ class AutoEscConfig:
         self._is_closed = False
         self._state = _State()
         self._reads = 0
-        # What a test has set, by lower-case name; None for what it has deleted.
+        # The values that a test has set, by lower-case name; None for a value that it has deleted.
         self._set: dict[str, str | None] = {}
         self._warned: frozenset[str] = frozenset()
         self._variables: tuple[float, _State, tuple[SecretStr, ...]] | None = None
@@ -150,9 +150,9 @@ class AutoEscConfig:
         _ALL.add(self)
 
     def _renew(self) -> None:
-        """Begin with nothing under way: at the start, and in a forked child, where no other thread lives on."""
-        # A read may come upon what asks for a value itself, a hook of Sentry's or a signal's handler: the same thread
-        # gets what is known then.
+        """Forget every read that is under way: at the start, and in a forked child, which has no other threads."""
+        # The lock is reentrant: during a read, a Sentry hook or a signal handler may ask for a value in the same
+        # thread. It gets what is known then.
         self._lock = threading.RLock()
         self._is_reading = False
         self._read_now: Read | None = None
@@ -176,7 +176,7 @@ class AutoEscConfig:
             raise TypeError(f"{name} must be a string, as every value is. Delete it to test without it.")
         others = {key: set_value for key, set_value in self._set.items() if key != name.lower()}
         self._set = others
-        # What puts back the value from before a test leaves nothing set, and a rotated value counts again.
+        # A test that puts the original value back leaves nothing set, so that a rotated value counts again.
         if value != self._known(name):
             self._set = {**others, name.lower(): value}
 
@@ -195,7 +195,7 @@ class AutoEscConfig:
         return f"<{type(self).__name__}: {len(state.opened)} keys of {state.path or self.esc_path}>"
 
     def __copy__(self) -> AutoEscConfig:
-        """Return a fresh one that has read nothing."""
+        """Return a new configuration with the same settings, which has read nothing."""
         return AutoEscConfig(self._environ, cache_seconds=self._cache_seconds, timeout=self._timeout, clock=self._clock)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AutoEscConfig:
@@ -203,7 +203,7 @@ class AutoEscConfig:
         return self.__copy__()
 
     def __reduce__(self) -> tuple[Callable[..., AutoEscConfig], tuple[float | None, float | None]]:
-        """Let `pickle` make a fresh one. No value is stored, nor an environment variable."""
+        """Let `pickle` make a new configuration. The pickle holds no value and no environment variable."""
         if self._environ is not os.environ or self._clock is not time.monotonic:
             raise TypeError(
                 "An AutoEscConfig with environment variables of its own can't be pickled: they would be stored. "
@@ -218,7 +218,7 @@ class AutoEscConfig:
     @overload
     def get(self, key: str, default: str | None) -> str | None: ...
     def get(self, key: str, default: str | None = None) -> str | None:
-        """Return the value of `key`, in the spelling of ESC or in lower case; `default` where it is nowhere."""
+        """Return the value of `key`, spelled as in ESC or in lower case. Return `default` if it isn't configured."""
         if key.lower() in self._set:
             value = self._set[key.lower()]
             return default if value is None else value
@@ -232,10 +232,10 @@ class AutoEscConfig:
         return value or self._environ.get(key.upper()) or None
 
     def refresh(self) -> bool:
-        """Read ESC now, the environment that PULUMI_ENVIRONMENT names now.
+        """Read the environment that PULUMI_ENVIRONMENT names now. Return whether the read succeeded.
 
-        Return whether that went well; if not, the values stay as they were. Threads that ask at the same time share a
-        read, but never one that began before they asked. In a coroutine, use `await asyncio.to_thread(config.refresh)`.
+        If it failed, the values stay as they were. Threads that call at the same time share a read, but only one that
+        began after their call. In a coroutine, use `await asyncio.to_thread(config.refresh)`.
         """
         if self._is_disabled:
             return True
@@ -248,20 +248,20 @@ class AutoEscConfig:
         return state.problem is None
 
     def close(self) -> None:
-        """Before the process ends: end a read that is under way, its CLI and private folder too, and begin no other.
+        """End the read that is under way, with its CLI and private folder, and begin no other. The values stay.
 
-        Call it in any thread but one that reads. The values stay.
+        Call it before the process ends, from a thread that isn't reading.
         """
         self._is_closed = True
         if self._read_now is not None:
             self._read_now.end()
-        # The thread that reads removes the folder.
+        # Wait until the reading thread has removed the folder.
         if self._lock.acquire(timeout=_LONGEST_END):
             self._lock.release()
 
     @property
     def esc_path(self) -> str:
-        """The ESC environment that the variables name now, `organisation/project/environment`; unchecked."""
+        """Return the ESC environment that the variables name now, `organisation/project/environment`, unchecked."""
         parts = (self._environ.get("PULUMI_ENVIRONMENT") or DEFAULT_ENVIRONMENT).strip().split("/")
         defaults = (
             self._environ.get("PULUMI_ORG") or DEFAULT_ORGANIZATION,
@@ -271,9 +271,9 @@ class AutoEscConfig:
 
     @property
     def known_secrets(self) -> tuple[SecretStr, ...]:
-        """Every secret that ESC holds, values that were replaced within the hour, and those of the variables.
+        """Return the secrets to hide: ESC's, those replaced within the last hour, and the environment variables'.
 
-        For whoever has to hide them. Reads nothing and waits for nobody.
+        This starts no read and waits for none.
         """
         with forks_wait():
             from pydantic import SecretStr  # noqa: PLC0415
@@ -296,7 +296,7 @@ class AutoEscConfig:
         return self._environ.get("PULUMI_ESC_DISABLED", "").strip().lower() not in _OFF
 
     def _current(self) -> _State:
-        """Return the values: after the first read, which all wait for, at once, however old they are."""
+        """Return what is known. Wait for the first read; after that, return at once, however old the values are."""
         if self._is_disabled:
             return _State()
         state = self._state
@@ -318,7 +318,7 @@ class AutoEscConfig:
         return state
 
     def _begin_refresh(self) -> None:
-        """Read again in the background, unless a thread does already: nobody waits for it."""
+        """Start a read in the background, unless one is under way. Nobody waits for it."""
         if self._is_closed or not self._lock.acquire(blocking=False):
             return
         try:
@@ -327,7 +327,7 @@ class AutoEscConfig:
             thread = threading.Thread(target=self._refresh_old, name="esc-refresh", daemon=True)
             try:
                 thread.start()
-            except RuntimeError as error:  # no more threads can be had, or the interpreter is about to end
+            except RuntimeError as error:  # the system has no more threads, or the interpreter is shutting down
                 self._state = replace(self._state, next_read=self._clock() + RETRY_AFTER)
                 logger.warning("Pulumi ESC can't be read again: %s.", error)
                 return
@@ -340,13 +340,13 @@ class AutoEscConfig:
             state = self._state
             own = state.next_read is not None and self._clock() >= state.next_read
             if own:
-                # The environment that the values are of: another one counts at `refresh`.
+                # Read the environment that the values come from. Only `refresh` turns to another one.
                 state = self._read(state.path or self.esc_path, self._timeout or DEFAULT_TIMEOUT)
         if own:
             _tell(state)
 
     def _read(self, path: str, seconds: float) -> _State:
-        """Read ESC, with the lock held; if it can't be read, what was known stays."""
+        """Read ESC and return the new state. If the read fails, the values stay. The caller holds the lock."""
         with forks_wait():
             from backend.core.esc_reader import Read, ReadError  # noqa: PLC0415
 
@@ -362,7 +362,7 @@ class AutoEscConfig:
             next_read = self._clock() + min(RETRY_AFTER, keep)
             self._state = replace(self._state, next_read=next_read, problem=str(error))
         else:
-            # Of keys that differ in case alone, the one that is spelled like an environment variable.
+            # Of keys that differ only in case, the upper-case one counts.
             by_name = {key.lower(): opened[key] for key in sorted(opened, key=str.isupper)}
             self._state = _State(
                 path,
@@ -377,13 +377,13 @@ class AutoEscConfig:
         return self._state
 
     def _with_former(self, secrets: list[SecretStr]) -> dict[SecretStr, float]:
-        """Return the secrets of now, and those from before for as long as they count."""
+        """Return the current secrets and the former ones that still count, each with the end of that time."""
         now = self._clock()
         former = {secret: min(until, now + FORMER_SECONDS) for secret, until in self._state.secrets.items()}
         return {secret: until for secret, until in former.items() if until > now} | dict.fromkeys(secrets, math.inf)
 
     def _seconds(self, name: str, default: float) -> float:
-        """Return the seconds that a variable sets; warn once of a value that isn't accepted."""
+        """Return the seconds that a variable sets, else the default. Warn once about a value that isn't accepted."""
         text = self._environ.get(name, "").strip()
         if not text:
             return default
@@ -406,10 +406,10 @@ class AutoEscConfig:
 
 
 def _refuse_own(name: str) -> None:
-    """Raise for what isn't a value.
+    """Refuse a name that isn't a value's.
 
     Raises:
-        AttributeError: It is a method or a property.
+        AttributeError: It names a method or a property.
     """
     if hasattr(AutoEscConfig, name):
         raise AttributeError(f"{name} isn't a value; replace it in the class: AutoEscConfig.{name}")
@@ -435,7 +435,7 @@ atexit.register(_close_all)
 
 
 def _tell(state: _State) -> None:
-    """Log what went wrong in a read. Not under the lock: what handles the log may ask what is to be hidden."""
+    """Log why a read failed. Call it without the lock: a log handler may ask for the secrets to hide."""
     if state.problem is not None:
         kept = "The values from before are kept." if state.opened else "Environment variables stand in for it."
         logger.warning("Pulumi ESC could not be read: %s %s", state.problem, kept)
@@ -448,7 +448,7 @@ def _secrets(opened: Mapping[str, Opened]) -> list[SecretStr]:
 
 
 config: Final = AutoEscConfig()
-"""The environment that PULUMI_ORG, PULUMI_PROJECT and PULUMI_ENVIRONMENT name."""
+"""The configuration from the environment that PULUMI_ORG, PULUMI_PROJECT and PULUMI_ENVIRONMENT name."""
 
 
 @overload
@@ -458,5 +458,5 @@ def get_pulumi_esc_value(key: str, default: str) -> str: ...
 @overload
 def get_pulumi_esc_value(key: str, default: str | None) -> str | None: ...
 def get_pulumi_esc_value(key: str, default: str | None = None) -> str | None:
-    """Return one value, such as `SENTRY_API_TOKEN`, as `config.get` does; `default` where it is nowhere."""
+    """Return the value of a key such as `SENTRY_API_TOKEN`, as `config.get` does, or `default`."""
     return config.get(key, default)

@@ -1,6 +1,6 @@
 """Open an ESC environment with the Pulumi CLI: one process with a time limit, which ends with the read.
 
-Importing this brings what a read needs, and no import of the backend does: it is imported by the first read.
+The first read imports this module, and with it everything that a read needs. Importing the backend doesn't.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from sophia_sync.runtime.redact import Redactor
 from sophia_sync.settings import checks
 
 DEFAULT_CLOUD: Final = "https://api.pulumi.com"
-# ESC: a revision number, or a revision tag.
+# A revision number or a revision tag of ESC.
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class ReadError(Exception):
-    """ESC can't be read; the text says why, without a secret."""
+    """ESC can't be read. The text says why, and holds no secret."""
 
 
 class Read:
     """One read, which another thread may end.
 
     Args:
-        environ: The environment variables, which say where ESC is and who we are.
+        environ: The environment variables. They say where ESC is and how to sign in.
         path: `organisation/project/environment`, or that with `@version`.
-        secrets: What is hidden in the CLI's words.
+        secrets: The secrets to hide in the CLI's output.
     """
 
     def __init__(self, environ: Mapping[str, str], path: str, secrets: Iterable[SecretStr]) -> None:
@@ -89,7 +89,7 @@ class Read:
             raise ReadError(f"Could not open {environment}: {reason.rstrip('.')}.") from None
 
     def end(self) -> None:
-        """End the CLI now, and begin no other. A process that was forked during the read ends nothing."""
+        """End the CLI now, and start no other. A process that was forked during the read leaves the CLI alone."""
         self._is_ended = True
         process = self._process
         if process is not None and process.returncode is None and self._pid == os.getpid():
@@ -97,13 +97,13 @@ class Read:
 
     @staticmethod
     def _kill(process: subprocess.Popen[bytes]) -> None:
-        """Kill a process that nobody has waited for, and what it started."""
+        """Kill a process that hasn't been waited for, and the processes that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
     def _run(self, argv: list[str], variables: dict[str, str], seconds: float) -> tuple[int, bytes, str]:
         began = time.monotonic()
-        with forks_wait():  # a child would inherit its pipes half made
+        with forks_wait():  # a forked child would inherit half-made pipes
             if self._is_ended:
                 raise ReadError("The read was ended: the process is about to end.")
             self._process = process = subprocess.Popen(  # noqa: S603 - argv is ours, no shell
@@ -116,7 +116,7 @@ class Read:
             )
         with process:
             try:
-                if self._is_ended:  # before another thread could see the process
+                if self._is_ended:  # another thread called `end` before it could see the process
                     self.end()
                 printed, said = process.communicate(timeout=max(0.0, seconds - (time.monotonic() - began)))
             except subprocess.TimeoutExpired:
@@ -134,11 +134,11 @@ class Read:
 
 @contextlib.contextmanager
 def _private_folder() -> Iterator[Path]:
-    """Make a folder that only we can read, in memory where the machine offers that. It is gone afterwards."""
+    """Make a folder that only this user can read, in memory if the machine allows it. Remove it afterwards."""
     memory = "/dev/shm"  # noqa: S108 - the folder itself is made by mkdtemp, mode 0700
     try:
         path = tempfile.mkdtemp(prefix="sentry-esc-sync-", dir=memory)
-    except OSError:  # there is none, or not for us
+    except OSError:  # it doesn't exist, or this user can't write to it
         path = tempfile.mkdtemp(prefix="sentry-esc-sync-")
     pid = os.getpid()
     try:

@@ -1,4 +1,4 @@
-"""Let a fork wait for what must not be forked half done."""
+"""Delay forks of this process while it does work that a forked child couldn't finish."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 
 
 class _Fork:
-    """The lock that a fork takes before it. A child has another one."""
+    """The lock that a fork acquires first. A forked child gets a new one."""
 
     lock = threading.RLock()
 
 
 @contextlib.contextmanager
 def forks_wait() -> Iterator[None]:
-    """Let no other thread fork the process meanwhile.
+    """Keep other threads from forking the process inside the `with` block.
 
-    A child would inherit what is under way and has nobody to finish it: the lock of a module that is being imported,
-    for instance, which every later import of the module waits for.
+    A child inherits unfinished work, but not the thread that would finish it. One example is the lock of a module that
+    is being imported: in the child, every later import of the module waits for it.
     """
     lock = _Fork.lock
     with lock:
@@ -30,7 +30,7 @@ def _renew() -> None:
     _Fork.lock = threading.RLock()
 
 
-# Each time the lock that there is then.
+# Look the lock up at each fork, because a forked child replaces it.
 os.register_at_fork(
     before=lambda: _Fork.lock.acquire(),  # noqa: PLW0108
     after_in_parent=lambda: _Fork.lock.release(),  # noqa: PLW0108

@@ -1,7 +1,7 @@
-"""Take secrets out of what goes to Sentry: the known ones in all their forms, and text that is shaped like one.
+"""Hide secrets in what goes to Sentry: known secrets in all their forms, and text that is shaped like a secret.
 
-The time to scrub a text grows with its length and not with its content: whoever can send the application a text can
-send any text. So each shape consumes the run of characters that it looks at, and no part of a text is read twice by it.
+The time to scrub a text depends on its length, not on its content, because anybody who can send the application a text
+can send any text. So each shape consumes the characters that it looks at, and reads no part of a text twice.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from sophia_sync.runtime.redact import REPLACEMENT, SHORTEST, forms
 T = TypeVar("T")
 
 SHORTEST_ANYWHERE: Final = 8
-"""Characters. A shorter secret is an everyday word or number, and is hidden only where it stands alone."""
+"""Minimum characters of a secret that is hidden anywhere. A shorter one is hidden only where it stands alone."""
 LONGEST_TEXT: Final = 100_000
-"""Characters of one text that are scrubbed and sent; the rest is left out."""
+"""Maximum characters of one text that are scrubbed and sent. The rest is left out."""
 LONGEST_TREE: Final = 1_000_000
-"""Characters of one event that are scrubbed and sent. Sentry takes no event above 1 MB."""
+"""Maximum characters of one event that are scrubbed and sent. Sentry accepts at most 1 MB."""
 DEEPEST: Final = 100
-"""Levels of one event that are scrubbed and sent."""
+"""Maximum levels of one event that are scrubbed and sent."""
 
-# Characters: longer than any form of a secret that is one line.
+# Characters that are scrubbed beyond the end of what is sent: more than any form of a one-line secret has.
 _MARGIN: Final = 10_000
-# Names whose scrubbed form is kept, and the characters of one that are sent.
+# Maximum number of names whose scrubbed form is cached.
 _MOST_NAMES: Final = 1000
+# Maximum characters of a name; a longer one isn't sent.
 _LONGEST_NAME: Final = 1000
-# A name whose text is hidden, whatever it is.
+# Names under which every text is hidden.
 _NAME: Final = re.compile(
     r"token|secret|passw|pwd\b|credential|api[_-]?key|private[_-]?key|authorization|cookie|dsn\b", re.IGNORECASE
 )
@@ -48,15 +49,15 @@ logger = logging.getLogger(__name__)
 
 
 class Scrubber:
-    """Scrub texts, and trees of them such as an event.
+    """A scrubber of texts, and of trees of texts such as events.
 
     Args:
-        secrets: Return the secrets that are known now. It is called each time, and must not wait for anything.
+        secrets: Returns the secrets that are known now. It is called for each text or tree, and must not block.
     """
 
     def __init__(self, secrets: Callable[[], Iterable[SecretStr]]) -> None:
         self._secrets = secrets
-        # Replaced as a whole: other threads and forked children may be using it.
+        # This is only ever replaced as a whole, because other threads and forked children may be using it.
         self._known: tuple[tuple[SecretStr, ...], _Known] = ((), _Known(()))
         self._warned: set[SecretStr] = set()
 
@@ -65,16 +66,16 @@ class Scrubber:
         return _Scrub(self._current()).text(text)
 
     def tree(self, tree: T, parts: Parts | None = None) -> T:
-        """Return a copy without secrets, in values and in names; only texts and numbers change.
+        """Return a copy without secrets in its values and names. Only texts and numbers change.
 
         Args:
-            tree: What JSON can hold.
+            tree: A value that JSON can hold.
             parts: The parts that Sentry needs unchanged.
         """
         return cast(T, _Scrub(self._current()).tree(tree, parts or {}))
 
     def event(self, event: T) -> T:
-        """Return an event or a transaction without secrets; what Sentry groups by and reads stays."""
+        """Return an event or a transaction without secrets. The parts that Sentry groups by and reads stay."""
         return self.tree(event, EVENT)
 
     def log(self, log: T) -> T:
@@ -95,7 +96,7 @@ class Scrubber:
         return found
 
     def _warn(self, secrets: Iterable[SecretStr]) -> None:
-        """Warn of each short secret once."""
+        """Warn once about each short secret."""
         short = {secret for secret in secrets if 0 < len(secret.get_secret_value()) < SHORTEST_ANYWHERE} - self._warned
         self._warned |= short
         for secret in short:
@@ -108,7 +109,7 @@ class Scrubber:
 
 
 class _Known:
-    """The known secrets in all their forms, as one automaton: a text is read once, however many there are."""
+    """The known secrets in all their forms, as one automaton. It reads a text once, however many secrets there are."""
 
     def __init__(self, secrets: Iterable[SecretStr]) -> None:
         anywhere: set[str] = set()
@@ -146,7 +147,7 @@ class _Known:
         return b"".join([*parts, data[done:]]).decode("utf-8", "surrogatepass")
 
     def name(self, name: str) -> str:
-        """Return a name in a tree without secrets. The same few names come again and again."""
+        """Return a name in a tree without secrets. Cache the result, because the same few names recur."""
         if len(name) > _LONGEST_NAME:
             return REPLACEMENT
         found = self._names.get(name)
@@ -157,13 +158,13 @@ class _Known:
         return found
 
     def is_hidden(self, number: float) -> bool:
-        """Return whether a number is a secret itself, one that is long enough to be no everyday number."""
+        """Return whether a number is itself a secret, and too long to be an everyday number."""
         text = str(number)
         return len(text) >= SHORTEST_ANYWHERE and self.hide(text) == REPLACEMENT
 
 
 class _Scrub:
-    """One pass over a text or a tree. A text that occurs often is scrubbed once."""
+    """One pass over a text or a tree. It scrubs a repeated text once."""
 
     def __init__(self, known: _Known) -> None:
         self._known = known
@@ -175,7 +176,7 @@ class _Scrub:
         if found is None:
             length = min(len(text), LONGEST_TEXT, self._left)
             self._left -= length
-            # A secret is hidden only as a whole. What may be the beginning of one is scrubbed, but not sent.
+            # A secret is recognized only as a whole. So the scrub reads beyond the cut; that part isn't sent.
             looked_at = text[: length + _MARGIN] if length else ""
             found = shapes.hide(self._known.hide(looked_at))
             if length < len(text):
@@ -189,8 +190,8 @@ class _Scrub:
         Args:
             tree: The tree.
             parts: Its parts that stay as they are, by name.
-            hide: Whether it belongs to what is named like a secret.
-            depth: How many levels it is below the top.
+            hide: Whether it stands under a name like that of a secret.
+            depth: Its levels below the top.
         """
         match tree:
             case str():
@@ -231,7 +232,7 @@ class _Scrub:
                 return tree
 
     def _name(self, name: object) -> object:
-        """Scrub a name; the SDK sends those that are no texts as their `str`."""
+        """Scrub a name. The SDK sends a name that isn't text as its `str`."""
         if isinstance(name, int | float) and self._known.is_hidden(name):
             return REPLACEMENT
         return name if isinstance(name, int | float | None) else self._known.name(str(name))
@@ -242,13 +243,13 @@ def _encoded(text: str) -> bytes:
 
 
 def _stands_alone(data: bytes, start: int, end: int) -> bool:
-    """Return whether no letter, digit or underscore touches a place; an escape such as `\\n` before it is none."""
+    """Return whether no letter, digit or underscore touches a span. An escape such as `\\n` may stand before it."""
     before = not _WORD.match(data, start - 1) if start else True
     return (before or _ESCAPE_BEFORE.search(data, max(0, start - 3), start) is not None) and not _WORD.match(data, end)
 
 
 def _united(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield the spans in their order, those that overlap as one."""
+    """Yield the spans in order. Yield overlapping spans as one."""
     start = end = -1
     for next_start, next_end in sorted(spans):
         if next_start < end:
@@ -261,9 +262,9 @@ def _united(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _spellings(text: str) -> set[str]:
-    """Return how a secret is spelled in Python's own texts and in addresses, each also spelled again.
+    """Return the spellings of a secret in Python's own texts and in URLs, and the spellings of those.
 
-    A frame's variables are `repr`s, also of JSON.
+    The variables of a stack frame are sent as their `repr`, and may themselves be JSON.
     """
     found = {text}
     for _ in range(2):
@@ -275,7 +276,7 @@ def _spellings(text: str) -> set[str]:
 def _spelled(text: str) -> Iterator[str]:
     data = _encoded(text)
     yield json.dumps(text)[1:-1]
-    # Among other text `repr` may have to escape a quote that it needn't escape in the secret alone.
+    # Within a longer text, `repr` may escape a quote that it leaves as it is in the secret alone.
     yield from (repr(text)[1:-1], repr('"' + text)[2:-1], ascii(text)[1:-1], ascii('"' + text)[2:-1])
     yield from (repr(data)[2:-1], repr(b'"' + data)[3:-1])
     for encoded in {quote(data, safe=""), quote(data, safe="/"), quote_plus(data)}:

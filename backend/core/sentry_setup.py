@@ -1,4 +1,4 @@
-"""Starts Sentry for the backend, with its settings out of Pulumi ESC and with every secret taken out of what it sends.
+"""Start Sentry for the backend with settings from Pulumi ESC, and hide every secret in what it sends.
 
 from backend.core.sentry_setup import init_sentry
 
@@ -26,7 +26,7 @@ from backend.core.scrubbing import Scrubber
 if TYPE_CHECKING:
     from sentry_sdk.types import Hint
 
-# Keys of the configuration and the options of the SDK that they set. The names are those of the SDK's own variables.
+# Configuration keys, and the SDK options that they set. The SDK's own environment variables have the same names.
 _TEXTS: Final = {"SENTRY_ENVIRONMENT": "environment", "SENTRY_RELEASE": "release"}
 _RATES: Final = {
     "SENTRY_SAMPLE_RATE": "sample_rate",
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Started:
-    """The SDK's client that we started, if any."""
+    """The SDK client that `init_sentry` started, if any."""
 
     lock = threading.Lock()
     client: sentry_sdk.client.BaseClient | None = None
@@ -57,20 +57,20 @@ os.register_at_fork(after_in_child=_renew_lock)
 
 
 def init_sentry(config: AutoEscConfig = backend_config, **options: Any) -> bool:
-    """Start Sentry. Without a DSN it does nothing but say so, and while Sentry is on, nothing at all.
+    """Start Sentry. Without a DSN, only log that Sentry is off. If Sentry is on already, do nothing.
 
     Args:
         config: Where the DSN, the environment, the release and the sample rates come from.
-        options: Further options of `sentry_sdk.init`, such as `integrations`; they win over the configuration.
-            A `before_…` hook among them is called first, and what it returns is scrubbed. Those that would send
-            personal data, or what no hook sees, are left out, with a warning.
+        options: Further options of `sentry_sdk.init`, such as `integrations`. They override the configuration.
+            A `before_…` hook among them is called first, and its result is scrubbed. Options that would send
+            personal data, or data that no hook sees, are left out with a warning.
 
     Returns:
         Whether Sentry is on.
     """
     with _Started.lock:
         client = sentry_sdk.get_client()
-        if client is _Started.client and client.transport is not None:  # a client that was closed has none
+        if client is _Started.client and client.transport is not None:  # a closed client has none
             return True
         dsn = options["dsn"] if "dsn" in options else config.get("SENTRY_DSN")
         if not dsn:
@@ -78,16 +78,16 @@ def init_sentry(config: AutoEscConfig = backend_config, **options: Any) -> bool:
             return False
         try:
             Dsn(dsn)
-        except ValueError:  # its text may hold the DSN
+        except ValueError:  # the error's text may hold the DSN
             logger.error("Sentry is off: SENTRY_DSN is no DSN. It looks like https://PUBLIC_KEY@HOST/PROJECT_ID.")
             return False
         chosen = {**_settings(config), **_allowed(options), "dsn": dsn, "send_default_pii": False}
         own = SecretStr(str(dsn))
         scrubber = Scrubber(lambda: (*config.known_secrets, own))
-        scrubber.text("")  # the forms of the secrets are made here, and not while a request is answered
+        scrubber.text("")  # make the forms of the secrets now, not while a request is answered
         chosen |= _hooks(scrubber, options)
         with warnings.catch_warnings():
-            # Newer versions call the option deprecated. It is what keeps personal data out in all of them.
+            # Newer versions of the SDK deprecate this option, but it keeps personal data out in every version.
             warnings.filterwarnings("ignore", "The send_default_pii option", DeprecationWarning)
             sentry_sdk.init(**chosen)
         _Started.client = sentry_sdk.get_client()
@@ -95,7 +95,7 @@ def init_sentry(config: AutoEscConfig = backend_config, **options: Any) -> bool:
 
 
 def _settings(config: AutoEscConfig) -> dict[str, object]:
-    """What is configured, as options of the SDK; it has its own defaults for the rest."""
+    """Return the configured values as SDK options. The SDK has defaults for the rest."""
     texts = {option: config.get(key) for key, option in _TEXTS.items()}
     rates = {option: _rate(key, config.get(key)) for key, option in _RATES.items()}
     return {option: value for option, value in (texts | rates).items() if value is not None}
@@ -115,7 +115,7 @@ def _rate(key: str, text: str | None) -> float | None:
 
 
 def _allowed(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options less those that nothing could be scrubbed with."""
+    """Return the options without those in `_LEFT_OUT`. Warn about each that is left out."""
     allowed = dict(options)
     experiments = dict(allowed.get("_experiments") or {})
     for name, why in _LEFT_OUT.items():
@@ -127,9 +127,9 @@ def _allowed(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hooks(scrubber: Scrubber, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the hooks for all that is sent, each with the scrubber behind the one that was given.
+    """Return a hook for each kind of item. It calls the given hook, if there is one, and then the scrubber.
 
-    Breadcrumbs have none: they are scrubbed with the event that carries them, and most are never sent.
+    Breadcrumbs need no hook: they are scrubbed with the event that carries them, and most are never sent.
     """
     hooks: dict[str, Callable[[Any], Any]] = {
         "before_send": scrubber.event,

@@ -3,11 +3,11 @@ r"""Hide text that is shaped like a secret, without knowing the secret.
 Sources: docs.sentry.io "Auth Tokens", pulumi.com "Access Tokens", docs.github.com "About authentication to GitHub",
 docs.gitlab.com "Token overview", docs.npmjs.com "About access tokens", huggingface.co "User access tokens",
 cloud.google.com "API keys" and "OAuth 2.0", RFC 7519 (JWT), RFC 7468 (PEM), the rules of gitleaks and of
-detect-secrets. The two lists aren't used themselves: they are made for files, and some patterns take quadratic time.
+detect-secrets. Those two lists aren't used as they are: they are made for files, and some patterns take quadratic time.
 
-A pattern is a fixed beginning and runs of characters, each run possessive (`*+`, `{0,9}+`): what a match, or an attempt
-at one, has read is not given back. A run that many beginnings share is a part of the first match; whether it is a
-secret is decided afterwards, by the whole match.
+A pattern is a fixed beginning, followed by runs of characters. Each run is possessive (`*+`, `{0,9}+`): neither a match
+nor an attempt at one backtracks into it. If many beginnings share a run, the first match takes all of it. The shape's
+`hide` then decides by the whole match whether it is a secret.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ahocorasick_rs import BytesAhoCorasick
 
 from sophia_sync.runtime.redact import REPLACEMENT
 
-# A token may begin behind an escaped character, `%20` or `\n`, which to \b is a word's end.
+# A token may follow an escaped character such as `%20` or `\n`. That ends in a word character, so \b doesn't match.
 _START: Final = r"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt]))"
-# What tokens are made of.
+# The characters of a token.
 _RUN: Final = r"[A-Za-z0-9_\-]"
 _ALNUM: Final = re.compile("[0-9A-Za-z]")
 
@@ -31,9 +31,9 @@ class _Shape(NamedTuple):
     """One shape of a secret.
 
     Attributes:
-        anchors: A text without any of these, in lower case, holds no such secret: it isn't searched.
-        pattern: What may be one, and what tells it.
-        hide: Return what stands in its place.
+        anchors: Strings in lower case. A text is searched only if it contains one of them.
+        pattern: Matches what may be such a secret, with the groups that `hide` needs.
+        hide: Returns the replacement of a match: the match itself if it is no secret.
     """
 
     anchors: tuple[str, ...]
@@ -45,11 +45,11 @@ def _token(*beginnings: str, shortest: int, run: str = _RUN, digit: bool = False
     """Return the shape of a token.
 
     Args:
-        beginnings: What it begins with.
-        shortest: How many characters follow at least.
+        beginnings: The strings that it may begin with.
+        shortest: Minimum number of characters after the beginning.
         run: The class of these characters.
-        digit: Whether one of them is a digit.
-        word: Whether the beginning isn't within a word; for one that may end a word.
+        digit: Whether one of them must be a digit.
+        word: Whether the beginning must start a word. Set it for a beginning that may also end a word.
     """
     literals = "|".join(map(re.escape, beginnings))
     pattern = re.compile(rf"{_START if word else ''}(?P<beginning>{literals}){run}*+")
@@ -71,7 +71,7 @@ def _hexadecimal(match: re.Match[str]) -> str:
     before, after = match.string[max(0, match.start() - 7) : match.start()], match.string[match.end() : match.end() + 1]
     if before == "sha256:" or _ALNUM.match(after):
         return run  # the digest of an image
-    # Behind a percent sign the first two digits may be those of an escaped character.
+    # After a percent sign, the first two digits may belong to an escaped character.
     if len(run) == 66 and before.endswith("%"):
         return run[:2] + REPLACEMENT
     starts = not _ALNUM.match(before[-1:]) or before.endswith(("\\n", "\\r", "\\t"))
@@ -86,7 +86,7 @@ def _user(match: re.Match[str]) -> str:
 
 
 def _user_in_encoded(match: re.Match[str]) -> str:
-    """Do the same for an address that is URL-encoded, whose authority ends at an encoded `/`, `?` or `#`."""
+    """Do the same for a URL-encoded address, whose authority ends at an encoded `/`, `?` or `#`."""
     authority, end, rest = _split_encoded(match["authority"])
     at = max(authority.rfind("@"), authority.rfind("%40"))
     return match["before"] + REPLACEMENT + authority[at:] + end + rest if at > 0 else match[0]
@@ -96,13 +96,13 @@ _ENCODED_END: Final = re.compile(r"%(?:2F|3F|23)", re.IGNORECASE)
 
 
 def _split_encoded(text: str) -> tuple[str, str, str]:
-    # An encoded slash in a password is encoded twice where the whole address is encoded.
+    # If the whole address is encoded, an encoded slash in its password is encoded twice.
     end = _ENCODED_END.search(text)
     return (text[: end.start()], end[0], text[end.end() :]) if end else (text, "", "")
 
 
 def _value(match: re.Match[str]) -> str:
-    """Hide what stands behind a name and an equals sign, if it has eight characters and a digit among them."""
+    """Hide the value after a name and `=` or `:`, if it has at least eight characters, one of them a digit."""
     value = match["value"]
     is_folder = match["name"].lower() == "pwd" and value.startswith(("/", "~"))
     is_one = len(value) >= 8 and any(map(str.isdecimal, value)) and not is_folder
@@ -120,10 +120,10 @@ _GITLAB: Final = tuple(
 )
 _PAYMENT: Final = tuple(f"{kind}k_{mode}_" for kind in "prs" for mode in ("live", "test"))
 
-# Sentry's tokens of old, and client secrets.
+# Sentry's old tokens and its client secrets.
 _HEXADECIMAL: Final = re.compile("[0-9a-f]{64}[0-9a-f]*+")
 _SHAPES: Final = (
-    # From the first to the last line of a key, or to the end of the text.
+    # A private key: from its first to its last line, or to the end of the text.
     _Shape(
         ("-----begin ",),
         re.compile(
@@ -151,7 +151,7 @@ _SHAPES: Final = (
     _token("dop_v1_", "doo_v1_", "dor_v1_", shortest=64, run="[0-9a-f]"),
     _token("shpat_", "shpca_", "shppa_", "shpss_", shortest=32, run="[0-9A-Fa-f]"),
     _Shape(("eyj",), re.compile(_START + r"eyJ[A-Za-z0-9_.\-]*+"), _jwt),
-    # Also a DSN: the key stands where a user's name and password do.
+    # This also finds a DSN: its key stands in the place of a user name and password.
     _Shape(
         ("://", "%3a//"),
         re.compile(r"""(?i)(?P<before>(?::|%3A)//)(?P<authority>(?:(?!(?::|%3A)//)[^\s/?#"'<>\\])*+)"""),
@@ -165,7 +165,7 @@ _SHAPES: Final = (
         ),
         _user_in_encoded,
     ),
-    # `Bearer token …`: the last of such words is the one that a value stands behind.
+    # In `Bearer token …`, the value follows the last of these words.
     _Shape(
         ("bearer", "basic", "token"),
         re.compile(

@@ -1,4 +1,4 @@
-"""The parts of Sentry's items that stay as they are: what Sentry groups by, links by and reads.
+"""List the parts of Sentry's items that stay unchanged: those that Sentry groups by, links by and reads.
 
 Source: develop.sentry.dev, "Event Payloads", "Logs" and "Metrics", and what sentry-sdk 2.75 sends.
 """
@@ -14,11 +14,11 @@ class Kept(Enum):
     """How much of a part stays."""
 
     WHOLE = "whole"
-    VALUES = "values"  # names in it are scrubbed as elsewhere
+    VALUES = "values"  # only the names in it are scrubbed
 
 
 Parts: TypeAlias = Mapping[str, Union[Kept, "Parts"]]
-"""By name; the parts of a list are those of each item."""
+"""Parts by name. Those of a list are the parts of each of its items."""
 
 
 def _whole(names: str) -> dict[str, Kept]:
@@ -36,7 +36,7 @@ _EXCEPTION: Final[Parts] = {
     "stacktrace": _STACK,
 }
 _THREAD: Final[Parts] = {**_whole("id crashed current main state"), "stacktrace": _STACK}
-# Also a span's and a trace's attributes: the names that OpenTelemetry and Sentry give places in the code.
+# Attributes of logs, metrics, spans and traces, among them OpenTelemetry's and Sentry's names for places in the code.
 _ATTRIBUTES: Final[Parts] = _whole(
     "sentry.environment sentry.release sentry.sdk.name sentry.sdk.version sentry.trace.parent_span_id sentry.origin "
     "sentry.op sentry.source sentry.sample_rate sentry.segment.id logger.name "
@@ -48,7 +48,7 @@ _SPAN: Final[Parts] = {
     **_whole("timestamp start_timestamp exclusive_time hash same_process_as_parent measurements"),
     "data": _ATTRIBUTES,
     "tags": _whole("status"),
-    # Without `transaction`, which is a text of the application.
+    # `transaction` isn't kept, because the application sets its text.
     "dynamic_sampling_context": _whole(
         "trace_id public_key org_id environment release sample_rate sample_rand sampled"
     ),

@@ -15,18 +15,18 @@ __all__ = ["ChangeRequest", "Esc", "Revision"]
 
 
 class Esc(EscRoutes):
-    """The service, with what a test or a demonstration does to it besides the requests of its clients.
+    """The local ESC, with methods for tests and demonstrations.
 
-    A `path` is `organization/project/environment`. What the service refuses, these methods raise as
-    `sandbox.server.RefusedError`.
+    A `path` is `organization/project/environment`. The methods raise `sandbox.server.RefusedError` for what the
+    service refuses.
     """
 
     login = "sandbox"
     """The owner of `token`."""
     foreign_login = "somebody-else"
-    """The author of what `create` and `save` store."""
+    """The author of the revisions that `create` and `save` store."""
     reviewer = "reviewer"
-    """Who approves change requests."""
+    """The login that approves change requests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,47 +35,47 @@ class Esc(EscRoutes):
 
     @property
     def tokens(self) -> dict[str, str]:
-        """The accepted access tokens and their owners; take one out to revoke it."""
+        """The accepted access tokens and their owners; remove one to revoke it."""
         return self.accounts.tokens
 
     @property
     def teams(self) -> set[str]:
-        """The teams that the token exchange gives team tokens for."""
+        """The teams for which the token exchange issues team tokens."""
         return self.accounts.teams
 
     def trust(self, url: Callable[[], str], key: Callable[[], RSAPublicKey]) -> None:
-        """Accept the identity tokens of an issuer, whose address and key may be known only later."""
+        """Accept an issuer's identity tokens. Its address and key may be known only later."""
         self.accounts.issuers.append(Issuer(url, key))
 
     def create(self, path: str, definition: str = "") -> None:
-        """Make an environment whose revision 1 is empty, and if there is a definition, revision 2 that."""
+        """Create an environment. Revision 1 is empty; revision 2 holds the definition, if there is one."""
         with self.lock:
             self.environments.create(path, self.foreign_login)
             if definition:
                 self.save(path, definition)
 
     def save(self, path: str, definition: str) -> int:
-        """Save a definition as another writer does who sends no etag; gives the revision's number."""
+        """Save a definition as another writer who sends no etag. Return the revision's number."""
         with self.lock:
             revision, _ = self.environments.save(path, definition, self.foreign_login, etag=None)
             return revision.number
 
     def corrupt(self, path: str, change: Callable[[str], str]) -> None:
-        """Store something else than was sent: the latest revision holds another definition, with the same etag.
+        """Replace the definition of the latest revision, but keep its etag: ESC stored something else than was sent.
 
-        `change` makes it of the definition as it is stored. Secrets that it writes in plain text are encrypted, and
-        the text is formatted.
+        `change` gets the stored definition and returns the new one. Secrets in plain text are encrypted, and the text
+        is formatted.
         """
         with self.lock:
             self.environments.corrupt(path, change)
 
     def date(self, path: str, number: int, created: datetime) -> None:
-        """Let a revision have been saved at another time."""
+        """Change the time at which a revision was saved."""
         with self.lock:
             self.environments.change_revision(path, number, created=created)
 
     def retract(self, path: str, number: int) -> None:
-        """Take a revision back, as `env version retract` does."""
+        """Retract a revision, as `env version retract` does."""
         with self.lock:
             self.environments.retract(path, number)
 
@@ -86,7 +86,7 @@ class Esc(EscRoutes):
     # Approvals, as a person gives them in the console.
 
     def gate(self, path: str, *actions: str, approvals: int = 1) -> None:
-        """Let these actions need approvals, `update` if none is named."""
+        """Require approvals for these actions, or for `update` if none is named."""
         with self.lock:
             environment = self.environments.get(path)
             environment.gated, environment.approvals = set(actions or (UPDATE,)), approvals
@@ -96,7 +96,7 @@ class Esc(EscRoutes):
             return [request for request in self.change_requests.of(path) if request.is_active]
 
     def propose(self, path: str, definition: str, author: str = foreign_login) -> ChangeRequest:
-        """Open a change request as somebody does; it is submitted."""
+        """Open a change request and submit it."""
         with self.lock:
             request = self.change_requests.create(path, definition, author, etag=None)
             self.change_requests.submit(request, "")
@@ -107,7 +107,7 @@ class Esc(EscRoutes):
             self.change_requests.approve(request, self.reviewer, request.revision)
 
     def apply(self, request: ChangeRequest) -> int:
-        """Apply an approved change request; gives the new revision's number."""
+        """Apply an approved change request. Return the new revision's number."""
         with self.lock:
             return self.change_requests.apply(request).number
 
@@ -116,17 +116,17 @@ class Esc(EscRoutes):
             self.change_requests.close(request)
 
     def definition(self, path: str) -> str:
-        """The latest definition as it is stored and served, with ciphertext."""
+        """Return the latest definition as ESC stores and serves it, with ciphertext."""
         with self.lock:
             return self.environments.get(path).latest.definition
 
     def decrypted(self, path: str) -> str:
-        """The latest definition with its secrets in plain text."""
+        """Return the latest definition with its secrets in plain text."""
         with self.lock:
             return self.environments.decrypted(self.environments.get(path).latest)
 
     def sent(self, path: str) -> str:
-        """Return the text of the latest revision as its author sent it, to the byte."""
+        """Return the text of the latest revision, byte for byte as its author sent it."""
         return self.revisions(path)[-1].sent
 
     def values(self, path: str) -> dict[str, object]:
@@ -148,16 +148,16 @@ class Esc(EscRoutes):
         return self.revisions(path)[-1].number
 
     def revisions(self, path: str) -> list[Revision]:
-        """Oldest first."""
+        """Return all revisions, oldest first."""
         with self.lock:
             return list(self.environments.get(path).revisions)
 
     def revision_tags(self, path: str) -> dict[str, int]:
-        """The revision tags, `latest` among them."""
+        """Return the revision tags, including `latest`."""
         with self.lock:
             return {name: tag.revision for name, tag in self.environments.get(path).revision_tags.items()}
 
     def tags(self, path: str) -> dict[str, str]:
-        """The tags of the environment itself."""
+        """Return the tags of the environment itself."""
         with self.lock:
             return {name: tag.value for name, tag in self.environments.get(path).tags.items()}

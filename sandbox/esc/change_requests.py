@@ -1,4 +1,4 @@
-"""Approvals: environments whose updates are gated, and the change requests that stand in for an update.
+"""Approvals: environments whose updates are gated, and the change requests that replace a direct update.
 
 Sources: pulumi.com/docs, "Approvals in Pulumi ESC" (docs/esc/concepts/approvals); Pulumi Cloud's published OpenAPI
 (`CreateEnvironmentDraft`, `SubmitChangeRequest`, `ApproveChangeRequest`, `ApplyChangeRequest`, `CloseChangeRequest`);
@@ -17,7 +17,7 @@ from sandbox.server import RefusedError
 
 UPDATE, OPEN = "update", "open"
 DRAFT, PENDING, READY, APPLIED, CLOSED = "draft", "pending", "ready", "applied", "closed"
-# `env change-request list`: "open (draft, pending, or ready)".
+# The open ones, as `env change-request list` says: "open (draft, pending, or ready)".
 _ACTIVE = (DRAFT, PENDING, READY)
 
 
@@ -47,14 +47,14 @@ class ChangeRequest:
 
 
 class ChangeRequests:
-    """All change requests of the service, and the environments that ask for them."""
+    """All change requests of the service."""
 
     def __init__(self, environments: Environments) -> None:
         self._environments = environments
         self._all: dict[str, ChangeRequest] = {}
 
     def of(self, path: str) -> list[ChangeRequest]:
-        """Oldest first."""
+        """Return the change requests of an environment, oldest first."""
         return [request for request in self._all.values() if request.path == path]
 
     def active(self, path: str) -> ChangeRequest | None:
@@ -73,9 +73,9 @@ class ChangeRequests:
         return request
 
     def create(self, path: str, definition: str, author: str, etag: str | None) -> ChangeRequest:
-        """Store a draft. It is made from the latest revision, as its etag says (OpenAPI: 409 where it isn't).
+        """Store a draft of the next revision. Refuse an etag other than the latest revision's with 409 (OpenAPI).
 
-        "Only one draft can be active on an environment at a time" (docs); the words of the refusal are ours.
+        "Only one draft can be active on an environment at a time" (docs); the text of the refusal is ours.
         """
         environment = self._environments.get(path)
         self._environments.refuse_other_etag(environment, etag)
@@ -90,7 +90,7 @@ class ChangeRequests:
     def update(self, path: str, identifier: str, definition: str, etag: str | None) -> ChangeRequest:
         """Change a draft: "A draft is mutable — team members can continue editing it" (docs).
 
-        A new revision asks for new approvals, as a ruleset may demand (docs: "Require re-approval").
+        A new revision needs new approvals, as a ruleset may demand (docs: "Require re-approval").
         """
         request = self.draft(path, identifier)
         if etag and etag != request.etag:
@@ -103,14 +103,14 @@ class ChangeRequests:
         return request
 
     def submit(self, request: ChangeRequest, description: str) -> None:
-        """Hand a draft in for approval (OpenAPI: "Submits a draft change request for approval")."""
+        """Submit a draft (OpenAPI: "Submits a draft change request for approval")."""
         if request.status != DRAFT:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: the change request is {request.status}")
         request.description, request.status = description, PENDING
         self._evaluate(request)
 
     def approve(self, request: ChangeRequest, login: str, revision: int) -> None:
-        """Count one approval of the latest revision. "Allow or prevent self-approval" (docs): here it is prevented."""
+        """Count one approval of the latest revision. Refuse self-approval (docs: "Allow or prevent self-approval")."""
         _refuse_inactive(request)
         if revision != request.revision:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "Bad Request: another revision is the latest")
@@ -135,7 +135,7 @@ class ChangeRequests:
         return environment.add_revision(request.definition, request.author)
 
     def close(self, request: ChangeRequest) -> None:
-        """Discard it (OpenAPI: "Closes a change request without applying it")."""
+        """Close a change request (OpenAPI: "Closes a change request without applying it")."""
         _refuse_inactive(request)
         request.status = CLOSED
 

@@ -64,7 +64,7 @@ def _plain(value: Json) -> object:
 
 
 class Engine:
-    """The engine, with a key of its own. It starts at the first request, and anew at the first one after `close`."""
+    """The engine, with its own key. It starts at the first request, and again at the first request after `close`."""
 
     def __init__(self) -> None:
         self._key = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -72,11 +72,11 @@ class Engine:
         self._child: subprocess.Popen[bytes] | None = None
 
     def encrypt(self, name: str, definition: str) -> str:
-        """Return the definition as ESC stores it: secrets encrypted, formatted anew."""
+        """Return the definition as ESC stores it: reformatted, with secrets encrypted."""
         return str(self._ask("encrypt", name=name, definition=definition)["definition"])
 
     def decrypt(self, name: str, definition: str) -> str:
-        """Return the definition as ESC shows it decrypted, formatted anew."""
+        """Return the definition as ESC shows it decrypted: reformatted, with secrets in plain text."""
         return str(self._ask("decrypt", name=name, definition=definition)["definition"])
 
     def check(self, name: str, definition: str, load: Load, *, show_secrets: bool = False) -> Evaluated:

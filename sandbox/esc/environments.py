@@ -16,7 +16,7 @@ from sandbox.server import RefusedError
 LATEST = "latest"
 DEFAULT_PROJECT = "default"
 ANONYMOUS = "<yaml>"
-"""What ESC calls a definition that is checked or opened without being saved."""
+"""ESC's name for a definition that is checked or opened without being saved."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _TAG_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}")
@@ -24,7 +24,7 @@ _TAG_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}")
 
 @dataclass(frozen=True)
 class Revision:
-    """One state of an environment. Numbers are consecutive, from 1, which is empty."""
+    """One state of an environment. Numbers are consecutive; revision 1 is empty."""
 
     number: int
     definition: str
@@ -33,9 +33,9 @@ class Revision:
     created: datetime
     author: str
     replacement: int | None = None
-    """Where the revision was retracted: which one stands for it. It can't be read any more."""
+    """The revision that replaces this one, if this one was retracted and so can't be read any more."""
     sent: str = ""
-    """The text that its author sent, to the byte."""
+    """The text that its author sent, byte for byte."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class RevisionTag:
 
 @dataclass
 class EnvironmentTag:
-    """A name and a value that are put on a whole environment."""
+    """A name and a value on a whole environment."""
 
     id: str
     name: str
@@ -69,9 +69,9 @@ class Environment:
     revision_tags: dict[str, RevisionTag] = field(default_factory=dict)
     tags: dict[str, EnvironmentTag] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
-    """The actions that need an approval, as `gatedActions` of its metadata: `update` and `open`."""
+    """The actions that need an approval, `update` or `open`: the `gatedActions` of its metadata."""
     approvals: int = 1
-    """How many approvals these take."""
+    """Number of approvals that these actions need."""
 
     @property
     def path(self) -> str:
@@ -82,7 +82,7 @@ class Environment:
         return self.revisions[-1]
 
     def add_revision(self, definition: str, author: str, sent: str = "") -> Revision:
-        """Add a revision. Its etag is new, even where the definition is that of an earlier revision."""
+        """Add a revision. Its etag is new, even if an earlier revision has the same definition."""
         number = len(self.revisions) + 1
         etag = hashlib.sha256(f"{self.id}@{number}\n{definition}".encode()).hexdigest()[:32]
         now = datetime.now(UTC)
@@ -92,7 +92,7 @@ class Environment:
         return self.latest
 
     def revision(self, version: str) -> Revision | None:
-        """The revision with that number, or with that tag; an empty version is the latest."""
+        """Return the revision with this number or tag; an empty `version` is the latest. None if it can't be read."""
         if version.isdecimal():
             number = int(version)
         else:
@@ -106,7 +106,7 @@ class Environment:
 
 
 class Environments:
-    """All environments of the service. What can't be done is `RefusedError` with the HTTP status of the service."""
+    """All environments of the service. The methods raise `RefusedError` with the service's HTTP status."""
 
     def __init__(self) -> None:
         self.engine = Engine()
@@ -137,9 +137,9 @@ class Environments:
         del self._environments[self.get(path).path]
 
     def save(self, path: str, definition: str, author: str, etag: str | None) -> tuple[Revision, list[Json]]:
-        """Store a new revision: checked, then encrypted and formatted. Return it with the warnings of the check.
+        """Check a definition and store it, encrypted and formatted. Return the new revision and the check's warnings.
 
-        An etag that isn't the latest revision's is refused with 409, a definition with errors with 400.
+        Refuse an etag other than the latest revision's with 409, and a definition with errors with 400.
         """
         environment = self.get(path)
         self.refuse_other_etag(environment, etag)
@@ -153,7 +153,7 @@ class Environments:
             raise RefusedError(HTTPStatus.CONFLICT, message)
 
     def checked(self, environment: Environment, definition: str) -> tuple[str, list[Json]]:
-        """Return a definition as ESC stores it, and the warnings of its check. One with errors is refused with 400."""
+        """Return a definition as ESC stores it, and the warnings of its check. Refuse errors with 400."""
         name = f"{environment.project}/{environment.name}"
         checked = self.check(definition, environment.organization, name)
         refuse_errors(checked)
@@ -163,7 +163,7 @@ class Environments:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: {error}") from None
 
     def corrupt(self, path: str, change: Callable[[str], str]) -> None:
-        """Change what is stored. A text that isn't YAML is stored as it is."""
+        """Change the stored definition. A text that isn't YAML is stored unchanged."""
         environment = self.get(path)
         changed = change(environment.latest.definition)
         with contextlib.suppress(EngineError):
@@ -171,7 +171,7 @@ class Environments:
         environment.revisions[-1] = replace(environment.latest, definition=changed)
 
     def retract(self, path: str, number: int) -> None:
-        """Take a revision back, but the latest: it can't be read any more, and its tags go to the one before."""
+        """Retract a revision, but not the first or latest. It becomes unreadable; its tags move to the previous one."""
         environment = self.get(path)
         if not 1 < number < environment.latest.number:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"Revision {number} can't be retracted")
@@ -180,12 +180,12 @@ class Environments:
             tag.revision = number - 1 if tag.revision == number else tag.revision
 
     def change_revision(self, path: str, number: int, **changes: Any) -> None:
-        """Change what is known of a revision."""
+        """Change attributes of a revision."""
         revisions = self.get(path).revisions
         revisions[number - 1] = replace(revisions[number - 1], **changes)
 
     def decrypted(self, revision: Revision) -> str:
-        """Return the definition with its secrets in plain text, formatted by ESC; as it is if it isn't YAML."""
+        """Return the definition with its secrets in plain text, formatted by ESC, or unchanged if it isn't YAML."""
         if not revision.definition:
             return ""
         try:
@@ -207,7 +207,7 @@ class Environments:
         return lambda imported: self._imported(organization, imported)
 
     def _imported(self, organization: str, reference: str) -> str:
-        """The definition of `[project/]name[@version]`."""
+        """Return the definition of `[project/]name[@version]`."""
         path, _, version = reference.partition("@")
         full = path if "/" in path else f"{DEFAULT_PROJECT}/{path}"
         environment = self._environments.get(f"{organization}/{full}")
@@ -277,7 +277,7 @@ class Environments:
         return tags[name]
 
     def update_tag(self, path: str, name: str, current: str, to: tuple[str, str], editor: str) -> EnvironmentTag:
-        """Rename a tag, or give it another value: `to` is the new name and value, empty for what stays."""
+        """Rename a tag or change its value. `to` is the new name and value; an empty one stays as it is."""
         tags = self.get(path).tags
         tag = self.tag(path, name)
         if tag.value != current:

@@ -1,13 +1,13 @@
-"""ESC's REST interface, as far as the `pulumi env` commands and the package `pulumi-esc-sdk` use it.
+"""The part of ESC's REST interface that the `pulumi env` commands and the package `pulumi-esc-sdk` use.
 
 Paths, bodies and headers are those of `cmd/esc/cli/client/client.go` and `apitype.go` in
 github.com/pulumi/pulumi/pkg/v3 v3.274.1, and of `pulumi_esc_sdk/api/esc_api.py`. Members of JSON bodies follow Pulumi
 Cloud's published OpenAPI: `provider/pkg/cloud/spec.json` in github.com/pulumi/pulumi-pulumiservice.
 
-A definition travels as raw YAML in both directions. The answers to reading and saving one carry the headers `ETag` and
-`Pulumi-ESC-Revision`. The precondition of a save travels in the request header `If-Match`, as the OpenAPI has it;
-releases of the CLI up to v3.260 send it as `ETag`. An error's body is `{"code", "message"}`, with `"diagnostics"` if a
-definition is refused.
+Requests and answers carry a definition as raw YAML. The answer to a read or a save has the headers `ETag` and
+`Pulumi-ESC-Revision`. A save sends its precondition in the header `If-Match`, as in the OpenAPI; releases of the CLI
+up to v3.260 send it as `ETag`. An error's body is `{"code", "message"}`, with `"diagnostics"` if a definition is
+refused.
 """
 
 import re
@@ -31,7 +31,7 @@ from tools import esc_engine
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-# An int64 of the OpenAPI.
+# The largest int64, the type of integers in the OpenAPI.
 LARGEST_INTEGER = 2**63 - 1
 PAGE_OF_ENVIRONMENTS = 100
 PAGE_OF_REVISIONS = 500
@@ -49,7 +49,7 @@ _CHANGE_REQUEST = "/api/change-requests/<organization>/<identifier>"
 
 
 class EscRoutes(Server):
-    """The routes. Each function is named like the client's method that calls it."""
+    """The routes. Each method has the name of the client's method that calls it."""
 
     def __init__(self) -> None:
         self.accounts = Accounts()
@@ -105,7 +105,7 @@ class EscRoutes(Server):
         return {"code": status, "message": message, **details}
 
     def admit(self) -> None:
-        """`Authorization: token T`. Without a valid one the answer is 401 before anything else."""
+        """Require `Authorization: token T` before anything else: without a valid token the answer is 401."""
         if request.path == _TOKEN_EXCHANGE:
             return
         g.login, g.grant = self.accounts.sign_in(request.headers.get("Authorization", ""))
@@ -147,7 +147,7 @@ class EscRoutes(Server):
     # Environments.
 
     def list_environments(self, organization: str | None = None) -> ResponseReturnValue:
-        """A page ends with the token that the next one is asked for with, the last with none."""
+        """List environments in pages. Each page but the last has the `nextToken` that requests the next one."""
         found = [
             environment
             for environment in self.environments
@@ -226,7 +226,7 @@ class EscRoutes(Server):
         return {"id": session}
 
     def read_opened(self, session: str, **_: str) -> ResponseReturnValue:
-        """The whole opened environment, or one of its values with `?property=PATH`."""
+        """Return the whole opened environment, or one of its values with `?property=PATH`."""
         evaluated = self._opened.get(session)
         if evaluated is None:
             raise RefusedError(HTTPStatus.NOT_FOUND, f"Open environment '{session}' not found")
@@ -244,7 +244,7 @@ class EscRoutes(Server):
     # Revisions.
 
     def list_revisions(self, organization: str, project: str, name: str) -> ResponseReturnValue:
-        """Newest first, those below `before` (0: all), at most `count`."""
+        """List at most `count` revisions below `before` (0: all), newest first."""
         environment = self.environments.get(f"{organization}/{project}/{name}")
         before = _integer(request.args, "before", 0)
         count = _integer(request.args, "count", PAGE_OF_REVISIONS)
@@ -252,7 +252,7 @@ class EscRoutes(Server):
         return [_revision(environment, item) for item in found[:count]]
 
     def list_revision_tags(self, organization: str, project: str, name: str) -> ResponseReturnValue:
-        """By name, those after the name `after`. The CLI asks until a page is empty."""
+        """List by name the tags after the name `after`. The CLI requests pages until one is empty."""
         environment = self.environments.get(f"{organization}/{project}/{name}")
         after = request.args.get("after", "")
         count = _integer(request.args, "count", PAGE_OF_REVISIONS)
@@ -280,7 +280,7 @@ class EscRoutes(Server):
     # Tags of environments.
 
     def list_tags(self, organization: str, project: str, name: str) -> ResponseReturnValue:
-        """All in one page; the CLI asks on until `nextToken` is "0"."""
+        """List all tags in one page. The CLI requests pages until `nextToken` is "0"."""
         tags = self.environments.get(f"{organization}/{project}/{name}").tags
         return {"tags": {key: _tag(tag) for key, tag in sorted(tags.items())}, "nextToken": LAST_PAGE_OF_TAGS}
 
@@ -309,7 +309,7 @@ class EscRoutes(Server):
     # Approvals: drafts of definitions, and the change requests that carry them.
 
     def get_metadata(self, organization: str, project: str, name: str) -> ResponseReturnValue:
-        """`EnvironmentMetadata` of the OpenAPI."""
+        """Return an `EnvironmentMetadata` of the OpenAPI."""
         environment = self.environments.get(f"{organization}/{project}/{name}")
         active = self.change_requests.active(environment.path)
         return {
@@ -339,7 +339,7 @@ class EscRoutes(Server):
         return self._open(self.environments.open(draft.definition, organization, f"{project}/{name}"))
 
     def get_change_request(self, organization: str, identifier: str) -> ResponseReturnValue:
-        """`GetChangeRequestResponse` of the OpenAPI."""
+        """Return a `GetChangeRequestResponse` of the OpenAPI."""
         found = self.change_requests.get(identifier, organization)
         return self._change_request(found)
 
@@ -408,7 +408,7 @@ def _integer(arguments: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _boolean(arguments: Mapping[str, str], name: str) -> bool:
-    """Return a parameter that Go's `strconv.ParseBool` takes."""
+    """Parse a parameter as Go's `strconv.ParseBool` does."""
     text = arguments.get(name) or "false"
     if text not in _TRUE | _FALSE:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: '{name}' must be a boolean")
@@ -416,7 +416,7 @@ def _boolean(arguments: Mapping[str, str], name: str) -> bool:
 
 
 def _check_duration(text: str) -> None:
-    """Refuse a duration that isn't written in Go's units, which the OpenAPI asks for."""
+    """Check that a duration is written in Go's units, which the OpenAPI requires."""
     if re.fullmatch(r"(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+", text) is None:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"Bad Request: invalid duration '{text}'")
 
@@ -439,7 +439,7 @@ def _user(login: str) -> Json:
 
 
 def _reference(found: ChangeRequest) -> Json:
-    """`ChangeRequestRef` of the OpenAPI."""
+    """Return a `ChangeRequestRef` of the OpenAPI."""
     return {"changeRequestId": found.id, "latestRevisionNumber": found.revision}
 
 

@@ -1,7 +1,7 @@
-"""Who may use ESC: access tokens, and their exchange for the identity tokens of another service.
+"""Sign-in to ESC: access tokens, and the exchange of another service's identity tokens for them.
 
-After pulumi.com/docs/reference/cloud-rest-api/oauth-token-exchange: an organization trusts an issuer of identity
-tokens (OpenID Connect), and `POST /api/oauth/token` gives a short-lived access token for one of these.
+An organization trusts an issuer of identity tokens (OpenID Connect). `POST /api/oauth/token` exchanges one of these
+for a short-lived access token. Source: pulumi.com/docs/reference/cloud-rest-api/oauth-token-exchange.
 """
 
 import re
@@ -27,7 +27,7 @@ _SCOPES = {"organization": r"(admin)?", "team": r"team:(?P<team>.+)", "personal"
 
 @dataclass(frozen=True)
 class Grant:
-    """What an exchanged token may do, and until when. Other tokens may do everything, for ever."""
+    """The scope and the expiry of an exchanged token. Other tokens have no limits."""
 
     organization: str
     team: str | None
@@ -46,15 +46,15 @@ class Issuer:
 @dataclass
 class Accounts:
     tokens: dict[str, str] = field(default_factory=dict)
-    """Accepted access tokens and the logins that they belong to."""
+    """The accepted access tokens and the logins of their owners."""
     grants: dict[str, Grant] = field(default_factory=dict)
-    """Of the tokens that were exchanged."""
+    """The grants of the exchanged tokens."""
     issuers: list[Issuer] = field(default_factory=list)
     teams: set[str] = field(default_factory=set)
-    """The teams that a team token may be had for."""
+    """The teams for which the exchange issues team tokens."""
 
     def sign_in(self, authorization: str) -> tuple[str, Grant | None]:
-        """Return the login and the grant of `token T`. Anything else is 401."""
+        """Return the login and the grant of `token T`. Refuse anything else with 401."""
         scheme, _, token = authorization.partition(" ")
         login = self.tokens.get(token) if scheme.lower() == "token" else None
         grant = self.grants.get(token)
@@ -63,7 +63,7 @@ class Accounts:
         return login, grant
 
     def exchange(self, form: Mapping[str, str]) -> Json:
-        """Give an access token for an identity token. Each field is checked."""
+        """Exchange an identity token for an access token. Check each field."""
         _expect(form, "grant_type", GRANT_TYPE)
         _expect(form, "subject_token_type", ID_TOKEN)
         organization = _field(form, "audience", r"urn:pulumi:org:(.+)")[1]

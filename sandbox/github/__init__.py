@@ -21,7 +21,7 @@ __all__ = ["App", "Dispatch", "GitHub", "Permissions"]
 
 
 class GitHub(GitHubRoutes):
-    """The service, with what a test or a demonstration does to it besides the requests of its clients."""
+    """The local GitHub, with methods for tests and demonstrations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class GitHub(GitHubRoutes):
         dispatchable: bool = True,
         inputs: Sequence[str] | None = None,
     ) -> int:
-        """Add a workflow. Return its id. `inputs` are those that it defines; None accepts any."""
+        """Add a workflow. Return its id. `inputs` are the ones that it defines; None accepts any."""
         with self.lock:
             known = None if inputs is None else tuple(inputs)
             workflow = Workflow(next(self.ids), file, state, dispatchable, known)

@@ -1,4 +1,4 @@
-"""What GitHub keeps: repositories, their workflows, and the runs of these."""
+"""What GitHub keeps: repositories, their workflows and runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Workflow:
     dispatchable: bool
     """Whether it has the trigger `workflow_dispatch`."""
     inputs: tuple[str, ...] | None
-    """The inputs that it defines; None: any are accepted."""
+    """The inputs that it defines; None accepts any."""
 
     @property
     def name(self) -> str:
@@ -37,7 +37,7 @@ class Workflow:
 
     @property
     def text(self) -> str:
-        """Its file."""
+        """The text of its file."""
         if not self.dispatchable:
             return "on: push\n"
         if not self.inputs:
@@ -51,17 +51,17 @@ class Workflow:
 
 @dataclass(frozen=True)
 class Named:
-    """A secret or a variable of Actions. Of a secret GitHub tells no more than this, of a variable also the value."""
+    """A secret or a variable of Actions. GitHub shows only a variable's value."""
 
     name: str
     updated: datetime
     value: str | None = None
-    """Of a variable."""
+    """The value of a variable; None for a secret."""
 
 
 @dataclass
 class Names:
-    """The secrets and variables of one owner, by their names."""
+    """The secrets and variables of one owner, by name."""
 
     secrets: dict[str, Named] = field(default_factory=dict)
     variables: dict[str, Named] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Repository:
     names: Names = field(default_factory=Names)
     """Its own secrets and variables."""
     unshared: set[str] = field(default_factory=set)
-    """Of its organisation's secrets and variables those that it can't use."""
+    """Names of its organisation's secrets and variables that it can't use."""
     private: bool = True
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     pushed: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -89,7 +89,7 @@ class Repository:
         return f"{self.owner}/{self.name}"
 
     def workflow(self, reference: str) -> Workflow | None:
-        """By file name or id."""
+        """Return the workflow with this file name or id."""
         found = (item for item in self.workflows.values() if reference in (item.file, str(item.id)))
         return next(found, None)
 
@@ -103,7 +103,7 @@ class Run:
     number: int
     event: str
     script: list[str]
-    """What is still to come: each time the run is asked for, it takes the next of these steps."""
+    """The steps that remain. Each time a client gets the run, it takes the next one."""
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     updated: datetime = field(default_factory=lambda: datetime.now(UTC))
     status: str = "queued"
@@ -114,7 +114,7 @@ class Run:
             self.take(self.script.pop(0))
 
     def take(self, step: str) -> None:
-        """Take on a status; `completed` may name its conclusion, `completed/failure`."""
+        """Set the status. `completed` may name its conclusion: `completed/failure`."""
         self.status, _, conclusion = step.partition("/")
         self.conclusion = (conclusion or "success") if self.status == COMPLETED else None
         self.updated = datetime.now(UTC)
@@ -127,11 +127,11 @@ class Permissions:
     actions: str = "write"
     """`write`, `read` or `none`."""
     repositories: Sequence[str] | None = None
-    """Full names; None: all."""
+    """Full names of the repositories that it can see; None means all."""
     contents: str = "read"
     """`read` or `none`: whether it may read the repository's files."""
     names: bool = False
-    """Whether it may list the names of a repository's secrets and variables, which no job's own token may."""
+    """Whether it may list the names of a repository's secrets and variables. No job's own token may."""
     organization_names: bool = False
     """Whether it may list those of a whole organisation."""
 

@@ -1,4 +1,4 @@
-"""The JSON in which GitHub's REST API shows what it keeps, cut down to what clients of Actions look at."""
+"""The JSON of GitHub's REST API, reduced to what clients of Actions read."""
 
 from base64 import b64encode
 from datetime import datetime
@@ -8,7 +8,7 @@ from sandbox.github.repositories import Named, Repository, Run, Workflow
 from sandbox.github.sign_in import App
 from sandbox.server import Json
 
-# The links of a user and of a repository, by what follows their address; docs.github.com, "Get a repository".
+# The links of a user and of a repository, by the suffix of their URLs; docs.github.com, "Get a repository".
 _OF_USER = "events followers following gists organizations received_events repos starred subscriptions"
 _OF_REPOSITORY = (
     "archive assignees blobs branches collaborators comments commits compare contents contributors deployments "
@@ -18,11 +18,11 @@ _OF_REPOSITORY = (
 )
 
 WEB = "https://github.com"
-"""Links for people lead to the web site, not to the API."""
+"""Base URL of the links for people, which lead to the web site, not to the API."""
 
 
 class Representations:
-    """Everything below the address of one API."""
+    """The JSON of each object, with links to the API at one address."""
 
     def __init__(self, api: str) -> None:
         self._api = api
@@ -43,7 +43,7 @@ class Representations:
         }
 
     def full_repository(self, repository: Repository) -> Json:
-        """A repository that was asked for itself."""
+        """Return a repository as its own route shows it."""
         page = f"{WEB}/{repository.full_name}"
         counts = "forks forks_count open_issues open_issues_count size stargazers_count watchers watchers_count"
         return {
@@ -69,7 +69,7 @@ class Representations:
         }
 
     def owner(self, login: str) -> Json:
-        """An organisation, as the owner of something."""
+        """Return an organisation as an owner."""
         url = f"{self._api}/users/{login}"
         number = int(sha1(login.encode(), usedforsecurity=False).hexdigest()[:6], 16)
         return {
@@ -86,7 +86,7 @@ class Representations:
         }
 
     def installation(self, app: App) -> Json:
-        """Where an app is installed."""
+        """Return the installation of an app."""
         url = f"{self._api}/app/installations/{app.installation_id}"
         return {
             "id": app.installation_id,
@@ -109,7 +109,7 @@ class Representations:
         }
 
     def named(self, named: Named, *, shared: bool = False) -> Json:
-        """A secret, or with its value a variable; one that is `shared` is shown to its organisation."""
+        """Return a secret, or a variable with its value. A `shared` one has a visibility in its organisation."""
         row = {"name": named.name, "created_at": time(named.updated), "updated_at": time(named.updated)}
         seen = {"visibility": "all"} if shared else {}
         return row | seen if named.value is None else row | seen | {"value": named.value}
@@ -130,7 +130,7 @@ class Representations:
         }
 
     def file(self, repository: Repository, workflow: Workflow, ref: str) -> Json:
-        """The file of a workflow, as `contents` shows it."""
+        """Return the file of a workflow, as `contents` shows it."""
         path, text = f".github/workflows/{workflow.file}", workflow.text.encode()
         url = f"{self._url(repository)}/contents/{path}?ref={ref}"
         blob = sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest()
@@ -225,7 +225,7 @@ class Representations:
 
 
 def _node(kind: str, number: int) -> str:
-    """An id of GitHub's other API."""
+    """Return an id of GitHub's GraphQL API."""
     return f"{kind}_{number:x}"
 
 

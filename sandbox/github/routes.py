@@ -1,7 +1,7 @@
-"""GitHub's REST API, as far as a client that dispatches a workflow and waits for its run uses it.
+"""The part of GitHub's REST API that a client uses to dispatch a workflow and wait for its run.
 
 Routes, bodies and error texts are those of docs.github.com/en/rest ("Workflows", "Workflow runs", "Workflow jobs",
-"GitHub Apps"). A token sees only the repositories that it was given; what it can't see is 404, as on GitHub.
+"GitHub Apps"). A token sees only the repositories that it was granted; any other is 404, as on GitHub.
 """
 
 import itertools
@@ -38,14 +38,14 @@ _PERMITTED_KEYS = frozenset({"ref", "inputs"})
 class GitHubRoutes(Server):
     def __init__(self) -> None:
         self.tokens: dict[str, Permissions] = {}
-        """The accepted tokens; take one out to revoke it."""
+        """The accepted tokens; remove one to revoke it."""
         self.dispatches: list[Dispatch] = []
-        """The accepted ones, oldest first."""
+        """The accepted dispatches, oldest first."""
         self.return_run_details = True
-        """False: a server from before February 2026, which refuses that field with 422."""
+        """Whether a dispatch may have this field. Servers from before February 2026 refuse it with 422."""
         self.run_script: list[str] = []
-        """The steps that a new run takes, one each time it is asked for: `queued`, `in_progress`, `completed`,
-        `completed/failure`. The last one stays; without any, a run stays queued until `complete` is called."""
+        """The steps of a new run: `queued`, `in_progress`, `completed`, `completed/failure`. The run takes one each
+        time a client gets it, and keeps the last one. Without steps, it stays queued until a test calls `complete`."""
         self.id_token_request_token = secrets.token_hex(20)
         """The ACTIONS_ID_TOKEN_REQUEST_TOKEN of a job that has the permission `id-token: write`."""
         self.job_repository = ""
@@ -53,7 +53,7 @@ class GitHubRoutes(Server):
         self.id_token_key = SigningKey()
         self.repositories: dict[str, Repository] = {}
         self.organizations: dict[str, Names] = defaultdict(Names)
-        """The secrets and variables of each."""
+        """The secrets and variables of each organisation."""
         self.renamed: dict[str, Repository] = {}
         """Repositories by their former full names, in lower case."""
         self.runs: dict[int, Run] = {}
@@ -85,7 +85,7 @@ class GitHubRoutes(Server):
         return {"message": message, "documentation_url": DOCUMENTATION, "status": str(status), **details}
 
     def exchange(self, environ: dict[str, Any]) -> tuple[Response | None, Ending]:
-        """Take `/repositories/ID`, where the redirect of a renamed repository leads, for its present name."""
+        """Rewrite `/repositories/ID`, to which a renamed repository redirects, to the repository's current name."""
         match = re.match(r"/repositories/(\d+)(?=/|$)", environ["PATH_INFO"])
         if match is not None:
             with self.lock:
@@ -95,7 +95,7 @@ class GitHubRoutes(Server):
         return super().exchange(environ)
 
     def _redirect(self) -> None:
-        """Redirect from a former name: 301, or 307 for what isn't a GET (docs.github.com, "Follow redirects")."""
+        """Redirect from a former name with 301, or with 307 unless it's a GET (docs.github.com, "Follow redirects")."""
         match = re.match(r"/repos/([^/]+/[^/]+)", request.path)
         repository = self.renamed.get(match[1].lower()) if match else None
         if match is not None and repository is not None:
@@ -105,7 +105,7 @@ class GitHubRoutes(Server):
             abort(Response(json.dumps(body), status, {"Location": url}, content_type="application/json"))
 
     def admit(self) -> None:
-        """`Authorization: Bearer T` or `token T`. A wrong one is 401, none at all sees nothing."""
+        """Check `Authorization: Bearer T` or `token T`. A wrong token gets 401; without one, no repository is seen."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         g.app = next((app for app in self.apps.values() if app.has_signed(token)), None)
         if not scheme:
@@ -212,7 +212,7 @@ class GitHubRoutes(Server):
     def list_jobs(self, owner: str, name: str, run_id: int) -> ResponseReturnValue:
         return _page("jobs", [self._shown.job(self._run(owner, name, run_id))])
 
-    # Secrets and variables: the names alone of the former.
+    # Secrets, by name only, and variables.
 
     def list_secrets(self, owner: str, name: str) -> ResponseReturnValue:
         return self._page_of("secrets", self._with_names(owner, name).names.secrets)
@@ -284,7 +284,7 @@ class GitHubRoutes(Server):
         )
         return {"count": len(token), "value": token}
 
-    # What they look up.
+    # Look-ups.
 
     @property
     def _shown(self) -> Representations:
@@ -380,7 +380,7 @@ def _run_filter() -> Callable[[Run], bool]:
 
 
 def _period(created: str) -> tuple[datetime, datetime]:
-    """The times that `>=T`, `>T`, `<=T`, `<T`, `T..T` or `T` mean; T is a date, or a time to the second."""
+    """Return the begin and the end of `>=T`, `>T`, `<=T`, `<T`, `T..T` or `T`. T is a date, or a time to the second."""
     ever = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
     if not created:
         return ever
@@ -412,7 +412,7 @@ def _moment(text: str) -> tuple[datetime, datetime]:
 
 
 def _page(name: str | None, rows: list[Json]) -> Response:
-    """Return a page of a listing, with the next one in the header `Link`. Without a name it is an array."""
+    """Return a page of a listing. The header `Link` leads to the next one. Without a name, the page is an array."""
     size = max(1, min(100, request.args.get("per_page", 30, type=int)))
     number = max(1, request.args.get("page", 1, type=int))
     shown = rows[(number - 1) * size : number * size]

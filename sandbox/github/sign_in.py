@@ -1,7 +1,7 @@
-"""Sign-in with GitHub besides tokens that are simply there: apps, and the identity tokens of Actions.
+"""Sign-in to GitHub without a fixed token: apps, and the identity tokens of Actions.
 
-After docs.github.com: "Generating a JSON Web Token (JWT) for a GitHub App", "REST API endpoints for GitHub Apps", and
-"OpenID Connect reference" for Actions.
+Sources: docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App", "REST API endpoints for GitHub Apps",
+and "OpenID Connect reference" for Actions.
 """
 
 import time
@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 ALGORITHM = "RS256"
 ID_TOKEN_SECONDS = 300
 APP_TOKEN_LIMIT = 600
-"""Seconds that an app's own token may be valid."""
+"""Longest validity of an app's own JWT, in seconds."""
 
 
 class SigningKey:
-    """An RSA key, made when it is first needed: that takes a moment."""
+    """An RSA key, made when it is first needed, because that takes a moment."""
 
     @cached_property
     def _private(self) -> rsa.RSAPrivateKey:
@@ -59,16 +59,16 @@ class App:
 
     @property
     def permissions(self) -> dict[str, str]:
-        """What it was given, besides `metadata: read`, which every app has."""
+        """The permissions that it was granted, besides `metadata: read`, which every app has."""
         return {} if self.actions == "none" else {"actions": self.actions}
 
     @property
     def private_key(self) -> str:
-        """PEM, as GitHub lets an app's owner download it."""
+        """The key in PEM form, as an app's owner downloads it from GitHub."""
         return self.key.private_pem
 
     def has_signed(self, token: str) -> bool:
-        """Whether this is the app's own JWT, unexpired, and valid for no more than ten minutes."""
+        """Return whether this is the app's own JWT, unexpired, and valid for at most ten more minutes."""
         try:
             claims = jwt.decode(
                 token, self.key.public, [ALGORITHM], options={"require": ["exp", "iat", "iss"], "verify_iss": False}
@@ -79,7 +79,7 @@ class App:
 
 
 def id_token(key: SigningKey, issuer: str, audience: str, repository: str, branch: str) -> str:
-    """The identity token of a job that runs on a branch of a repository."""
+    """Return the identity token of a job that runs on a branch of a repository."""
     now = int(time.time())
     return key.sign(
         {

@@ -1,7 +1,7 @@
-"""A local Sentry: what its web API tells about a token, a project, its client keys, releases and issues.
+"""A local Sentry: its web API for tokens, projects, client keys, releases and issues.
 
-After docs.sentry.io/api and the endpoints' source in github.com/getsentry/sentry, which the modules of the routes name
-(the index: `src/sentry/api/endpoints/index.py`). Events are not taken: a test adds them.
+Sources: docs.sentry.io/api, and the endpoints in github.com/getsentry/sentry that the modules of the routes name (the
+index: `src/sentry/api/endpoints/index.py`). Clients can't send events: a test adds them.
 """
 
 import itertools
@@ -29,7 +29,7 @@ __all__ = ["DEFAULT_SCOPES", "Activity", "Event", "Issue", "Sentry"]
 
 
 class Sentry(ProjectRoutes, IssueRoutes):
-    """The service, with what a test or a demonstration does to it. It begins with one project, one key, one token."""
+    """The local Sentry, with methods for tests and demonstrations. It starts with one project, client key and token."""
 
     organization = "pay-ready"
     project = "pay-ready"
@@ -70,7 +70,7 @@ class Sentry(ProjectRoutes, IssueRoutes):
     def add_key(
         self, organization: str, project: str, public: str | None = None, *, active: bool = True, label: str = "Default"
     ) -> str:
-        """Add a client key to a project; gives its public part."""
+        """Add a client key to a project. Return its public part."""
         public = public or secrets.token_hex(16)
         self.projects[organization, project].keys.append(Key(public, secrets.token_hex(16), active, label))
         return public
@@ -121,7 +121,7 @@ class Sentry(ProjectRoutes, IssueRoutes):
             return event
 
     def add_whole_event(self, issue: Issue, body: Json) -> Event:
-        """Add an event of any kind to an issue: members of Sentry's JSON, `entries` and `tags` among them."""
+        """Add an event of any kind to an issue. `body` has members of Sentry's JSON, such as `entries` and `tags`."""
         with self.lock:
             tags = {row["key"]: row["value"] for row in body.get("tags", ())}
             rest = {name: value for name, value in body.items() if name != "entries"}

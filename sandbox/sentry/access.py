@@ -17,7 +17,7 @@ Row = TypeVar("Row")
 
 DEFAULT_SCOPES = frozenset({"project:read", "project:write", "event:read", "event:write"})
 PROJECT_READERS = frozenset({"project:read", "project:write", "project:admin"})
-"""Any of these scopes opens a project for reading; the sets below likewise."""
+"""Any one of these scopes is enough to read a project. The sets below work likewise."""
 PROJECT_WRITERS = frozenset({"project:write", "project:admin"})
 RELEASE_READERS = PROJECT_READERS | {"project:releases"}
 EVENT_READERS = frozenset({"event:read", "event:write", "event:admin"})
@@ -31,21 +31,21 @@ class SentryServer(Server):
     def __init__(self) -> None:
         self.token = f"sntrys_{secrets.token_hex(32)}"
         self.scopes: set[str] = set(DEFAULT_SCOPES)
-        """Of `token`; change them as you like."""
+        """The scopes of `token`. A test may change them."""
         self.tokens: dict[str, set[str]] = {self.token: self.scopes}
         self.refused_tokens_are_anonymous = False
-        """True: the index answers a token that it doesn't know like a call without one (`"auth": null`)."""
+        """Whether the index answers an unknown token like a request without one (`"auth": null`)."""
         self.has_index = True
         """Whether the address has an index. The address of a region has none: it answers 404 without a body."""
         self.projects: dict[tuple[str, str], Project] = {}
         super().__init__()
 
     def error_body(self, status: int, message: str, details: Json) -> Json:  # noqa: ARG002 - not in Sentry's body
-        """The errors of fields come alone."""
+        """Return the errors of fields alone, or else the message as `detail`."""
         return details or {"detail": message}
 
     def admit(self) -> None:
-        """`Authorization: Bearer T`. A token that isn't known is 401, also on the index."""
+        """Check `Authorization: Bearer T`. An unknown token gets 401, also on the index."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         g.scopes = self.tokens.get(token) if scheme.lower() == "bearer" else None
         on_index = request.path == "/api/0/"
@@ -116,7 +116,7 @@ def asked_body() -> Json:
 
 
 def begin_page(rows: Sequence[Row], name: str = "per_page") -> tuple[list[Row], int, int]:
-    """The rows of the page that is asked for, the place of the first, and how many a page has."""
+    """Return the rows of the requested page, the index of the first row, and the number of rows in a page."""
     try:
         size = int(request.args.get(name, LONGEST_PAGE))
         _, offset, _ = request.args.get("cursor", "0:0:0").split(":")
@@ -129,7 +129,7 @@ def begin_page(rows: Sequence[Row], name: str = "per_page") -> tuple[list[Row], 
 
 
 def page(rows: Iterable[Json], begin: int, size: int, total: int) -> Response:
-    """A page, whose neighbours the header `Link` gives; `results` there says whether the neighbour has any."""
+    """Return a page. The header `Link` names its neighbours; `results` says whether a neighbour has rows."""
     response = jsonify(list(rows))
     cursors = {"previous": max(0, begin - size), "next": begin + size}
     more = {"previous": begin > 0, "next": begin + size < total}

@@ -1,10 +1,12 @@
 """The routes of issues: search, details, changes, notes, activity, events, tags.
 
-After docs.sentry.io/api ("List an Organization's Issues", "Retrieve an Issue", "Update an Issue", "Retrieve an Issue
+Sources: docs.sentry.io/api ("List an Organization's Issues", "Retrieve an Issue", "Update an Issue", "Retrieve an Issue
 Event", "List a Tag's Values for an Issue") and, in github.com/getsentry/sentry, `src/sentry/issues/endpoints/`:
 `organization_group_index.py`, `group_details.py`, `group_notes.py`, `group_activities.py`, `group_events.py`,
-`group_event_details.py`, `project_event_details.py`. As there, the routes of an organisation reach the issues of all
-its projects, and a search for the id of an event finds it in any of them, whatever `project` says.
+`group_event_details.py`, `project_event_details.py`.
+
+As in Sentry, an organisation's routes reach the issues of all its projects. A search for an event's id finds the event
+in any project, whatever `project` says.
 """
 
 import json
@@ -39,7 +41,7 @@ _EVENT = "/api/0/projects/<organization>/<project>/events/<event_id>"
 
 _STATUSES = frozenset({"resolved", "resolvedInNextRelease", "unresolved", "ignored"})
 LONGEST_WINDOW = 10_080
-"""Minutes."""
+"""Longest `ignoreWindow`, in minutes."""
 _PRIORITIES = frozenset({"low", "medium", "high"})
 _SORTS: dict[str, Callable[[Issue], str | int]] = {
     "date": lambda issue: issue.last_seen,
@@ -94,7 +96,7 @@ class IssueRoutes(SentryServer):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "Invalid statsPeriod")
         found.sort(key=_SORTS[sort], reverse=True)
         shown, begin, size = begin_page(found, "limit")
-        # What is added to the rows of a list. `expand` would add more.
+        # Only the rows of a list have these members. `expand` would add more.
         within: Json = {"lifetime": {}, "filtered": None, "stats": {}, "matchingEventId": None}
         return page([{**issue.json(self.url), **within} for issue in shown], begin, size, len(found))
 
@@ -118,7 +120,7 @@ class IssueRoutes(SentryServer):
         return issue.json(self.url)
 
     def add_note(self, organization: str, issue_id: str) -> ResponseReturnValue:
-        """A note that is there already is refused."""
+        """Add a note. Refuse one that the issue has already."""
         issue = self.find_issue(organization, issue_id, EVENT_WRITERS)
         text = asked_body().get("text")
         if not isinstance(text, str) or not text.strip():
@@ -132,7 +134,7 @@ class IssueRoutes(SentryServer):
         return {"activity": [activity_json(entry) for entry in issue.activity[:100]]}
 
     def list_events(self, organization: str, issue_id: str) -> ResponseReturnValue:
-        """Newest first."""
+        """List the events of an issue, newest first."""
         issue = self.find_issue(organization, issue_id, EVENT_READERS)
         words = _words(request.args.get("query", ""))
         events = [event for event in reversed(issue.events) if _event_matches(event, words)]
@@ -152,7 +154,7 @@ class IssueRoutes(SentryServer):
         return _event(event_id, [issue for issue in self.issues.values() if issue.project is found])
 
     def search_events(self, organization: str) -> ResponseReturnValue:
-        """After `organization_events.py`: a table of the fields that are asked for."""
+        """Return a table of events. Source: `organization_events.py`."""
         require(ORGANIZATION_READERS)
         asked, words = request.args.getlist("project"), _words(request.args.get("query", ""))
         found = [
@@ -173,7 +175,7 @@ class IssueRoutes(SentryServer):
         return page([attachment_json(event, one) for one in event.attachments], 0, 100, len(event.attachments))
 
     def get_attachment(self, organization: str, project: str, event_id: str, attachment_id: str) -> ResponseReturnValue:
-        """The content with `download`, whatever its value."""
+        """Return an attachment's metadata, or its content if the query has `download`, whatever its value."""
         event = self._find_event(organization, project, event_id)
         for attachment in event.attachments:
             if str(attachment.id) == attachment_id:
@@ -205,7 +207,7 @@ class IssueRoutes(SentryServer):
         return page(shown, begin, size, len(rows))
 
     def find_issue(self, organization: str, issue_id: str, scopes: frozenset[str]) -> Issue:
-        """By number or short id, in any project of the organisation."""
+        """Return an issue by number or short id, from any project of the organisation."""
         for issue in self.issues.values():
             if issue.project.organization == organization and issue_id in (str(issue.id), issue.short_id):
                 require(scopes)
@@ -220,7 +222,7 @@ class IssueRoutes(SentryServer):
 
 
 def _set_status(issue: Issue, body: Json) -> None:
-    """After `src/sentry/api/helpers/group_index/validators`: a status, how long it lasts, and what it is then."""
+    """Set the status, its details and the substatus. Source: `src/sentry/api/helpers/group_index/validators`."""
     details = dict(body.get("statusDetails") or {})
     if body["status"] == "resolvedInNextRelease":
         details = {"inNextRelease": True}
@@ -266,7 +268,7 @@ def _words(query: str) -> list[str]:
 
 
 def _matches(issue: Issue, words: Iterable[str]) -> bool:
-    """Whether an issue is what a query in Sentry's language asks for: `is:`, other `key:value`, and words."""
+    """Return whether an issue matches a query in Sentry's language: `is:`, other `key:value`, and words."""
     for word in words:
         key, colon, value = word.partition(":")
         negated = key.startswith("!")

@@ -1,7 +1,7 @@
-"""The routes of a project: itself, its client keys, its releases.
+"""The routes of a project, its client keys and its releases.
 
-After docs.sentry.io/api ("Retrieve a Project", "Update a Project", "List a Project's Client Keys", "Create a New Client
-Key") and, in github.com/getsentry/sentry, `src/sentry/core/endpoints/project_details.py`, `project_keys.py`,
+Sources: docs.sentry.io/api ("Retrieve a Project", "Update a Project", "List a Project's Client Keys", "Create a New
+Client Key") and, in github.com/getsentry/sentry, `src/sentry/core/endpoints/project_details.py`, `project_keys.py`,
 `src/sentry/api/endpoints/project_releases.py`, `project_release_details.py`.
 """
 
@@ -63,7 +63,7 @@ _UNCHANGED: Json = {
     "teams": [{"id": "3", "slug": "backend", "name": "Backend"}],
     "verifySSL": False,
 }
-"""What of a project nothing here changes. Left out are the settings of Sentry's own pages and the `has…` flags."""
+"""Members of a project's JSON unless a PUT sets them, without the settings of Sentry's own pages and `has…` flags."""
 
 
 class ProjectRoutes(SentryServer):
@@ -79,7 +79,7 @@ class ProjectRoutes(SentryServer):
         yield f"GET {_PROJECT}/releases/<version>/", self.get_release
 
     def index(self) -> ResponseReturnValue:
-        """The scopes of the token; `auth` is null for a call without one."""
+        """Return the scopes of the token; `auth` is null for a request without one."""
         auth = None if g.scopes is None else {"scopes": sorted(g.scopes)}
         return {"version": "0", "auth": auth, "user": None}
 
@@ -115,7 +115,7 @@ class ProjectRoutes(SentryServer):
         return self.key_json(found, key), HTTPStatus.CREATED
 
     def list_releases(self, organization: str, project: str) -> ResponseReturnValue:
-        """Newest first; `query` is a part of a version."""
+        """List releases, newest first. `query` is a part of the version."""
         found = self.find_project(organization, project, RELEASE_READERS)
         query = request.args.get("query", "").lower()
         releases = [one for one in reversed(found.releases) if query in one.version.lower()]

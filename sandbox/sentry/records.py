@@ -11,18 +11,18 @@ from sandbox.server import Json
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 _seconds = itertools.count(60)
 _MEMBER: Json = {"id": "7", "name": "Jane", "email": "jane@example.com", "username": "jane@example.com"}
-"""A member of the organisation, whose address is nobody else's business."""
+"""A member of the organisation, whose e-mail address is private."""
 
 
 def moment() -> str:
-    """A time as Sentry writes it, each a minute after the one before: what is listed by time has one order."""
+    """Return a time as Sentry writes it, a minute after the previous one, so that times sort in one order."""
     at = datetime.fromtimestamp(_BEGIN + 60 * next(_seconds), UTC)
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @dataclass
 class Key:
-    """A client key; the DSN is made of it. `extra` overrides members of its JSON."""
+    """A client key, from which the DSN is made. `extra` overrides members of its JSON."""
 
     public: str
     secret: str
@@ -48,11 +48,11 @@ class Project:
     keys: list[Key] = field(default_factory=list)
     releases: list[Release] = field(default_factory=list)
     settings: Json = field(default_factory=dict)
-    """What a PUT has changed."""
+    """The settings that a PUT has changed."""
     issues_made: int = 0
     former_slugs: set[str] = field(default_factory=set)
     security_token: str = field(default_factory=lambda: secrets.token_hex(16))
-    """What Sentry shows when it fetches source maps. A secret of the project's."""
+    """The project's secret that Sentry sends when it fetches source maps."""
 
 
 @dataclass
@@ -158,7 +158,7 @@ class Issue:
         }
 
     def details(self, url: str) -> Json:
-        """Return what only the issue's own route shows, with the rest."""
+        """Return the JSON of the issue's own route, which shows more."""
         releases = [{"version": event.tags["release"]} for event in self.events if "release" in event.tags]
         return {
             "activity": [activity_json(entry) for entry in self.activity[:100]],
@@ -193,7 +193,7 @@ def activity_json(activity: Activity) -> Json:
 
 
 def event_summary(issue: Issue, event: Event) -> Json:
-    """An event as it is listed."""
+    """Return an event as a list shows it."""
     return {
         "id": event.id,
         "eventID": event.id,
@@ -213,7 +213,7 @@ def event_summary(issue: Issue, event: Event) -> Json:
 
 
 def event_json(issue: Issue, event: Event) -> Json:
-    """An event with everything."""
+    """Return an event as its own route shows it."""
     at = issue.events.index(event)
     return {
         **event_summary(issue, event),
@@ -269,8 +269,10 @@ def user_report(event: Event, comments: str) -> Json:
 
 
 def stack_trace(kind: str, value: str, lines: list[str]) -> Json:
-    """The entry of an exception whose innermost frame shows these source lines, the middle one being the one it is
-    at; the frame around it is a library's."""
+    """Return the entry of an exception, which was raised at the middle one of these source lines.
+
+    The innermost frame shows the lines. The frame around it is a library's.
+    """
     middle = len(lines) // 2
     context = [[40 + at - middle, line] for at, line in enumerate(lines)]
     frame: dict[str, Any] = {"filename": "checkout.py", "absPath": "/app/checkout.py", "module": "checkout"}

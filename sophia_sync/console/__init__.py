@@ -9,7 +9,7 @@ import sys
 
 
 def main() -> int:
-    """Run the console script `sophia-sync`. Return the exit code if click or rich is missing."""
+    """Run the console script `sophia-sync` and end the process. Return only if click or rich is missing."""
     # Nothing has been done until a command begins: end at once.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda number, _frame: os._exit(128 + number))
@@ -25,6 +25,6 @@ def main() -> int:
 
     code = run()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, AttributeError):  # full, or closed from the start
+        with contextlib.suppress(OSError, AttributeError):  # the disk is full, or the stream was closed from the start
             stream.flush()
     os._exit(code)  # a thread that a cancelled command left behind would keep the process alive

@@ -76,7 +76,7 @@ class Diagnosis:
 
 
 def summary(states: Sequence[State]) -> str:
-    """Return how many lines have each state, in one sentence."""
+    """Return the number of lines in each state, as one sentence."""
     counts = {state: states.count(state) for state in State}
     words = {state: state.value for state in State}
     if counts[State.WARNING] != 1:
@@ -101,5 +101,5 @@ def not_checked(name: str, why: str, todo: str = "") -> Check:
 
 
 def none_of(names: Sequence[str], why: str, todo: str = "") -> list[Check]:
-    """Return checks that could not be made, all for one reason. The first one holds the next step."""
+    """Mark the check of each name as not checked, all for one reason. The first holds the next step."""
     return [not_checked(name, why, "" if number else todo) for number, name in enumerate(names)]

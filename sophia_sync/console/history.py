@@ -23,7 +23,7 @@ _MARKS = {
 
 
 def history(screen: Screen, given: Mapping[str, str], *, keys: Sequence[str], limit: int, everything: bool) -> int:
-    """Show the newest `limit` revisions, newest first. Without `everything`, show those that changed the keys."""
+    """Show the newest `limit` revisions, newest first. Without `everything`, show only those that changed the keys."""
 
     async def look() -> tuple[Session, dict[str, list[Entry]]]:
         wanted = keys or list(SENTRY_KEYS)
@@ -65,7 +65,7 @@ def _left_out(others: int) -> str:
 
 
 def _rows(looking: Session, entry: Entry) -> list[Row]:
-    """Return a row for each key: the first with the revision, the last with its author."""
+    """Return a row for each changed key. The first shows the revision, the last its author."""
     revision = entry.revision
     first = (str(revision.number), moment(revision.created))
     done: list[tuple[Mark, str]] = [(_MARKS[how], f"{key} {how}") for key, how in (entry.changes or {}).items()]

@@ -44,8 +44,8 @@ class ConsoleRun(Run):
     """A run of the pipeline for a person.
 
     Args:
-        screen: Where the plan, the outcome and the errors go; what a run logs goes to its standard error.
-        agree: Asks the person a question after showing the plan; None asks nobody.
+        screen: Shows the plan, the outcome and the errors. The run's log goes to its standard error.
+        agree: Asks the person a question after the plan is shown. If None, the run doesn't ask.
     """
 
     name = "sophia-sync"

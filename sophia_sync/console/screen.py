@@ -34,7 +34,7 @@ _ABOUT_INPUTS = "On the command line an input is an environment variable, such a
 
 
 class Lost:
-    """Why standard output lost a part of the result. There is one for the process."""
+    """Why a part of the result could not be written to standard output. There is one for the process."""
 
     why: str | None = None
 
@@ -70,7 +70,7 @@ class Row:
 
     Attributes:
         mark: The sign before the cells.
-        cells: As many as the other rows of the table have.
+        cells: The text of each column. All rows of a table have the same number.
         todo: The next step, on a line of its own.
         note: A remark, on a line of its own.
     """
@@ -133,7 +133,7 @@ class Screen:
 
         Args:
             value: The result.
-            hidden: Whether its texts hold no secret any more. Redacting it again could change one of our own words.
+            hidden: Whether the secrets in its texts are hidden already. Redacting again could change our own words.
         """
         if self.as_json:
             shown = value if hidden else _hidden(value, self.redact)
@@ -172,7 +172,7 @@ class Screen:
             click.echo(fit, file=stream, color=True)  # rich has removed the colours that the stream can't show
         except BrokenPipeError:  # the reader has gone; the command still finishes its work
             discard(stream)
-        except OSError as error:  # the disk is full, for instance: finish the work, too, and say it by the exit code
+        except OSError as error:  # the disk is full, for instance: finish the work, and report it by the exit code
             if stream is self.out:
                 Lost.why = error.strerror or str(error)
             discard(stream)
@@ -181,7 +181,7 @@ class Screen:
         """Return a text in lines that fit. A long word, such as a URL, stays whole: rich would break it.
 
         Args:
-            stream: Where it is printed; decides on the colours.
+            stream: Where it is printed. It decides which colours can be used.
             text: The text.
             before: Text before the first line.
             later: Text before the other lines; by default blanks that align them.
@@ -222,14 +222,14 @@ class Screen:
 
 
 def discard(stream: TextIO) -> None:
-    """Drop what is still written to a stream, and what Python flushes when the process ends."""
+    """Drop all further output of a stream, and what Python flushes when the process ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def _can_show(encoding: str) -> bool:
-    """Return whether an encoding has our signs."""
+    """Return whether an encoding can represent our signs."""
     try:
         "✓✗→…".encode(encoding)
     except UnicodeEncodeError:

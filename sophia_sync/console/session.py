@@ -1,4 +1,4 @@
-"""Run a command that only looks: its settings, its signed-in CLI, its time limit, and its errors."""
+"""Run a read-only command: its settings, its signed-in CLI, its time limit, and its errors."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sophia_sync.settings.inputs import Access
 
 T = TypeVar("T")
 
-# Seconds beyond the time limit, in which the parts of a command can report that they were late.
+# Grace period after the time limit, in seconds: the parts of a command can report that they were late.
 _GRACE = 1.0
 
 
 class Session:
-    """The settings and signed-in CLIs of a command that only looks. Make one with `session`."""
+    """The settings and signed-in CLIs of a read-only command. Make one with `session`."""
 
     def __init__(self, screen: Screen, access: Access, home: Path) -> None:
         self.screen = screen
@@ -64,7 +64,7 @@ class Session:
 
 @contextlib.asynccontextmanager
 async def session(screen: Screen, given: Mapping[str, str]) -> AsyncIterator[Session]:
-    """Open a session with inputs from the environment and from options. It ends with the time limit of the inputs.
+    """Open a session with inputs from the environment and from options. It ends at the time limit in the inputs.
 
     Raises:
         InputError: An input is malformed.
@@ -87,11 +87,11 @@ async def session(screen: Screen, given: Mapping[str, str]) -> AsyncIterator[Ses
 
 
 class _Looking(Program, Generic[T]):
-    """A command that only looks.
+    """A read-only command.
 
     Args:
         screen: Where it prints.
-        look: Finds out the result.
+        look: Reads and returns the result.
         show: Prints the result and returns the exit code; no signal interrupts it.
     """
 
@@ -121,5 +121,5 @@ class _Looking(Program, Generic[T]):
 
 
 def look_and_show(screen: Screen, look: Callable[[], Awaitable[T]], show: Callable[[T], int]) -> int:
-    """Run a command that only looks, and report its error. Return the exit code. See `_Looking`."""
+    """Run a read-only command, and report its error. Return the exit code. See `_Looking`."""
     return conduct(_Looking(screen, look, show))

@@ -16,10 +16,10 @@ from sophia_sync.settings import inputs
 
 
 def sync(screen: Screen, given: Mapping[str, str], *, yes: bool) -> int:
-    """Sync, and ask before anything is written. Return the exit code."""
+    """Sync, but ask before anything is written. Return the exit code."""
     inputs.give(given)
     if not inputs.is_given("deploy"):
-        inputs.give({"deploy": "never"})  # on the command line a deploy has to be asked for
+        inputs.give({"deploy": "never"})  # the command line deploys only if asked to
     if not yes and (screen.as_json or not on_a_terminal()):
         error = InputError(["Nobody can be asked whether to write: that takes a terminal, and no --json. Pass --yes."])
         screen.failure(error)

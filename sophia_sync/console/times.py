@@ -1,4 +1,4 @@
-"""Write times and ages for a person. Pure."""
+"""Format times and ages for a person. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def length(time: timedelta) -> str:
-    """Return a length of time in days, hours or minutes: the largest unit of which it has two."""
+    """Return a duration in days, hours or minutes: the largest unit that fits in it twice."""
     minutes = int(time.total_seconds() // 60)
     for size, unit in ((1440, "day"), (60, "hour")):
         if minutes >= 2 * size:

@@ -1,6 +1,6 @@
 """Ask Pulumi Cloud whether an environment's updates need an approval, and which change request is open.
 
-The CLI of the image has no command for either, so these are requests of our own. Sources: Pulumi Cloud's OpenAPI,
+The CLI of the image has no command for either, so this module sends its own requests. Sources: Pulumi Cloud's OpenAPI,
 `GetEnvironmentMetadata` and `ReadChangeRequest`; github.com/pulumi/pulumi, `pkg/cmd/esc/cli/env_change_request.go` (the
 statuses), `cmd/esc/cli/login.go` (`cloudConsoleURL`) and `sdk/go/common/workspace/creds.go` (`credentials.json`).
 """
@@ -38,7 +38,7 @@ _CONSOLE = "PULUMI_CONSOLE_DOMAIN"
 
 @dataclass(frozen=True)
 class ChangeRequest:
-    """A change request of one environment that is neither applied nor closed.
+    """An open change request of one environment: it is neither applied nor closed.
 
     Attributes:
         id: Its id in Pulumi Cloud.
@@ -59,7 +59,7 @@ class ChangeRequest:
     is_new: bool = False
 
     def __str__(self) -> str:
-        """Return its id and its link, to be named in a sentence."""
+        """Return its id and link, for use in a sentence."""
         return f"change request {self.id}" + (f" ({self.url})" if self.url else "")
 
 
@@ -121,7 +121,7 @@ def _ask(pulumi: Pulumi, environment: str, limit: TimeLimit) -> Approvals:
             return approvals
         identifier = _id(active.get("changeRequestId"), environment)
         found = get(f"/api/change-requests/{organization}/{identifier}", "status")
-        if found.get("action") == OPEN:  # a request for access, which keeps nobody from a draft
+        if found.get("action") == OPEN:  # a request for access, which doesn't block a draft
             return approvals
         author = _login(found.get("createdBy"))
         request = ChangeRequest(
@@ -136,7 +136,7 @@ def _ask(pulumi: Pulumi, environment: str, limit: TimeLimit) -> Approvals:
 
 
 def _get(client: Client, pulumi: Pulumi, environment: str, cloud_url: str, path: str, member: str) -> dict[str, Any]:
-    """Return an answer of Pulumi Cloud. It must have a certain member."""
+    """Return the JSON object that Pulumi Cloud answers with. It must have `member`."""
     from sophia_sync.runtime.http import UnansweredError, one_line  # noqa: PLC0415
 
     doing = f"ask whether updates of {environment} need an approval"
@@ -160,7 +160,7 @@ def _get(client: Client, pulumi: Pulumi, environment: str, cloud_url: str, path:
 
 
 def _credentials(pulumi: Pulumi) -> tuple[str, SecretStr]:
-    """Return the address of Pulumi Cloud, and the access token: that of an existing login where there is no other."""
+    """Return Pulumi Cloud's address and the access token. Without a token, use that of the existing login."""
     if pulumi.access_token is not None or pulumi.login is None:
         return pulumi.cloud_url, pulumi.access_token or SecretStr("")
     try:

@@ -2,7 +2,7 @@
 
 Source: github.com/pulumi/pulumi/pkg/v3 v3.274.1, `cmd/esc/cli` (`env_get.go`, `env_edit.go`, `env_version.go`,
 `env_version_history.go`, `env_version_tag.go`, `env_ls.go`, `login.go`; of change requests, `updateEnvironment` in
-`env.go`). What older releases do otherwise is said where it matters (tests: `tests/cli/test_pulumi_versions.py`).
+`env.go`). Comments say where older releases differ (tests: `tests/cli/test_pulumi_versions.py`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 SENDS_IF_MATCH = (3, 274)
 """The oldest release that is known to send a write's precondition in the header that Pulumi's API documents."""
 # The editor that `env edit` runs. It prints the name of the CLI's file, which lies in our private folder, and waits
-# until we have written it. It fails unless we confirm, for instance because we were killed; then the CLI saves nothing.
+# until we have written it. If we don't confirm, for example because we were killed, it fails: the CLI saves nothing.
 # It is Python without its `site` module, because the container image has no shell.
 _EDITOR = (
     '"{python}" -I -S -c "'
@@ -47,14 +47,14 @@ _EDITOR = (
     r"sys.exit(os.read(0, 64) != b'{mark}\n')"
     '"'
 )
-# Where the private files lie, if there is room. The folder in it is made by mkdtemp, with mode 0700.
+# Parent of the private folder, if it has room. mkdtemp makes the folder, with mode 0700.
 _MEMORY = Path("/dev/shm")  # noqa: S108
-# Bytes that a run's private files take at most: the CLI's configuration, and for each of the environments that are
-# written at a time, a definition with its evaluation. A Docker container has 64 MiB in memory by default.
+# Maximum size of a run's private files, in bytes: the CLI's configuration, and a definition with its evaluation for
+# each environment that is written at the same time. A Docker container has 64 MiB of this memory by default.
 _ROOM = 16 * 1024 * 1024
 _REVISION = re.compile(rb"^Revision (\d+)$", re.MULTILINE)
 _SAVED = re.compile(rb"\(revision (\d+)\)")
-# Releases up to v3.250 print this alone: their ESC code is older than github.com/pulumi/esc v0.26.0.
+# Releases up to v3.250 print no revision number: their ESC code is older than github.com/pulumi/esc v0.26.0.
 _SAVED_WITHOUT_NUMBER = b"Environment updated."
 _CREATED = re.compile(rb"^Change request created: ([A-Za-z0-9_-]{1,100})$", re.MULTILINE)
 
@@ -63,7 +63,7 @@ _CREATED = re.compile(rb"^Change request created: ([A-Za-z0-9_-]{1,100})$", re.M
 def private_folder() -> Iterator[Path]:
     """Make a folder that only we can read, in memory if there is room. Remove it at the end.
 
-    Meanwhile, requests and PyGithub trust the certificates that the Pulumi CLI is told to trust.
+    Until then, requests and PyGithub trust the certificates that the Pulumi CLI is told to trust.
 
     Raises:
         EscError: No folder can be made.
@@ -99,10 +99,10 @@ def _new_folder(memory: Path | None) -> Path:
 
 @dataclass(frozen=True)
 class Saved:
-    """What came of an edit.
+    """The result of an edit.
 
     Attributes:
-        revision: The new revision. None if the CLI is an older one, which doesn't print the number.
+        revision: The new revision. None if the CLI is an older one that doesn't print the number.
         warnings: ESC's warnings, one line each.
     """
 
@@ -116,15 +116,15 @@ class Pulumi:
 
     Args:
         home: A private folder; becomes PULUMI_HOME, HOME and TMPDIR of every call.
-        cloud_url: Where ESC is; with `login` it may be empty, for where that is.
-        access_token: Reaches the CLI by its environment, the only way that it has.
-        environ: What else the CLI may see of our environment.
+        cloud_url: The address of Pulumi Cloud. With `login` it may be empty: then the login's address counts.
+        access_token: Passed in the CLI's environment, the only way that the CLI takes it.
+        environ: The other variables of our environment that the CLI may see.
         redact: Hides secrets in the CLI's messages.
-        longest_call: Seconds for one call. The CLI itself waits for ever, and one connection that hangs must leave
-            time for another try.
+        longest_call: Time limit of one call, in seconds. The CLI has none, and a connection that hangs must leave time
+            for a retry.
         executable: The `pulumi` to run; looked up on PATH.
-        login: The folder of an existing `pulumi login`, which is PULUMI_HOME where there is no access token.
-        by_oidc: Whether the access token was had for an OIDC token.
+        login: The folder of an existing `pulumi login`: PULUMI_HOME if there is no access token.
+        by_oidc: Whether the access token was exchanged for an OIDC token.
     """
 
     home: Path
@@ -138,9 +138,9 @@ class Pulumi:
     by_oidc: bool = False
 
     def prepare(self, organization: str) -> None:
-        """Tell the CLI its default organisation beforehand, which saves a request in every call.
+        """Configure the CLI's default organisation, which saves a request in every call.
 
-        An existing login's configuration is its owner's, and stays as it is.
+        Leave the configuration of an existing login alone: it belongs to a person.
 
         Raises:
             EscError: There is no room for the file.
@@ -164,9 +164,9 @@ class Pulumi:
         return await self._ask(f"read {target}", "env", "get", target, "--show-secrets")
 
     async def open_values(self, environment: str, draft: str = "") -> dict[str, Opened]:
-        """Return what a consumer sees, imports and providers evaluated, by key: one call.
+        """Return the values that a consumer sees, by key, with imports and providers evaluated. One call.
 
-        All secrets among it are hidden from then on, also those of others.
+        All secrets among them are hidden from then on, other teams' included.
 
         Args:
             environment: `organisation/project/environment`.
@@ -178,7 +178,6 @@ class Pulumi:
         """
         from sophia_sync.esc import opened  # noqa: PLC0415 - a sync opens nothing
 
-        # The format `json` doesn't tell what is secret.
         doing = f"open {environment}" + (f" as change request {draft} has it" if draft else "")
         finished = await self._call(doing, *opening.arguments(environment, draft))
         # If an environment has errors, the CLI prints them and no values. v3.274.1 then exits 1, v3.260 exits 0.
@@ -197,16 +196,16 @@ class Pulumi:
     async def edit(
         self, environment: str, change: Callable[[Stored], str], on_saved: Callable[[int], None] = lambda _: None
     ) -> Saved:
-        """Change the definition in one transaction, safe against other writers: one call, one new revision.
+        """Change the definition in one transaction, safe against other writers. One call saves one new revision.
 
         A cancellation before the new text is handed over saves nothing. After that, the CLI has `GRACE` seconds to
-        save it, and `on_saved` is told of the revision.
+        save it, and `on_saved` still gets the revision.
 
         Args:
             environment: `organisation/project/environment`.
-            change: Gets the stored definition and returns the new text. What it raises is passed on, and then nothing
-                is saved.
-            on_saved: Told the new revision's number at once.
+            change: Gets the stored definition and returns the new text. If it raises, nothing is saved and the error is
+                passed on.
+            on_saved: Called with the new revision's number at once.
 
         Raises:
             ConflictError: Somebody else saved a revision in the meantime; nothing of ours was saved.
@@ -235,12 +234,12 @@ class Pulumi:
     ) -> str:
         """Open a change request with a changed definition, and submit it. Return its id. One call.
 
-        The environment itself stays as it is. A cancellation is as with `edit`.
+        The environment itself stays as it is. A cancellation works as with `edit`.
 
         Args:
             environment: `organisation/project/environment`.
             change: As with `edit`.
-            on_created: Told the id at once, also where the change request could not be submitted then.
+            on_created: Called with the id at once, even if the change request can't be submitted afterwards.
 
         Raises:
             ConflictError: Somebody saved a revision or opened another change request in the meantime.
@@ -266,7 +265,7 @@ class Pulumi:
         return identifier
 
     async def draft(self, environment: str, identifier: str) -> Stored:
-        """Return the definition that a change request proposes, secrets as ciphertext: one call that saves nothing.
+        """Return the definition that a change request proposes, with secrets as ciphertext. One call; nothing is saved.
 
         Raises:
             TransientError: It can't be read now.
@@ -297,9 +296,9 @@ class Pulumi:
         Args:
             environment: `organisation/project/environment`.
             change: As with `edit`.
-            told: Gets what the CLI had printed when it ended or had to be ended.
-            reading: What the first half of it does, for an error.
-            writing: What the second half of it does.
+            told: Called with what the CLI printed until it ended or was killed.
+            reading: What the first half of the edit does, for an error.
+            writing: What the second half does.
             options: Options of the command.
         """
         mark = os.urandom(8).hex()
@@ -349,7 +348,7 @@ class Pulumi:
         )
 
     async def latest_revision(self, environment: str) -> int:
-        """Return the number of the newest revision: one call.
+        """Return the number of the newest revision. One call.
 
         Raises:
             EscError: It can't be read.
@@ -362,7 +361,7 @@ class Pulumi:
         return int(found[1])
 
     async def tag(self, environment: str, name: str, revision: int | None = None) -> None:
-        """Make a revision tag, or move it, to `revision` (None: the latest): one call.
+        """Set a revision tag to `revision` (None: the latest), or move it there. One call.
 
         Raises:
             EscError: It could not be set.
@@ -372,7 +371,7 @@ class Pulumi:
         await self._ask(doing, "env", "version", "tag", f"{environment}@{name}", *version)
 
     async def version(self) -> str:
-        """Return the CLI's own version, such as `v3.274.1`: one call, which asks nobody.
+        """Return the CLI's own version, such as `v3.274.1`. One call, which sends no request.
 
         Raises:
             EscError: There is no CLI, or it doesn't run.
@@ -380,7 +379,7 @@ class Pulumi:
         return (await self._ask("ask the Pulumi CLI for its version", "version")).strip()
 
     async def account(self) -> str:
-        """Return the owner of the access token or the login: one call.
+        """Return the owner of the access token or login. One call.
 
         Raises:
             EscError: The token is refused, or its owner can't be shown.
@@ -388,18 +387,18 @@ class Pulumi:
         return (await self._ask("ask for the owner of the access token", "whoami")).strip()
 
     async def environments(self, organization: str) -> list[str]:
-        """List the environments of an organisation that can be seen, as `organisation/project/environment`: one call.
+        """List an organisation's environments that can be seen, as `organisation/project/environment`. One call.
 
         Raises:
             EscError: There is no such organisation, or they can't be listed.
         """
         doing = f"list the environments of {organization}"
         listed = await self._ask(doing, "env", "ls", "--organization", organization)
-        # The CLI leaves out an organisation that is the user's own.
+        # The CLI omits the organisation if it is the user's own.
         return [name if name.count("/") == 2 else f"{organization}/{name}" for name in listed.split()]
 
     async def revisions(self, environment: str) -> list[Revision]:
-        """List all revisions of an environment, newest first, with their tags: one call.
+        """List all revisions of an environment with their tags, newest first. One call.
 
         Raises:
             EscError: They can't be listed.
@@ -463,7 +462,7 @@ class Pulumi:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 child = await stack.enter_async_context(processes.start(argv, environ))
-            except (OSError, RuntimeError) as error:  # the last: no more threads can be had
+            except (OSError, RuntimeError) as error:  # RuntimeError: no more threads can be started
                 why = (isinstance(error, OSError) and error.strerror) or str(error)
                 raise EscError(
                     f"The Pulumi CLI can't be started: {why}.",
@@ -478,11 +477,11 @@ class Pulumi:
 
 
 class _LookedError(Exception):
-    """Raised to end an edit that only looks: nothing is saved."""
+    """Raised to end an edit that only reads. Nothing is saved."""
 
 
 def _editor(mark: str) -> str:
-    """Return the editor's command as the CLI takes it apart: words in double quotes, with `\\"` for a quote in them."""
+    """Return the editor's command as the CLI parses it: words in double quotes, with `\\"` for a quote in them."""
     return _EDITOR.format(python=sys.executable.replace('"', r"\""), mark=mark)
 
 

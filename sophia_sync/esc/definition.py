@@ -33,7 +33,7 @@ SECRET_FUNCTION = "fn::secret"  # noqa: S105 - the name of ESC's function
 VALUES = "values"
 ENVIRONMENT_VARIABLES = "environmentVariables"  # under `values:`
 _BOM = "\ufeff"
-# Levels of nesting that ESC takes: `max_flow_level` in gopkg.in/yaml.v3's scannerc.go.
+# Maximum depth of nesting that ESC accepts: `max_flow_level` in gopkg.in/yaml.v3's scannerc.go.
 _DEEPEST = 10_000
 _STRING_TAG = "tag:yaml.org,2002:str"
 _MERGE_TAG = "tag:yaml.org,2002:merge"
@@ -88,7 +88,7 @@ Name = str | Exported
 
 @dataclass(frozen=True)
 class Pair:
-    """A key and its value in a mapping, by their places in the event stream: value is [value, after).
+    """A key and its value in a mapping, as indexes of the event stream. The value is [value, after).
 
     At the top of a definition, `name` is spelled as ESC understands it: `values` for `Values`.
     """
@@ -101,7 +101,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Stream:
-    """The events of a text, and for each event the place after the node that it starts."""
+    """The events of a text, and for each event the index after the node that it starts."""
 
     events: tuple[Event, ...]
     after: tuple[int, ...]
@@ -114,7 +114,7 @@ class Document:
     Attributes:
         text: Without a byte order mark.
         section: The name of the mapping: `values`, or `environmentVariables` in it.
-        root: The node of the mapping that the section is in; None: there is no document, or an empty one.
+        root: The node of the mapping that the section is in; None if there is no document, or an empty one.
         values: The section's node.
         root_pairs: The pairs of `root`.
         value_pairs: The pairs of `values`.
@@ -194,7 +194,7 @@ class Document:
         nodes = self.events[pair.value : pair.after]
         text = _string(nodes[0])
         if text is not None:
-            # `${a}` is a reference and `$$` an escape: consumers get another text than this.
+            # `${a}` is a reference and `$$` an escape: consumers get a different text.
             plain = "${" not in text and "$$" not in text
             return Held(HeldKind.PLAIN if plain else HeldKind.REFERENCES, SecretStr(text))
         if not isinstance(nodes[0], MappingStartEvent) or scalar(nodes[1]) != SECRET_FUNCTION:
@@ -209,7 +209,7 @@ class Document:
 
 
 def _index(mark: Any) -> int:
-    """Return the number of characters before a mark. It is typed loosely, because the stubs know no parser's marks."""
+    """Return the number of characters before a mark. It is typed loosely, because the stubs lack the parsers' marks."""
     return int(mark.index)
 
 
@@ -260,7 +260,7 @@ def _pairs(stream: Stream, at: int) -> tuple[Pair, ...]:
 
 
 def _root(events: Sequence[Event]) -> int | None:
-    """Return the place of the root node, or None if there is no node."""
+    """Return the index of the root node, or None if there is no node."""
     documents = [at for at, event in enumerate(events) if isinstance(event, DocumentStartEvent)]
     if len(documents) > 1:
         raise DefinitionError(
@@ -299,7 +299,7 @@ def _read(text: str) -> Stream:
 
     Raises:
         YAMLError: It isn't YAML.
-        DefinitionError: It is nested deeper than ESC takes: libyaml would need minutes for it.
+        DefinitionError: It is nested deeper than ESC accepts. libyaml would need minutes for it.
     """
     events: list[Event] = []
     after: list[int] = []
@@ -352,12 +352,12 @@ def _document(text: str, bom: str, stream: Stream, section: str) -> Document:
 
 
 def _top_name(name: str | None) -> str | None:
-    """Return a name at the top as the documentation spells it: ESC compares with Go's `strings.EqualFold`."""
+    """Return a top-level name as the documentation spells it. ESC compares names by Go's `strings.EqualFold`."""
     return name.casefold() if name is not None and name.casefold() in _TOP_NAMES else name
 
 
 def _section(stream: Stream, pairs: Iterable[Pair], name: str) -> tuple[int | None, tuple[Pair, ...]]:
-    """Return the place of the node under `name`, and the pairs of its mapping."""
+    """Return the index of the node under `name`, and the pairs of its mapping."""
     at = next((pair.value for pair in pairs if pair.name == name), None)
     if at is None or _is_null(stream.events[at]):
         return at, ()

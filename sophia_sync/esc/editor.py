@@ -1,4 +1,4 @@
-"""Read the file that `env edit` hands to its editor, and know what it takes back. Pure.
+"""Read the file that `env edit` hands to its editor, and check what it would take back. Pure.
 
 Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli/env_edit.go`, `envEditCommand.editWithYAMLEditor`.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sophia_sync.esc import messages
 from sophia_sync.runtime.errors import DefinitionError
 
-# The CLI puts what is wrong with the definition, or the evaluated environment, below it, and cuts that off again.
+# Below the definition, the CLI writes diagnostics or the evaluated environment. It cuts that off again afterwards.
 _TRAILER = re.compile(rb"^---\n# (?:Diagnostics|Please edit the environment definition above\.)\n", re.MULTILINE)
 _BELOW = re.compile(rb"(?P<diagnostics>(?:#[^\n]*\n)*)(?:# |\n(?P<evaluated>\{.*))", re.DOTALL)
 
@@ -65,9 +65,9 @@ def decode(data: bytes) -> str:
 
 
 def would_cut(text: str) -> bool:
-    """Return whether `env edit` would take a line of this definition for its end, and lose what follows.
+    """Return whether `env edit` would take a line of this definition for its end, and lose the rest.
 
-    It looks at the first `---` in the text, wherever that is, and cuts there if it is a line of its own.
+    The CLI looks at the first `---` anywhere in the text, and cuts there if it is a line of its own.
     """
     at = text.find("---")
     if at == -1:

@@ -1,8 +1,8 @@
 """Change our entries in the text of a definition, set them back, and prove both.
 
 A definition is spliced, never rewritten. libyaml's event stream gives the position of every node, and only the
-characters of our own entries are exchanged. `prove` then parses the result afresh and compares it with the old
-document event by event, so that a mistake of `merge` can't reach ESC.
+characters of our own entries are replaced. `prove` then parses the result and compares it with the old document
+event by event, so that a mistake of `merge` can't reach ESC.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def quoted(value: str) -> str:
 
 @dataclass(frozen=True)
 class _Edit:
-    """Put `text` in the place of the characters [start, end)."""
+    """The replacement of the characters [start, end) by `text`."""
 
     start: int
     end: int
@@ -86,11 +86,11 @@ class _Edit:
 def merge(document: Document, changes: Sequence[Change]) -> str:
     """Return the definition's text with `changes` made, and proven by `prove`. All other bytes stay.
 
-    New keys go to the end of their mapping. Where that would change what stands before them (a block scalar that
-    ends the text without a line break), they go to its start.
+    New keys go to the end of their mapping. If that would change what precedes them (a block scalar that ends the
+    text without a line break), they go to its start.
 
     Raises:
-        DefinitionError: There is no way to make these changes without touching what isn't ours.
+        DefinitionError: These changes can't be made without touching what isn't ours.
     """
     exported = [change for change in changes if isinstance(change.name, Exported)]
     text = _merge_section(document, [change for change in changes if change not in exported])
@@ -116,8 +116,9 @@ def _merge_section(document: Document, changes: Sequence[Change]) -> str:
 
 
 def _splice(text: str, edits: Iterable[_Edit]) -> str:
-    """Make the edits, the last one first, so that the places of the others don't move. Edits at the same place
-    keep their order.
+    """Make the edits from last to first, so that the positions of the others stay valid.
+
+    Edits at the same position keep their order.
     """
     for edit in sorted(edits, key=lambda edit: (edit.start, edit.end))[::-1]:
         text = text[: edit.start] + edit.text + text[edit.end :]
@@ -129,10 +130,10 @@ def _insert(at: int, text: str) -> _Edit:
 
 
 def _leaf_end(document: Document, after: int) -> int:
-    """Return the end of the last character of the node that ends before `after` in the event stream.
+    """Return the position after the last character of the node that ends before index `after` of the event stream.
 
-    A block collection's own end mark lies after the comments that follow it, so its last leaf counts; a block
-    scalar's lies after the blank lines that follow it.
+    The end mark of a block collection lies after the comments that follow it, so its last leaf counts. The end mark
+    of a block scalar lies after the blank lines that follow it, so they are left out.
     """
     at = after - 1
     while document.start(at) == document.end(at) and scalar(document.node(at)) is None:
@@ -144,7 +145,7 @@ def _leaf_end(document: Document, after: int) -> int:
 
 
 def _value_end(document: Document, after: int) -> int:
-    """Return `_leaf_end`, or for a block scalar that keeps blank lines (`|+`) the end of the last of them."""
+    """Return `_leaf_end`. For a block scalar that keeps blank lines (`|+`), return the end of the last one."""
     event = document.node(after - 1)
     if isinstance(event, ScalarEvent) and event.style in ("|", ">") and event.value.endswith("\n\n"):
         end = document.end(after - 1)
@@ -162,7 +163,7 @@ def _line_end(text: str, at: int) -> int:
 
 
 def _without_lines(text: str, start: int, end: int) -> _Edit:
-    """Delete the lines from that of `start` to that of `end`, with the line break before them."""
+    """Delete the lines that hold `start` to `end`, with the line break before them."""
     line_start = start - len(_LINE_BREAK.split(text[:start])[-1])
     return _Edit(len(text[:line_start].removesuffix("\n").removesuffix("\r")), _line_end(text, end), "")
 
@@ -183,7 +184,7 @@ def _replace(document: Document, pair: Pair, change: Change) -> list[_Edit]:
         return [_Edit(start, end, change.secret_call())]
     if not gap.strip():
         return [_Edit(colon, end, f" {change.flow()}")]
-    # Comments stand between the key and its value: they stay, the value moves up to its key.
+    # Keep the comments between the key and its value, and move the value up to its key.
     alone = not text[end : _line_end(text, end)].strip()
     old = _without_lines(text, start, end) if alone else _Edit(start, end, "")
     return [_insert(colon, f" {change.flow()}"), old]
@@ -216,9 +217,9 @@ def _additions(document: Document, changes: Sequence[Change]) -> Iterator[list[_
 
 
 def _ends_in_a_commented_secret(document: Document) -> bool:
-    """Return whether comments within the block of a secret end the section.
+    """Return whether the section ends with comments within a secret's block.
 
-    As soon as another entry follows, ESC leaves such comments out of the decrypted definition.
+    If another entry follows, ESC leaves such comments out of the decrypted definition.
     """
     if not document.value_pairs or _flow(document, document.values):
         return False
@@ -231,7 +232,7 @@ def _ends_in_a_commented_secret(document: Document) -> bool:
 
 
 def _append(document: Document, changes: Sequence[Change]) -> _Edit:
-    """Add new keys at the end of the section. Make the section where there is none."""
+    """Add new keys at the end of the section. Make the section if there is none."""
     text, newline = document.text, document.newline
     if document.root is None:
         lead = newline if text and not text.endswith(("\n", "\r")) else ""
@@ -254,7 +255,7 @@ def _append(document: Document, changes: Sequence[Change]) -> _Edit:
 
 
 def _prepend(document: Document, at: int, changes: Sequence[Change]) -> _Edit:
-    """Add new keys before all others in the block mapping `at`, where the end won't do."""
+    """Add new keys before all others in the block mapping `at`, for when the end won't do."""
     newline, indent = document.newline, _indent(document, at)
     if document.value_pairs:
         pairs, block = document.value_pairs, _entries(changes, indent, newline)
@@ -265,7 +266,7 @@ def _prepend(document: Document, at: int, changes: Sequence[Change]) -> _Edit:
 
 
 def _flow(document: Document, at: int | None) -> bool:
-    """Return whether there is a flow mapping."""
+    """Return whether the node at index `at` is a flow mapping."""
     event = document.node(at) if at is not None else None
     return isinstance(event, MappingStartEvent) and bool(event.flow_style)
 
@@ -284,7 +285,7 @@ def _into_flow(document: Document, mapping: int, entries: str) -> _Edit:
 
 
 def _below(document: Document, pair: Pair, block: str) -> _Edit:
-    """Put `block` on the lines after the end of `pair` and the comments that belong to it."""
+    """Insert `block` on the lines below `pair` and the comments that belong to it."""
     newline, indent = document.newline, document.column(pair.key)
     leaf = next(at for at in reversed(range(pair.after)) if isinstance(document.node(at), NodeEvent))
     event = document.node(leaf)
@@ -305,7 +306,7 @@ _COMMENT_LINE = re.compile(r"[\r\n\ufeff]*(?:[ \t]*(?:\r\n|\n|\r))*(?P<indent> *
 def _after_comments(text: str, at: int, indent: int) -> int:
     """Return the end of the last comment line after `at` that is indented by `indent` or more; `at` if there is none.
 
-    ESC takes such a comment for part of the block above it. Below a new secret it would be lost when ESC decrypts that.
+    ESC takes such a comment for part of the block above it. If that is a new secret, decryption would lose the comment.
     """
     while (found := _COMMENT_LINE.match(text, at)) and len(found["indent"]) >= indent:
         at = found.end()
@@ -329,13 +330,13 @@ def _into_null(document: Document, changes: Sequence[Change]) -> _Edit:
 
 
 def restore(now: Document, before: Document, sent: Document, names: Collection[Name]) -> str:
-    """Return the text `now` with `names` as they were in `before`, and proven. What others changed stays.
+    """Return the text of `now` with `names` as they were in `before`, proven. Keep what others changed.
 
     Args:
         now: The definition as it is stored.
-        before: As it was stored before our change.
-        sent: As we sent it. If ESC kept all of it but our values, and nobody else changed anything since, the
-            result is `before` to the byte.
+        before: The definition as it was stored before our change.
+        sent: The definition as we sent it. If all of it but our values is still the same, the result is `before` to
+            the byte.
         names: The entries that we changed.
 
     Raises:
@@ -363,14 +364,14 @@ def _outside(document: Document, names: Collection[Name]) -> str:
 
 
 def _put_back(now: Document, pair: Pair, before: Document, was: Pair) -> _Edit:
-    """Give an entry its former value. If either value has several lines, their last comments change too."""
+    """Give an entry its former value. If either value has several lines, the comment after its end changes too."""
     old_end, new_end = _value_end(before, was.after), max(now.end(pair.key), _leaf_end(now, pair.after))
     start = now.end(pair.key)
     value = before.text[before.end(was.key) : old_end]
     if _LINE_BREAK.search(value + now.text[start:new_end]):
         value += _rest_of_line(before.text, old_end)
         new_end += len(_rest_of_line(now.text, new_end))
-    if old_end > _leaf_end(before, was.after):  # it keeps blank lines: those that follow now would be its own too
+    if old_end > _leaf_end(before, was.after):  # it keeps blank lines, and would take those that follow now
         blank = _BLANK_LINES.match(now.text, new_end)
         new_end = blank.end() if blank else new_end
     return _Edit(start, new_end, value)
@@ -380,13 +381,13 @@ _BLANK_LINES = re.compile(r"(?:\r?\n[ \t]*(?=\r?\n))*")
 
 
 def _rest_of_line(text: str, at: int) -> str:
-    """Return the comment at the end of a line, with the white space before it; nothing if more than that is there."""
+    """Return the rest of the line if it is white space or a comment, else an empty text."""
     rest = text[at : _line_end(text, at)]
     return rest if re.fullmatch(r"[ \t]*(#.*)?", rest) else ""
 
 
 def _remove(document: Document, pair: Pair) -> _Edit:
-    """Delete an entry: its lines in a block mapping; itself and one comma in a flow mapping."""
+    """Delete an entry: its lines in a block mapping, or itself and one comma in a flow mapping."""
     text = document.text
     start, end = document.start(pair.key), _leaf_end(document, pair.after)
     if not _flow(document, document.values):
@@ -468,7 +469,7 @@ def _is_exactly(document: Document, pair: Pair, change: Change) -> bool:
 
 
 def _signature(event: Event) -> tuple[object, ...]:
-    """Return everything of an event but its position."""
+    """Return everything about an event except its position."""
     kind = type(event)
     if isinstance(event, ScalarEvent):
         return kind, event.anchor, event.tag, event.implicit, event.value, event.style
@@ -482,7 +483,7 @@ def _signature(event: Event) -> tuple[object, ...]:
 
 
 def _foreign(document: Document, ours: Collection[Name]) -> list[tuple[object, ...]]:
-    """Return everything in a document that isn't ours: its head, and the other entries of the mappings of ours."""
+    """Return everything in a document that isn't ours: its head, and the other entries in our mappings."""
     top = document.of(VALUES)
     head = [event for event in top.events if isinstance(event, DocumentStartEvent)]
     signatures = [_signature(event) for event in head if event.explicit]
@@ -510,7 +511,7 @@ def _others(document: Document, keys: Collection[object]) -> list[tuple[object, 
 
 
 def _rebound(old: Document, ours: Collection[Name]) -> bool:
-    """Return whether something that isn't ours refers to an anchor inside a value that goes."""
+    """Return whether something that isn't ours refers to an anchor inside a value that we replace."""
     mine = {at for _, _, pair in old.entries(ours) for at in range(pair.value, pair.after)}
     going = {event.anchor for at in mine if isinstance(event := old.events[at], NodeEvent) and event.anchor}
     return any(

@@ -1,6 +1,6 @@
-"""Read what the Pulumi CLI and ESC say, and choose the error by it. Pure.
+"""Read the messages of the Pulumi CLI and ESC, and choose the error. Pure.
 
-Other teams' plain values stand in the source lines that ESC quotes, so no source line is ever taken over.
+ESC quotes source lines, which may hold other teams' plain values. So no source line is ever repeated.
 
 Sources: github.com/pulumi/pulumi/pkg/v3 v3.274.1, `cmd/esc/cli/env.go` (`writeYAMLEnvironmentDiagnostics`),
 `cmd/esc/cli/env_edit.go` and `cmd/esc/cli/client/client.go`.
@@ -21,7 +21,7 @@ from sophia_sync.runtime.errors import (
 
 _LONGEST = 500
 _SUMMARY = re.compile(r"^(?P<severity>Error|Warning): (?P<summary>.+)$", re.MULTILINE)
-# `env open` gives a place instead: `web/production:11:13: unknown property "x"`.
+# `env open` gives a place instead of the severity: `web/production:11:13: unknown property "x"`.
 _PLACED = re.compile(r"^[^\s:]+(?:/[^\s:]+)*:\d+:\d+: (?P<summary>.+)$", re.MULTILINE)
 _FIRST_ERROR = re.compile(r"^error: .+$", re.MULTILINE | re.IGNORECASE)
 # yaml.v3 quotes a scalar that it can't decode: cannot decode !!str `…` as a !!int.
@@ -68,15 +68,15 @@ def failure(doing: str, said: str, code: int | None, cloud: str, *, by_oidc: boo
     """Return the error for a CLI call that failed.
 
     Args:
-        doing: What the call was to do, as in "Could not …".
+        doing: What the call was to do, as words that follow "Could not".
         said: What the CLI printed on standard error, already redacted.
         code: Its exit code.
         cloud: The address of Pulumi Cloud.
-        by_oidc: Whether the access token was had for an OIDC token.
+        by_oidc: Whether the access token was exchanged for an OIDC token.
     """
     why = reason(said)
     for pattern, error, todo in _FAILURES:
-        # The reason alone: the line before it, that the CLI logs in with PULUMI_ACCESS_TOKEN, is no failure.
+        # Search only the reason. The line before it, that the CLI logs in with PULUMI_ACCESS_TOKEN, is no failure.
         if re.search(pattern, why, re.IGNORECASE):
             remedy = _EXPIRED if todo is _REFUSED and by_oidc else todo
             return error(f"Could not {doing}: {why}.".replace("..", "."), remedy.format(url=cloud))
@@ -94,7 +94,7 @@ _FAILURES: tuple[tuple[str, type[EscError], str], ...] = (
         "The `pulumi` on PATH is too old for Pulumi ESC: install a newer one, or use the action's image.",
     ),
     (
-        # The request may have been carried out, and the answer is another's.
+        # The request may have succeeded: this response isn't ESC's own.
         r"creating environment draft: (unmarshalling|reading) response",
         TransientError,
         "Check that {url} is up, and run again.",

@@ -1,4 +1,4 @@
-"""Get an access token for Pulumi: the stored one, or a short-lived one for GitHub's identity token.
+"""Get an access token for Pulumi: the stored one, or a short-lived one in exchange for GitHub's identity token.
 
 Source: docs.github.com, "OpenID Connect reference"; pulumi.com/docs, "OAuth Token Exchange" and "Configuring OpenID
 Connect for GitHub"; github.com/pulumi/pulumi, `ExchangeOidcToken`.
@@ -71,7 +71,7 @@ def exchange(
         organization: The Pulumi organisation that trusts GitHub.
         scope: The token's owner: the organisation, a team or a user.
         request: Where GitHub gives the identity token.
-        deadline: The time limit for retries. Its whole length is that of the run.
+        deadline: The time limit for retries. Its `seconds` are the time of the run.
         hide: Called with each token first.
 
     Raises:
@@ -88,7 +88,7 @@ def exchange(
         "subject_token": id_token.get_secret_value(),
         "requested_token_type": f"{_ACCESS_TOKEN}:{scope.kind}",
         "scope": str(scope),
-        # Twice the run: its clock has started already, and a tag may follow it.
+        # Twice the time of the run: its clock has started already, and a revision tag may follow it.
         "expiration": str(max(SHORTEST_LIFE, int(2 * deadline.seconds))),
     }
     asked = f"Pulumi Cloud at {cloud_url}"
@@ -131,7 +131,7 @@ def _identity_token(request: OidcRequest, audience: str, deadline: TimeLimit) ->
 
 
 def _token_in(answer: Answer, name: str) -> SecretStr | None:
-    """Return the token in the JSON of an answer; None if there is none that a header can carry."""
+    """Return the token in the JSON of an answer; None if it is missing or can't be sent in a header."""
     value = answer.body.get(name) if isinstance(answer.body, dict) else None
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value or " " in value:
         return None
@@ -161,7 +161,7 @@ def _issuer(id_token: SecretStr) -> str:
 
 
 def _trust(audience: str, scope: TokenScope, issuer: str) -> str:
-    """Return how a Pulumi organisation is made to trust GitHub."""
+    """Return how to make a Pulumi organisation trust GitHub."""
     whom = {"organization": "", "team": f" for the team {scope.name}", "personal": f" for the user {scope.name}"}
     return (
         f"Register GitHub's issuer {issuer} in Pulumi Cloud → Settings → Access "

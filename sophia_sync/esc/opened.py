@@ -64,7 +64,7 @@ def _plain(node: Node) -> Any:
 
 
 def _secrets(node: Node) -> Iterator[str]:
-    # ESC marks each part of a secret list or object as well. `true` and `false` occur in every text.
+    # ESC also marks each part of a secret list or object. Skip `true` and `false`, which occur in every text.
     match node.get("value"):
         case dict(entries):
             for entry in entries.values():

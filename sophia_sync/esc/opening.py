@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sophia_sync.esc import opened
 from sophia_sync.esc.opened import Opened
 
-# A call is short: Go's garbage collector would take a tenth of its time.
+# Percent. By default, Go's garbage collector would take a tenth of the time of a call, which is short.
 _GOGC = "400"
 
 GLOBAL_OPTIONS = ("--non-interactive", "--color", "never")
@@ -38,7 +38,7 @@ def variables(
     """Return the CLI's environment variables.
 
     Args:
-        environ: What else the CLI may see.
+        environ: The other variables that the CLI may see.
         home: A private folder; becomes HOME and TMPDIR.
         pulumi_home: The same folder, or that of an existing `pulumi login`.
         access_token: The CLI takes it from its environment only.
@@ -68,7 +68,7 @@ def values(printed: bytes) -> dict[str, Opened]:
     """Return the values by key.
 
     Raises:
-        ValueError: The environment has errors: the CLI prints them and no values. No value is in the text.
+        ValueError: The environment has errors, so the CLI printed no values. The text holds no value.
     """
     try:
         return opened.parse(printed.decode())

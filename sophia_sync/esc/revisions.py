@@ -33,7 +33,7 @@ def parse(printed: str) -> list[Revision]:
     return [
         Revision(
             int(found["number"]),
-            # Go prints up to nine digits of a second, without zeros at the end.
+            # Go prints up to nine decimal places of a second, without trailing zeros.
             datetime.fromisoformat(f"{found['date']}T{found['time'][:15]}{found['offset']}"),
             found["author"],
             tuple(found["tags"].split(", ")) if found["tags"] else (),

@@ -1,4 +1,4 @@
-"""Take apart what `env get ENV --show-secrets` prints: what consumers get, and what is written.
+"""Parse what `env get ENV --show-secrets` prints: what consumers get, and what is written.
 
 Source: github.com/pulumi/esc v0.26.0, `cmd/esc/cli/templates/env-get.tmpl` and `env_get.go`: off a terminal, the CLI
 prints the evaluated values as JSON, then the definition as YAML, then a line break. For an empty definition that is
@@ -23,7 +23,7 @@ _END = "\n```\n"
 
 
 class UnknownOutputError(ValueError):
-    """Raised for output that isn't that of `env get`. Its text quotes nothing."""
+    """Raised for output that `env get` doesn't print. Its text quotes nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Shown:
 
 
 def parse(printed: str) -> Shown:
-    """Return what the CLI has printed as data.
+    """Parse what the CLI printed.
 
     Raises:
         UnknownOutputError: It isn't the output of `env get`.
@@ -68,7 +68,7 @@ def parse(printed: str) -> Shown:
 
 @dataclass(frozen=True)
 class Holding:
-    """What an environment holds of some entries.
+    """What an environment holds for some entries.
 
     Attributes:
         entries: How each entry is written. An entry that isn't there is left out.
@@ -84,7 +84,7 @@ class Holding:
 
 
 def holding(shown: Shown, names: Collection[Name]) -> Holding:
-    """Return what an environment holds of `names`.
+    """Return what an environment holds for `names`.
 
     Raises:
         DefinitionError: The definition can't be parsed.

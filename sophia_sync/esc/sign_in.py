@@ -15,7 +15,7 @@ from sophia_sync.runtime.redact import Redactor
 from sophia_sync.runtime.tasks import in_thread, time_left
 from sophia_sync.settings.inputs import Access
 
-# Number of hanging calls for which the time must be enough.
+# Number of calls that may hang before the run's time is over.
 _TRIES = 4
 
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class ReadingError(Exception):
-    """GitHub gave no answer to use. The text is the cause, as a part of a sentence.
+    """GitHub gave no usable answer. The text is the cause, as a part of a sentence.
 
     Args:
         why: The cause.
@@ -117,7 +117,7 @@ class Reader:
 
         def ask() -> Facts:
             found = self._repository()
-            if not isinstance(found.private, bool):  # PyGithub reads the name from the address
+            if not isinstance(found.private, bool):  # unlike the name, which PyGithub takes from the address
                 raise api.UnexpectedAnswerError
             return Facts(_text(found.full_name), found.private, found.pushed_at)
 
@@ -170,7 +170,7 @@ class Reader:
         from github.Secret import Secret  # noqa: PLC0415
         from github.Variable import Variable  # noqa: PLC0415
 
-        # PyGithub has methods for some of these addresses only. All answers have one form.
+        # PyGithub has methods for only some of these addresses. All answers have the same form.
         requester = self._repository().requester
         rows: PaginatedList[Secret] | PaginatedList[Variable] = (
             PaginatedList(Secret, requester, url, None, list_item=kind)
@@ -185,7 +185,7 @@ class Reader:
         return self._github.get_repo(self._name)
 
     def _told(self, call: Callable[[], T]) -> T:
-        """Call GitHub, and raise a failure in words."""
+        """Call GitHub. Raise a failure as `ReadingError`."""
         try:
             return api.ask(call, self._deadline, self._api_url)
         except api.GitHubError as error:

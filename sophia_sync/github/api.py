@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Seconds for one request. GitHub itself ends one that takes it more than ten.
+# Time limit of one request, in seconds. GitHub itself ends a request after ten.
 _LONGEST_REQUEST = 12
-# Seconds for one attempt, with all its requests, however slowly their answers arrive.
+# Time limit of one attempt with all its requests, in seconds, however slowly the answers arrive.
 _LONGEST_ATTEMPT = 45.0
-# Seconds for an attempt that begins at the deadline: the last look at a run.
+# Time limit of an attempt that begins at the deadline (the last look at a run), in seconds.
 _LAST_ATTEMPT = 2.0
-# Seconds to wait where GitHub limits the rate and doesn't say for how long.
+# Seconds to wait if GitHub limits the rate and doesn't say for how long.
 # Source: docs.github.com, "Rate limits for the REST API", "Exceeding the rate limit".
 _RATE_LIMIT_WAIT = "60"
 
-# What GitHub's message begins or ends with or contains, for refusals with a remedy of their own.
+# Words in GitHub's message, the cause and the remedy.
 _REASONS: tuple[tuple[str, str, str], ...] = (
     (
         "rate limit",
@@ -93,7 +93,7 @@ def sign_in(
     """Return a client for the token or the GitHub App of the settings.
 
     Args:
-        access: The token, or the App's id and private key; one of them is there.
+        access: The token, or the App's id and private key. One of them must be set.
         repository: The repository that the App is installed for.
         api_url: The address of GitHub's API.
         deadline: The time limit for all requests.
@@ -105,7 +105,7 @@ def sign_in(
     # PyGithub takes half a second to import: load it only for a request.
     from github import Auth, Github, GithubException, GithubIntegration  # noqa: PLC0415
 
-    # Retries are ours: a dispatch whose answer was lost may have started a run.
+    # We retry, not PyGithub: a dispatch whose answer was lost may have started a run.
     options: dict[str, Any] = {
         "base_url": api_url,
         "timeout": max(1, min(_LONGEST_REQUEST, int(deadline.remaining()))),
@@ -142,7 +142,7 @@ def sign_in(
 
 
 def _app_refused(error: GithubException, repository: str, permissions: Mapping[str, str] | None) -> GitHubError | None:
-    """Say why a GitHub App can't sign in; None for a failure that isn't about the App."""
+    """Return why a GitHub App can't sign in; None for a failure that isn't about the App."""
     asked = ", ".join(f"`{name}: {level}`" for name, level in (permissions or {}).items())
     settings = "Settings → Developer settings → GitHub Apps"
     reasons = {
@@ -175,10 +175,10 @@ def ask(call: Callable[[], T], deadline: TimeLimit, api_url: str, *, once: bool 
     """Call GitHub, with retries and a time limit for each attempt.
 
     Args:
-        call: What asks by PyGithub. It must be safe to repeat.
+        call: Sends the requests with PyGithub. It must be safe to repeat.
         deadline: The time limit for all attempts.
         api_url: The address of GitHub's API, for the error.
-        once: Make one attempt.
+        once: Make only one attempt.
 
     Raises:
         GitHubError: GitHub refused, or failed until the time limit.
@@ -196,7 +196,7 @@ def ask(call: Callable[[], T], deadline: TimeLimit, api_url: str, *, once: bool 
 def _within(call: Callable[[], T], deadline: TimeLimit) -> T:
     """Call in a thread, and abandon the thread at the time limit.
 
-    The time limits of `requests` count from byte to byte, so they never end an answer that drips.
+    The time limit of `requests` starts again with each byte, so it never ends an answer that arrives byte by byte.
 
     Raises:
         TimeoutError: The call took too long.
@@ -214,14 +214,14 @@ def _within(call: Callable[[], T], deadline: TimeLimit) -> T:
 
 
 def _unexpected() -> tuple[type[Exception], ...]:
-    """Return what PyGithub raises for an answer that isn't GitHub's."""
+    """Return the errors that PyGithub raises for an answer that isn't GitHub's."""
     from github import BadAttributeException  # noqa: PLC0415
 
     return (BadAttributeException, UnexpectedAnswerError, AssertionError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return whether an error may go away by itself."""
+    """Return whether an error is transient."""
     from github import GithubException  # noqa: PLC0415
     from requests import RequestException  # noqa: PLC0415
 
@@ -231,7 +231,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 def headers(error: BaseException) -> Mapping[str, str]:
-    """Return the headers of the response that an error stands for; a rate limit always has `retry-after`."""
+    """Return the headers of an error's response. Add `retry-after` if a rate limit doesn't say how long to wait."""
     found: dict[str, str] = dict(getattr(error, "headers", None) or {})
     limited = (
         getattr(error, "status", None) in (403, 429) and "rate limit" in message(getattr(error, "data", "")).lower()
@@ -240,7 +240,7 @@ def headers(error: BaseException) -> Mapping[str, str]:
 
 
 def _in_words(error: Exception, api_url: str) -> GitHubError | None:
-    """Return an error as one in words; None for a defect of ours."""
+    """Return an error as `GitHubError`; None for a defect of ours."""
     from github import GithubException  # noqa: PLC0415
     from requests import RequestException  # noqa: PLC0415
 
@@ -264,7 +264,7 @@ def _in_words(error: Exception, api_url: str) -> GitHubError | None:
 
 
 def refused(error: GithubException) -> GitHubError:
-    """Return a refusal as an error in words; without a remedy where GitHub's answer has none."""
+    """Return a refusal as `GitHubError`, without a remedy if none is known."""
     said, why = message(error.data).lower(), reason(error)
     if error.status in (403, 429):
         for words, cause, todo in _REASONS:

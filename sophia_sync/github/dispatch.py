@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Sent:
-    """A dispatch that may have started a run since a time of GitHub's clock; `accepted` if GitHub said so."""
+    """A dispatch that may have started a run since a time on GitHub's clock; `accepted` if GitHub confirmed it."""
 
     since: datetime
     accepted: bool = False
@@ -90,7 +90,7 @@ class Dispatcher:
     def check(self, inputs: Mapping[str, Any]) -> list[GitHubError]:
         """Return what would keep a dispatch with these inputs from starting a run. Dispatch nothing.
 
-        A file that the token may not read isn't counted: a dispatch doesn't need that permission.
+        A file that the token may not read counts as fit: a dispatch doesn't need that permission.
         """
 
         def look() -> list[str]:
@@ -108,7 +108,7 @@ class Dispatcher:
     def wait(self, deployed: Deployed, deadline: TimeLimit, tell: Callable[[str], None]) -> Deployed:
         """Wait until the dispatched run has ended. Return it with its conclusion, such as `success`.
 
-        Skip a look at the run that fails.
+        If a look at the run fails, look again later. Several refusals in a row end the wait.
 
         Args:
             deployed: What `dispatch` returned.
@@ -116,7 +116,7 @@ class Dispatcher:
             tell: Called with a line whenever the run's status changes.
 
         Raises:
-            DeployError: GitHub doesn't name the run, or the run did not end in time.
+            DeployError: GitHub doesn't name the run, refuses to show it, or the run did not end in time.
         """
         if deployed.run_id is None:
             raise DeployError(
@@ -221,7 +221,7 @@ class Dispatcher:
         _, workflow, ref = self._find()
         if self._sent is not None:
             found = self._runs_since(workflow, ref, self._sent.since)
-            # More than one: all of them began after the sync, so each deploys it.
+            # If there are several, all of them began after the sync, so each deploys it.
             if found or self._sent.accepted:
                 return self._deployed(ref, found)
             self._sent = None
@@ -264,7 +264,7 @@ class Dispatcher:
         except GithubException as error:
             if error.status != 422 or "return_run_details" not in str(error.data):
                 raise _specific(error, refusals) from None
-        # An older server that doesn't know the field: ask without it.
+        # An older server doesn't know the field: dispatch without it.
         return _told(lambda: send(lambda: workflow.create_dispatch(ref, inputs, throw=True)), refusals)
 
     def _runs_since(self, workflow: Workflow, ref: str, since: datetime) -> list[tuple[int, str]]:
@@ -298,7 +298,7 @@ _Reasons = Mapping[int, tuple[str, str]]
 
 
 def _told(call: Callable[[], T], reasons: _Reasons) -> T:
-    """Call GitHub. Add cause and remedy by the status to a refusal that GitHub doesn't explain."""
+    """Call GitHub. If it doesn't explain a refusal, add the cause and remedy for the status."""
     from github import GithubException  # noqa: PLC0415
 
     try:
@@ -360,7 +360,7 @@ def _file_on(repository: Repository, workflow: Workflow, ref: str) -> str | None
 
 
 def _unfit(text: str, given: Mapping[str, Any]) -> list[str]:
-    """Return why a workflow's file doesn't take a dispatch with these inputs, each as the rest of a sentence.
+    """Return the reasons why a workflow's file doesn't take these inputs, each as the rest of a sentence.
 
     Source: docs.github.com, "Workflow syntax for GitHub Actions", `on.workflow_dispatch.inputs`.
     """

@@ -1,1 +1,1 @@
-"""What every program of ours stands on: tasks and signals, processes, output, errors."""
+"""The base of all our programs: tasks and signals, processes, output, errors."""

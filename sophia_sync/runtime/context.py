@@ -83,7 +83,7 @@ def pulumi_login(environ: Mapping[str, str] = os.environ) -> Path | None:
     Source: github.com/pulumi/pulumi, `workspace.getCredsFilePath`: PULUMI_CREDENTIALS_PATH, then PULUMI_HOME.
     """
     try:
-        # As the CLI finds it: HOME counts only for a user whom the machine doesn't know.
+        # The CLI does the same: HOME counts only if the machine doesn't know the user.
         home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
         home = Path(environ.get("HOME", os.curdir))
@@ -91,8 +91,8 @@ def pulumi_login(environ: Mapping[str, str] = os.environ) -> Path | None:
     return folder if (folder / "credentials.json").is_file() else None
 
 
-# What a child process may see of our environment: where programs are, and how to reach the network through a
-# company's proxy and certificates. Inputs are not among it.
+# The variables that a child process may see: where programs are, and how to reach the network through a company's
+# proxy and certificates. No input is among them.
 _CHILD_VARIABLES = (
     "PATH",
     "HTTP_PROXY",
@@ -103,14 +103,14 @@ _CHILD_VARIABLES = (
     "no_proxy",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
-    "PULUMI_CONSOLE_DOMAIN",  # where a self-hosted Pulumi console is
+    "PULUMI_CONSOLE_DOMAIN",  # the host of a self-hosted Pulumi console
 )
 
 
 def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the part of our environment that a child process may have.
 
-    Give the CA bundle of requests to the Pulumi CLI, where it has none of its own.
+    Give the CA bundle of requests to the Pulumi CLI if it has none of its own.
     """
     found = {name: environ[name] for name in _CHILD_VARIABLES if name in environ}
     bundle = ca_bundle(environ)
@@ -129,9 +129,9 @@ def ca_bundle(environ: Mapping[str, str] = os.environ) -> str | None:
 
 @contextlib.contextmanager
 def shared_certificates(folder: Path) -> Iterator[None]:
-    """Let requests and PyGithub trust the certificates in SSL_CERT_FILE meanwhile, as the Pulumi CLI does.
+    """Let requests and PyGithub trust the certificates in SSL_CERT_FILE within the block, as the Pulumi CLI does.
 
-    The CLI adds them to the system's. REQUESTS_CA_BUNDLE replaces those of requests, so it gets a file with both.
+    The CLI adds them to the system's. REQUESTS_CA_BUNDLE replaces those of requests, so it names a file with both.
 
     Args:
         folder: A private folder for that file.
@@ -141,7 +141,7 @@ def shared_certificates(folder: Path) -> Iterator[None]:
     if own and ca_bundle() is None:
         from requests.utils import DEFAULT_CA_BUNDLE_PATH  # noqa: PLC0415 - it costs 0.2 s
 
-        # A file that can't be read, or for which there is no room, leaves requests with its own certificates.
+        # If a file can't be read or there is no room for the new one, requests keeps its own certificates.
         with contextlib.suppress(OSError):
             bundle.write_bytes(Path(DEFAULT_CA_BUNDLE_PATH).read_bytes() + b"\n" + Path(own).read_bytes())
             os.environ["REQUESTS_CA_BUNDLE"] = str(bundle)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 
 
 class SyncError(Exception):
-    """Something failed that the product foresees.
+    """A failure that the product foresees.
 
     Args:
         what: What failed and why, in one or more sentences.
         todo: What the person should do next.
-        changed: What was changed before that; empty where the caller knows it and says so.
+        changed: What was changed before that; empty if the caller fills it in.
         title: Names the failure in a few words; each class has one of its own.
     """
 
@@ -35,13 +35,13 @@ class SyncError(Exception):
         self.what, self.todo, self.changed = map(redact, (self.what, self.todo, self.changed))
 
     def __str__(self) -> str:
-        """Return the three parts as one text; each on lines of its own if the first has several."""
+        """Return the three parts as one text. If the first has several lines, each part begins on a new line."""
         separator = "\n" if "\n" in self.what else " "
         return separator.join(part for part in (self.what, self.changed, self.todo) if part)
 
 
 class InputError(SyncError):
-    """An input is missing or malformed. `problems` has a text an input."""
+    """An input is missing or malformed. `problems` has one text for each problem."""
 
     exit_code = 2
     title = "Inputs are missing or malformed"
@@ -63,20 +63,20 @@ class PreflightError(SyncError):
 
 
 class EscError(SyncError):
-    """ESC could not be read or written. The definition is as it was before, or whole as it should be."""
+    """ESC could not be read or written. The definition is unchanged, or was written as a whole."""
 
     exit_code = 4
     title = "Pulumi ESC could not be read or written"
 
 
 class SignInError(EscError):
-    """No access token for Pulumi could be had. ESC was not asked for anything."""
+    """There is no access token for Pulumi. ESC was not asked for anything."""
 
     title = "The sign-in to Pulumi failed"
 
 
 class TokenError(EscError):
-    """Pulumi Cloud refused the access token. Nothing was read or written by it."""
+    """Pulumi Cloud refused the access token. Nothing was read or written with it."""
 
     title = "Pulumi refused the access token"
 
@@ -94,13 +94,13 @@ class ApprovalError(EscError):
 
 
 class ProposalError(EscError):
-    """A change request is open that keeps ours from being opened or approved. The environment is as it was."""
+    """An open change request keeps ours from being opened or approved. The environment is unchanged."""
 
     title = "A change request is in the way"
 
 
 class TransientError(EscError):
-    """ESC failed in a way that may pass. After a write, only a read tells whether it was saved."""
+    """ESC failed, but a retry may succeed. After a write, only a read tells whether it was saved."""
 
     title = "Pulumi ESC didn't answer"
 
@@ -119,7 +119,7 @@ class VerificationError(SyncError):
 
 
 class SeveralError(SyncError):
-    """Some of several environments could not be synced. Each is as its own error says; the others are synced.
+    """Some of several environments could not be synced. Each error says how it left its environment.
 
     Args:
         failed: The environments and their errors.
@@ -142,7 +142,7 @@ class SeveralError(SyncError):
 
 
 class DeployError(SyncError):
-    """The deploy workflow could not be dispatched, or its run failed. The sync stands."""
+    """The deploy workflow could not be dispatched, or its run failed. The sync stays valid."""
 
     exit_code = 6
     title = "The sync succeeded, but the deploy failed"

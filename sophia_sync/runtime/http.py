@@ -47,7 +47,7 @@ LONGEST_LOOK = 65_536
 
 _PIECE = 65_536
 _TRANSIENT = (NoConnectionError, Timeout, ChunkedEncodingError, ContentDecodingError)
-# `RequestException` is an OSError. A redirect to something that is no address raises ValueError.
+# `RequestException` is an OSError. A redirect to an invalid address raises ValueError.
 _FAILURES = (OSError, ValueError)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -72,7 +72,7 @@ class Answer:
 
 
 class Client:
-    """Asks one service with one token.
+    """An HTTP client for one service, with one token.
 
     Args:
         token: Sent in the header `Authorization`. None sends no token, not even one from the machine's `.netrc`.
@@ -135,8 +135,8 @@ class Client:
         try:
             return retrying(self._deadline, _is_transient, _headers_of)(ask)
         except _FAILURES:
-            # A last attempt that the deadline cut short says less than an earlier one. No error is chained: its text
-            # and its cause hold the address, and may hold more.
+            # An earlier error says more than that of a last attempt that the deadline cut short. Don't chain errors:
+            # their texts and causes hold the address, and may hold more.
             telling = [failure for failure in failures if not isinstance(failure, Timeout)] or failures
             raise UnansweredError(_why(telling[-1])) from None
 
@@ -206,7 +206,7 @@ def parsed(content: bytes) -> Any:
 def one_line(text: str) -> str:
     """Return a service's words as one line of at most `LONGEST_QUOTE` characters.
 
-    The cut is between two words: the redactor, which comes later, doesn't find a secret that is cut off in the middle.
+    Cut between two words: the redactor, which runs later, doesn't find a secret that is cut off in the middle.
     """
     words = " ".join(text.split())
     if len(words) <= LONGEST_QUOTE:
@@ -224,7 +224,7 @@ def _authorized(token: SecretStr | None, scheme: str) -> Callable[[PreparedReque
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:
-    """Return scheme, host and port. The parser is that of the connection."""
+    """Return scheme, host and port, parsed as the connection parses them."""
     try:
         parts = parse_url(url)
     except LocationParseError:

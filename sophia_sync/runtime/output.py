@@ -9,10 +9,10 @@ from typing import TextIO
 
 
 class BackgroundWriter:
-    """Write text to a stream from a thread of its own: a reader that doesn't read stops nobody.
+    """A writer with its own thread, so that a stream that nobody reads can't block the run.
 
     Args:
-        stream: Where the text goes. An error of it is dropped: the work and its outputs go on.
+        stream: Where the text goes. Its errors are ignored, so that the work and its outputs go on.
     """
 
     def __init__(self, stream: TextIO) -> None:

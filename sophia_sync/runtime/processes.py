@@ -18,13 +18,13 @@ from anyio.abc import ByteReceiveStream, Process
 
 from sophia_sync.runtime.tasks import task_group
 
-# Seconds in which the output of a process that has ended must have arrived; a grandchild may hold it open for ever.
+# Maximum wait for the output of a process that has ended, in seconds: a grandchild may hold it open for ever.
 _REST = 0.5
-# Seconds between two looks at a process that has ended although its output is held open.
+# Seconds between two looks at the exit code, because a process may end while its output is held open.
 _LOOK = 0.05
-# Seconds in which a killed process must be gone.
+# Maximum wait for the end of a killed process, in seconds.
 _GONE = 1.0
-# Bytes of output that are kept; what a process prints beyond that is read and dropped.
+# Maximum size of the output to keep, in bytes. Anything beyond that is read and dropped.
 LARGEST_OUTPUT = 64 * 1024 * 1024
 
 
@@ -38,7 +38,7 @@ class Finished:
 
 
 class Child:
-    """A running process, whose output is collected while it runs, so that it never blocks on it."""
+    """A running process. Its output is collected while it runs, so that it never blocks on writing."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -99,7 +99,7 @@ class Child:
             streams.start_soon(self.collect, stderr, self._stderr)
 
     async def end(self) -> None:
-        """Kill the process and everything in its group, and give back what it held."""
+        """Kill the process and everything in its group, and release its resources."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         with anyio.move_on_after(_GONE, shield=True):
@@ -108,12 +108,12 @@ class Child:
 
 @asynccontextmanager
 async def start(argv: Sequence[str], environ: Mapping[str, str]) -> AsyncIterator[Child]:
-    """Run `argv` with exactly `environ` and pipes for its three streams. Leaving kills what still runs.
+    """Run `argv` with exactly `environ` and pipes for its three streams. Leaving the block kills what still runs.
 
     Raises:
         OSError: The program can't be started.
     """
-    # Shielded: a start that is cut off would leave what the process has started by then.
+    # Shielded: a cancelled start would leave behind what the process has started by then.
     with anyio.CancelScope(shield=True):
         process = await anyio.open_process(
             list(argv),
@@ -124,7 +124,7 @@ async def start(argv: Sequence[str], environ: Mapping[str, str]) -> AsyncIterato
             start_new_session=True,
         )
     child = Child(process)
-    # Shielded: what a write under way prints must be read after a cancellation, too. Leaving ends it.
+    # Shielded: after a cancellation, the output of a write under way must still be read. Leaving the block ends it.
     collecting = anyio.CancelScope(shield=True)
 
     async def collect() -> None:

@@ -14,14 +14,15 @@ from urllib.parse import quote, quote_plus
 from pydantic import SecretStr
 
 REPLACEMENT = "***"
-# Characters. Every text holds shorter words: to hide one of them would ruin the text, and the places would show it.
+# Minimum length of a form to hide, in characters. Every text holds shorter words: hiding one would ruin the text, and
+# the gaps would reveal it.
 SHORTEST = 4
-# Characters of a line of base64; RFC 2045, section 6.8.
+# Length of a line of base64, in characters; RFC 2045, section 6.8.
 _BASE64_COLUMNS = 76
 
 _PERCENT = re.compile("%[0-9A-F]{2}")
 _UNICODE = re.compile(r"\\u[0-9a-f]{4}")
-# As html.escape, MarkupSafe, Go's html/template, PHP's htmlspecialchars and XML have them.
+# As html.escape, MarkupSafe, Go's html/template, PHP's htmlspecialchars and XML write them.
 _DOUBLE_QUOTES = ('"', "&quot;", "&#34;")
 _SINGLE_QUOTES = ("'", "&#x27;", "&#39;", "&#039;", "&apos;")
 # YAML 1.2, section 5.7; libyaml escapes all other characters outside printable ASCII by their numbers.
@@ -32,7 +33,7 @@ _YAML_ESCAPED = re.compile(r'[^ -~]|["\\]')
 def forms(secret: str) -> frozenset[str]:
     """Return every form in which a text may hold `secret`.
 
-    The forms of the whole secret, of the secret with its white space collapsed, and of each of its lines.
+    These are the forms of the whole secret, of the secret with its white space collapsed, and of each of its lines.
     """
     pieces = {piece.strip() for piece in (secret, *secret.splitlines())}
     pieces |= {" ".join(piece.split()) for piece in pieces}
@@ -119,7 +120,7 @@ def _yaml_number(number: int) -> str:
 def _base64(data: bytes) -> Iterator[str]:
     """Encode at each of the three alignments, and alone in lines of 76 columns.
 
-    Characters that also hold bits of what stands before or after are left out, because they vary.
+    Leave out the characters that also hold bits of the text before or after, because they vary.
     """
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for shift, first in ((0, 0), (1, 2), (2, 3)):
@@ -131,10 +132,10 @@ def _base64(data: bytes) -> Iterator[str]:
 
 
 class Redactor:
-    """Replace every form of every secret that it has been told of.
+    """A function that replaces every form of every secret that was added to it.
 
-    The time for a text grows with its length, and hardly with the number of secrets: the forms are kept by their
-    first characters, each such list in order.
+    The time for a text grows with its length, and hardly with the number of secrets: forms with the same first
+    characters are in one sorted list.
     """
 
     def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
@@ -168,7 +169,7 @@ class Redactor:
         return "".join([*parts, text[done:]])
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield the places of the forms in their order; those that overlap as one."""
+        """Yield the spans of the forms in order. Forms that overlap are one span."""
         start = end = 0
         for at in range(len(text) - SHORTEST + 1 if self._forms else 0):
             first = text[at : at + SHORTEST]
@@ -188,7 +189,7 @@ class Redactor:
 def _longest(alike: list[str], text: str) -> int:
     """Return the length of the longest of the sorted forms `alike` that `text` begins with, 0 if there is none.
 
-    In the order, such a form stands before the text, and every form between the two begins with it as well.
+    Such a form sorts before the text, and every form between the two begins with it as well.
     """
     while (place := bisect_right(alike, text)) > 0:
         form = alike[place - 1]

@@ -1,6 +1,6 @@
-"""Retries of what failed: exponential waits with jitter, up to a share of the deadline.
+"""Retry what failed, with exponential waits and jitter, up to a share of the deadline.
 
-The caller says what may be repeated: an answer of 400, 401, 403 or 404 isn't, unless it is a rate limit.
+The caller says what to retry. An answer of 400, 401, 403 or 404 isn't retried, unless it is a rate limit.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def retrying(
 
     Args:
         deadline: Retries end after `SHARE` of what remains of it now. A wait that a server asks for may take longer,
-            but never goes past the deadline. Then the last error is raised at once.
-        is_transient: Whether an error may go away by itself.
-        headers_of: The headers of the response that an error stands for, to honour a wait that is asked for there.
+            but never goes past the deadline. If it would, the last error is raised at once.
+        is_transient: Returns whether to retry after an error.
+        headers_of: Returns the headers of an error's response, which may ask for a wait.
         attempts: Maximum number of attempts; None sets no maximum.
     """
     return Retrying(sleep=deadline.sleep, **_rules(deadline, is_transient, headers_of, attempts))
@@ -82,7 +82,7 @@ def _rules(
     headers_of: Callable[[BaseException], Mapping[str, str]],
     attempts: int | None,
 ) -> dict[str, Any]:
-    # Never less than 3.75 seconds for five attempts: where chance alone decides, they may be over in a moment.
+    # Five attempts take at least 3.75 seconds. With random waits alone, they could be over in a moment.
     backoff = wait_exponential(multiplier=0.25, max=8) + wait_random(0, 0.25)
     spare = deadline.remaining() * (1 - SHARE)
 
@@ -91,7 +91,7 @@ def _rules(
         return asked_wait(headers_of(error)) if error else None
 
     def wait(state: RetryCallState) -> float:
-        # A server that always answers "at once" gets our own waits from the second on.
+        # From the second attempt on, wait at least our own time: a server may always ask for no wait.
         seconds = asked(state)
         if seconds is None:
             return backoff(state)

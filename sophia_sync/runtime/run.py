@@ -19,14 +19,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """The signals that end a run in good order, within 5 seconds."""
 
 GRACE = 3.0
-"""Seconds that a write under way has after a signal, so that its outcome is known."""
+"""Grace period of a write under way after a signal, in seconds, so that its outcome is known."""
 
 
 class Program(ABC):
     """A program as `conduct` runs it."""
 
     name: str
-    """Its name, for the text of a defect."""
+    """Its name, for the report of a defect."""
 
     @abstractmethod
     async def work(self) -> None:
@@ -65,7 +65,7 @@ async def _conduct(program: Program, leave: Callable[[int], object]) -> int:
 
 
 async def _failure(program: Program, signals: AsyncIterator[signal.Signals]) -> SyncError | None:
-    """Do the work. Return what it failed with."""
+    """Do the work. Return the error that ended it, or None."""
     came: list[signal.Signals] = []
     failure: SyncError | None = None
     async with task_group() as tasks:

@@ -22,7 +22,7 @@ from sophia_sync.runtime.redact import Redactor
 if TYPE_CHECKING:
     from sophia_sync.runtime.context import RunContext
 
-# How to write what can't be encoded: bytes of a variable that aren't UTF-8, or any text on a stream that isn't.
+# Error handler for encoding: a variable's bytes may not be UTF-8, and a stream's encoding may lack a character.
 _NOT_TEXT = "backslashreplace"
 
 
@@ -47,16 +47,16 @@ def escape_property(text: str) -> str:
 
 
 def harmless(line: str) -> str:
-    """Return a line that the runner doesn't take for a workflow command.
+    """Change a line so that the runner doesn't take it for a workflow command.
 
-    It takes a line for one that begins with `::`, or that has the older notation `##[` anywhere.
+    A line is a command if it begins with `::`, or has the older notation `##[` anywhere.
     """
     line = line.replace("##[", "## [")
     return f"| {line}" if line.lstrip().startswith("::") else line
 
 
 class Runner:
-    """Tell the GitHub runner, and the person who reads its log, about a run.
+    """The output of a run, for the GitHub runner and the person who reads its log.
 
     Every text passes the redactor, except masks and outputs. Masks are secrets, and are printed on a runner only.
 
@@ -104,13 +104,13 @@ class Runner:
                 self._print(f"::add-mask::{escape_data(form)}")
 
     def line(self, text: str) -> None:
-        """Print log lines, none of them as a workflow command."""
+        """Print log lines that the runner can't take for workflow commands."""
         for line in self._redact(text).splitlines() or [""]:
             self._print(harmless(line))
 
     @contextlib.contextmanager
     def group(self, title: str) -> Iterator[None]:
-        """Print what follows as a part of the log that can be folded."""
+        """Print what follows as a foldable part of the log."""
         self._print(f"::group::{escape_data(self._redact(title))}" if self._on_runner else self._redact(title))
         try:
             yield
@@ -139,9 +139,9 @@ class Runner:
             self._print(f"{level}: {title}: {text}")
 
     def output(self, name: str, value: str) -> None:
-        """Set an output of the step, whole or not at all. The value must hold no secret: it is written as it is.
+        """Set an output of the step, whole or not at all. The value must hold no secret: it isn't redacted.
 
-        A secret can be a word such as `null`, and to hide that would break JSON.
+        A secret can be a word such as `null`, and hiding that would break JSON.
 
         Raises:
             OSError: It can't be written.
@@ -167,7 +167,7 @@ class Runner:
 
 
 def _append(path: Path, text: str) -> None:
-    """Add text to a file. Where there is no room for all of it, the file stays as it was."""
+    """Add text to a file. If there is no room for all of it, the file stays as it was."""
     data = text.encode("utf-8", _NOT_TEXT)
     with path.open("ab", buffering=0) as file:
         before = os.fstat(file.fileno()).st_size

@@ -27,7 +27,7 @@ class Stopped(BaseException):  # like KeyboardInterrupt: no `except Exception` m
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    for each in SIGNALS:  # a second signal must not interrupt the undoing
+    for each in SIGNALS:  # a second signal must not interrupt the clean-up
         signal.signal(each, signal.SIG_IGN)
     raise Stopped(number)
 
@@ -42,8 +42,8 @@ def run(
     """Do the work of one command. Return the exit code.
 
     Args:
-        program: Its name, for the text of a defect.
-        work: Does the work and prints by the runner that it gets. It raises `SyncError` for what it foresees.
+        program: Its name, for the report of a defect.
+        work: Does the work and prints through the runner that it gets. Raises `SyncError` for foreseen failures.
         after_signal: What a person should do after a signal.
         stream: Where to print; None is standard output.
     """

@@ -19,11 +19,11 @@ from sophia_sync.runtime.limits import TimeLimit
 T = TypeVar("T")
 
 AT_ONCE = 8
-"""Number of environments, revisions or requests at the same time."""
+"""Maximum number of environments, revisions or requests at the same time."""
 
 
 class Task(Generic[T]):
-    """Work that goes on beside the task that started it."""
+    """Work that runs concurrently with the task that started it."""
 
     def __init__(self) -> None:
         self._done = anyio.Event()
@@ -53,7 +53,7 @@ class Tasks:
         self._group = group
 
     def start(self, work: Callable[[], Awaitable[T]]) -> Task[T]:
-        """Start work beside the calling task."""
+        """Start work that runs concurrently with the calling task."""
         task: Task[T] = Task()
         self._group.start_soon(task.run, work)
         return task
@@ -104,14 +104,14 @@ async def side_by_side(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
 
 
 async def in_thread(call: Callable[[], T]) -> T:
-    """Call a blocking function in a thread, which is left behind when the calling task is cancelled."""
+    """Call a blocking function in a thread. Abandon the thread if the calling task is cancelled."""
     return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
 
 
 async def finish_within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
-    """Do work that a cancellation doesn't tear apart: after one, it may go on for `seconds`.
+    """Do work that may go on for `seconds` after a cancellation.
 
-    The work is over when this returns or raises. A caller that was cancelled gets the cancellation then.
+    The work is over when this returns or raises. If the caller was cancelled, it gets the cancellation then.
     """
     async with task_group() as beside:
         with anyio.CancelScope(shield=True) as shield:

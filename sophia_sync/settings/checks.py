@@ -43,12 +43,12 @@ _PEM = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----\s.+\s-----END \1-----",
 
 
 def kind_of(value: str) -> str | None:
-    """Return what a value looks like, to notice that two inputs were swapped."""
+    """Return the kind that a value looks like, to detect swapped inputs."""
     return next((kind for kind, pattern in _KINDS if pattern.fullmatch(value)), None)
 
 
 def text(value: str) -> str:
-    """Check what every value must be: text of at most `LARGEST` bytes that GitHub has filled in."""
+    """Check that a value is text of at most `LARGEST` bytes, and that GitHub has filled it in."""
     if "\0" in value:
         raise ValueError("holds a NUL byte")
     try:
@@ -63,7 +63,7 @@ def text(value: str) -> str:
 
 
 def given(value: str, *others: str) -> str:
-    """Check that somebody filled in a value, and that it is none of the kinds `others` (see `kind_of`)."""
+    """Check that a value was filled in, and that its kind (see `kind_of`) isn't one of `others`."""
     if set(text(value)) <= {"*"}:
         raise ValueError("is `***`: it was copied from a log, where GitHub had masked it")
     if _PLACEHOLDER.fullmatch(value):
@@ -75,7 +75,7 @@ def given(value: str, *others: str) -> str:
 
 
 def pasted(check: Callable[[str], str], *, required: bool = True) -> Callable[[str], str | None]:
-    """Return `check` for values without the white space at their ends, which comes from pasting."""
+    """Return a check that strips the white space that comes from pasting, and then calls `check`."""
 
     def strip_and_check(value: str) -> str | None:
         stripped = value.strip()
@@ -87,7 +87,7 @@ def pasted(check: Callable[[str], str], *, required: bool = True) -> Callable[[s
 
 
 def secret(value: str) -> str:
-    """Check a value of any form that ESC can store as a secret."""
+    """Check a value of any form: ESC must be able to store it as a secret."""
     given(value, "a Sentry DSN", "a Sentry token", "a Pulumi token", "a GitHub token")
     return _literal(_maskable(value))
 
@@ -131,18 +131,18 @@ def _unbroken(value: str) -> str:
 
 
 def sentry_token(value: str) -> str:
-    """Check an API token of Sentry's."""
+    """Check a Sentry API token."""
     given(value, "a Sentry DSN", "a Pulumi token", "a GitHub token", "an address", "a private key")
     return _unbroken(_literal(_maskable(value)))
 
 
 def pulumi_token(value: str) -> str:
-    """Check an access token of Pulumi's."""
+    """Check a Pulumi access token."""
     return _header(given(value, "a Sentry DSN", "a Sentry token", "a GitHub token", "an address", "a private key"))
 
 
 def github_token(value: str) -> str:
-    """Check a token of GitHub's."""
+    """Check a GitHub token."""
     return _header(given(value, "a Sentry DSN", "a Sentry token", "a Pulumi token", "an address", "a private key"))
 
 
@@ -194,12 +194,12 @@ def _filled_in(value: str) -> str:
 
 
 def extra_secret(value: str) -> str:
-    """Check a further value that ESC can store as a secret."""
+    """Check a further value: ESC must be able to store it as a secret."""
     return _literal(_maskable(given(_filled_in(value))))
 
 
 def extra_variable(value: str) -> str:
-    """Check a further value that ESC can store in plain text and hand on as it is."""
+    """Check a further value: ESC must be able to store it in plain text and hand it on unchanged."""
     if "${" in value or "$$" in value:
         raise ValueError("holds `${` or `$$`, in which ESC sees more than text")
     return text(_filled_in(value))

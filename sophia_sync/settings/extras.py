@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from dotenv.parser import Reader
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-# Keys that hold settings for those who open the environment (pulumi.com/docs, "ESC syntax reference").
+# Keys under which ESC keeps settings for consumers (pulumi.com/docs, "ESC syntax reference").
 _RESERVED = frozenset({"environmentVariables", "files", "pulumiConfig"})
-# ESC refuses a definition with these: as they stand, YAML takes them for no text; the others it keeps for itself
-# (pulumi/esc, eval.go, `isReserveTopLevelKey`).
+# ESC refuses a definition with these keys. YAML doesn't read `true`, `false` and `null` as text. ESC reserves the
+# others (pulumi/esc, eval.go, `isReserveTopLevelKey`).
 _REFUSED = frozenset(form for word in ("true", "false", "null") for form in (word, word.title(), word.upper())) | {
     "imports",
     "context",
@@ -35,12 +35,12 @@ _SPACE = re.compile(r"\s*")
 _REST_OF_LINE = re.compile(r"[^\r\n]*")
 _OPENED = re.compile(r"(?:export[^\S\r\n]+)?([^=\#'\s]+)[^\S\r\n]*=[^\S\r\n]*'")
 _QUOTED = re.compile(rf"{_OPENED.pattern}(.*?)'[^\S\r\n]*(?=[\r\n]|\Z)", re.DOTALL)
-# In a value of several lines: a comment after a quote, or what would be the next key with its quoted value.
+# In a value of several lines: what may be a comment after a quote, or the next key with its quoted value.
 _TWO_READINGS = re.compile(r"'[^\S\r\n]+\#|[\r\n]\s*(?:export\s+)?[A-Za-z_]\w*[^\S\r\n]*=[^\S\r\n]*'")
 _DOUBLE_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"', re.DOTALL)
 
 _NO_BINDING = "that isn't KEY=value (put quotes around a value of several lines)"
-# Such a line may be the end of a value of several lines, padded base64: no message shows its key.
+# Such a line may be the end of a value of several lines in padded base64, so no message shows its key.
 _NO_VALUE = "without a value (a missing secret arrives as an empty string; put quotes around a value of several lines)"
 _MORE = "with more after a closing quote (give a comment a line of its own)"
 
@@ -59,7 +59,7 @@ def secrets(given: str) -> dict[str, SecretStr]:
     """Read `KEY=value` lines, to be stored encrypted.
 
     Raises:
-        ValueError: With the line or the key that is wrong, and without any value.
+        ValueError: A line is wrong. The text names the line or its key, and no value.
     """
     return {key: SecretStr(value) for key, value in _read(given, checks.extra_secret).items()}
 
@@ -70,7 +70,7 @@ def variables(given: str) -> dict[str, str]:
 
 
 def values(given: str) -> Iterator[SecretStr]:
-    """Return every value that can be found, well-formed or not, to hide it before anything is printed."""
+    """Yield every value that can be found, well-formed or not, to hide it before anything is printed."""
     for line in _lines(given):
         for value in _plausible(line) if line.refusal else (line.value,):
             if value:
@@ -115,7 +115,7 @@ def _single_quoted(reader: Reader) -> _Line:
     if quoted and not (set(quoted[2]) & set("\r\n") and _TWO_READINGS.search(quoted[2])):
         key, value = reader.read_regex(_QUOTED)
         return _Line(number, quoted[0], key, value)
-    # Only this line is skipped: the next ones may be well-formed, and their values must be hidden.
+    # Skip only this line: the next ones may be well-formed, and their values must be hidden.
     reader.set_mark()
     reader.read_regex(_REST_OF_LINE)
     text = reader.get_marked().string

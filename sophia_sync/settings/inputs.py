@@ -57,7 +57,7 @@ class TokenKind(StrEnum):
 
 @dataclass(frozen=True)
 class TokenScope:
-    """Access token to ask Pulumi for; `name` is the team or the user, for the organisation empty or `admin`.
+    """Access token to ask Pulumi for. `name` is the team or user; for the organisation, it is empty or `admin`.
 
     Source: pulumi.com/docs, "OAuth Token Exchange".
     """
@@ -70,11 +70,11 @@ class TokenScope:
         """Read `team:NAME` or `user:NAME`; an empty text or `admin`, Pulumi's own word, means the organisation.
 
         Raises:
-            ValueError: The text is none of them. The message doesn't show it.
+            ValueError: The text is something else. The message doesn't show it.
         """
         if text.strip() in ("", "admin"):
             return cls(name=text.strip())
-        # No comma: Pulumi takes a list of scopes.
+        # No comma: Pulumi would read a list of scopes.
         match = re.fullmatch(r"(team|user):([^\s,:]{1,100})", text.strip())
         if match is None or not match[2].isprintable():
             raise ValueError("is neither empty nor admin nor team:NAME nor user:NAME")
@@ -87,7 +87,7 @@ class TokenScope:
 
 
 def one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
-    """Return a check that takes the values of an enumeration."""
+    """Return a check that accepts the values of an enumeration."""
     words = [member.value for member in kind]
 
     def check(value: str) -> StrEnum:
@@ -106,7 +106,7 @@ class Input:
         check: Returns the value of a text, or raises `ValueError` with words that follow the input's name.
         remedy: Where the value comes from, or what it may be.
         variable: The plain variable that stands in for the input.
-        yaml: What a workflow writes behind the input's name, if that needs saying.
+        yaml: What a workflow writes after the input's name, if that needs saying.
         option: The command line's option for it.
     """
 
@@ -127,7 +127,7 @@ def _input_names(field: str) -> tuple[str, str]:
 
 
 class _PlainVariables(PydanticBaseSettingsSource):
-    """The plain variables of the inputs that are unset themselves."""
+    """The source of inputs that are unset, but have a plain variable that is set."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         variable = _row(field).variable
@@ -147,12 +147,12 @@ def _row(field: FieldInfo) -> Input:
 
 
 class Access(BaseSettings):
-    """Where ESC, GitHub and Sentry are, and how to sign in: all that it takes to look. Read it with `load_access`."""
+    """All that it takes to read ESC, GitHub and Sentry: addresses and sign-in. Read it with `load_access`."""
 
     model_config = SettingsConfigDict(
         alias_generator=AliasGenerator(validation_alias=lambda field: AliasChoices(*_input_names(field))),
         case_sensitive=True,
-        enable_decoding=False,  # every input is text; its check reads it
+        enable_decoding=False,  # every input is text; its check parses it
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -366,7 +366,7 @@ PLAIN_VARIABLES: dict[str, str] = {
 """The plain variable of each input that has one."""
 
 SENTRY_INPUTS = tuple(name for name in PLAIN_VARIABLES if name.startswith("sentry-") and name != "sentry-url")
-"""The five inputs whose ends are cleared of white space."""
+"""The five inputs from whose ends white space is removed."""
 
 
 def raw_secrets() -> tuple[SecretStr, ...]:
@@ -392,10 +392,10 @@ def load(*, at_terminal: bool = False) -> tuple[Settings, list[str]]:
     """Read and check all inputs. Return the settings and warnings.
 
     Args:
-        at_terminal: Whether a person at a terminal reads the problems: they name variables and options then.
+        at_terminal: Whether a person at a terminal reads the problems. If so, they name variables and options.
 
     Raises:
-        InputError: With every problem at once. Each names its input and how to fix it; none shows a value.
+        InputError: Inputs are missing or malformed. Every problem names its input and the remedy; none shows a value.
     """
     problems = []
     settings = None
@@ -466,7 +466,7 @@ def _problem(field: str, what: str, *, at_terminal: bool = False) -> str:
 
 
 def _missing_for_deploy(problem: Callable[[str, str], str]) -> list[str]:
-    """Return what a dispatch needs and isn't there, judged by the raw values: it is told with the rest."""
+    """Return a problem for each input that a dispatch lacks. Judge raw values, to report all problems together."""
     if (_given("deploy") or "").strip() == DeployWhen.NEVER or (_given("dry_run") or "").strip().lower() == "true":
         return []
     app = ("github_app_id", "github_app_private_key")

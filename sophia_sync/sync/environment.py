@@ -47,7 +47,7 @@ class Sent:
 
 
 async def read(pulumi: Pulumi, environment: str, names: Collection[Name], version: str = "") -> Holding:
-    """Read what an environment, or a version of it, holds of `names`. One CLI call.
+    """Read what an environment, or a version of it, holds for `names`. One CLI call.
 
     The CLI shows the whole definition, decrypted. The redactor hides all its secrets from then on.
 
@@ -78,7 +78,7 @@ async def set_tag(pulumi: Pulumi, environment: str, name: str, revision: int | N
     Raises:
         EscError: It could not be set.
     """
-    # No more than a quarter of the time: a tag that can't be set must not cost the deploy.
+    # At most a quarter of the time: a tag that can't be set must leave time for the deploy.
     share = time_left().remaining() / 4
     with anyio.move_on_after(share):
         async for attempt in retrying_async(lambda error: isinstance(error, TransientError)):
@@ -102,7 +102,7 @@ class Environment:
         self.pulumi = pulumi
         self.state = "Nothing was written."
         self.revision: int | None = None
-        self.warnings: list[str] = []  # what ESC warned of when it saved
+        self.warnings: list[str] = []  # ESC's warnings when it saved
         self.notes: list[str] = []  # further warnings for a person
         self.change_request: ChangeRequest | None = None
         self._bundle = bundle
@@ -129,7 +129,7 @@ class Environment:
 
         Raises:
             DefinitionError: ESC can't evaluate the environment.
-            ConflictError: It can now.
+            ConflictError: It was changed in the meantime, and can be evaluated now.
         """
 
         def look(stored: Stored) -> str:
@@ -167,7 +167,7 @@ class Environment:
             saved = await self.pulumi.edit(self.name, change, self._saved)
         except TransientError:
             raise
-        except EscError as error:  # nothing was saved by this attempt; perhaps by an earlier one
+        except EscError as error:  # this attempt saved nothing; an earlier one may have
             self._written, self.revision, self.state = earlier
             if isinstance(error, ConflictError):
                 await self._refuse_what_needs_an_approval()
@@ -205,7 +205,7 @@ class Environment:
         wrong = differing(self._bundle, await self._read_again())
         if not wrong:
             return
-        if self.revision is None:  # the newest one may be somebody else's
+        if self.revision is None:  # the newest revision may be somebody else's
             what, todo = why_wrong(wrong, sent.warnings)
             raise VerificationError(
                 f"ESC saved a new revision, but {what}",
@@ -242,11 +242,11 @@ class Environment:
             self.state = "A new revision was saved and verified."
             return Synced(self.name, Result.SYNCED, self._written, self.revision)
         self.state = f"Revision {self.revision} was saved and verified."
-        # The write was conditional on the revision that it was made from, and ESC counts them one by one.
+        # The write was conditional on the revision before it, and ESC numbers revisions one by one.
         return Synced(self.name, Result.SYNCED, self._written, self.revision, self.revision - 1)
 
     def start_tag(self, tasks: Tasks, tag: str | None) -> None:
-        """Start to tag the saved revision. It is this run's, whatever the read-back shows."""
+        """Start to tag the saved revision as this run's, whatever the read-back shows."""
         if tag is None or self.revision in (None, self._tagged):
             return
         before, self._tagged = self._tag, self.revision
@@ -259,7 +259,7 @@ class Environment:
         await set_tag(self.pulumi, self.name, tag, revision)
 
     async def ended(self, synced: Synced, tasks: Tasks, tag: str | None) -> Ended:
-        """Return the end of a verified sync. A failed tag is a warning."""
+        """Return how a verified sync ended. A failed tag is a warning."""
         self.start_tag(tasks, tag)  # if the number became known late
         warnings = self._warnings()
         if self._tag is not None:
@@ -271,7 +271,7 @@ class Environment:
         return Ended(self.name, synced, None, self.revision, tuple(warnings), change_request=self.change_request)
 
     async def failed(self, error: SyncError) -> Ended:
-        """Return the end of a sync that raised. Its write may have gone through although the answer was lost."""
+        """Return how a failed sync ended. Its write may have been saved although the answer was lost."""
         synced = await self._find_lost_write() if isinstance(error, EscError) else None
         if synced is not None:
             return Ended(self.name, synced, None, self.revision)
@@ -299,7 +299,7 @@ class Environment:
 
     async def _read_again(self, version: str = "") -> Holding:
         found = await self.read(version)
-        if not found.is_evaluated:  # any more: an import changed, or somebody else saved it
+        if not found.is_evaluated:  # no longer: an import changed, or somebody else saved it
             raise TransientError(*messages.not_evaluated(self.name, ()))
         return found
 
@@ -314,7 +314,7 @@ class Environment:
         async def attempt_once() -> int | None:
             now = await self.read()
             if same_entries(now, sent.held, sent.names):
-                return None  # by an attempt whose answer was lost
+                return None  # an attempt whose answer was lost has done it
             if not same_entries(now, ours, sent.names):
                 raise EscError("somebody else has changed them since.", "")
             return (await self.pulumi.edit(self.name, change)).revision
@@ -338,7 +338,7 @@ class Environment:
 
 
 class _LookedError(Exception):
-    """Raised to end an edit that only looks. The CLI saves nothing."""
+    """Raised to end an edit that only reads. The CLI saves nothing."""
 
 
 def changes_of(bundle: Bundle, names: Collection[Name]) -> list[Change]:

@@ -85,7 +85,7 @@ def run_of(revision: Revision) -> WorkflowRun | None:
 
 
 async def entries(pulumi: Pulumi, environment: str, keys: Sequence[str], limit: int) -> AsyncIterator[Entry]:
-    """Yield the newest `limit` revisions, newest first. They are read eight at a time, as they are asked for.
+    """Yield the newest `limit` revisions, newest first. They are read on demand, eight at a time.
 
     Retracted revisions can't be read and are left out. An expression holds no value of its own: it counts as
     unchanged while it is there.
@@ -132,7 +132,7 @@ async def _states(
         try:
             text = await pulumi.read(environment, str(revision.number))
             if not text.strip() and revision.number > 1:
-                return None  # only the first revision is empty: for a later one this means that it has errors
+                return None  # only the first revision can be empty; a later one that seems so has errors
             found = shown.holding(shown.parse(text), keys)
             for secret in found.secrets:
                 pulumi.redact.add(secret)

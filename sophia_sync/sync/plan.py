@@ -1,7 +1,7 @@
 """Compare what ESC holds with what it should hold. Pure.
 
-What consumers get is what counts: an entry is as it should be if consumers get exactly its string, and it is written
-as a literal, encrypted or in plain text as asked.
+An entry is as it should be if consumers get exactly its string, and if it is written as a literal, encrypted or in
+plain text as asked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One entry's part of a plan; holds no value, so that reports can be made of it."""
+    """The plan for one entry. It holds no value, so that reports can show it."""
 
     name: Name
     action: Action
@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def changed_keys(self) -> tuple[str, ...]:
-        """The same as words."""
+        """The names of the changed entries, as text."""
         return tuple(map(str, self.changed))
 
 
@@ -89,8 +89,8 @@ def _arrives(entry: Entry, held: Held, holding: Holding) -> bool:
     if isinstance(entry.name, Exported):
         wanted = holding.consumed.get(entry.name.key)
     elif held.kind is HeldKind.SECRET:
-        # The CLI has the *decrypted* definition evaluated, in which ESC takes `$$` for an escape. A stored secret
-        # is encrypted: its consumers get it as it is.
+        # The CLI asks ESC to evaluate the *decrypted* definition, where `$$` is an escape. The stored secret is
+        # encrypted, so its consumers get it as it is.
         wanted = SecretStr(entry.value.get_secret_value().replace("$$", "$"))
     else:
         wanted = entry.value
@@ -130,12 +130,12 @@ def same_entries(left: Holding, right: Holding, names: Collection[Name]) -> bool
 
 
 def agree(read: Held | None, stored: Held | None) -> bool:
-    """Return whether an entry as it was read, decrypted, can be the entry as it is stored, encrypted."""
+    """Return whether `read`, a decrypted entry, can be the same as `stored`, an encrypted one."""
     read, stored = read or _ABSENT, stored or _ABSENT
     if read.kind is HeldKind.SECRET:
         return stored.encrypted
     if read.value is not None and not read.value.get_secret_value() and stored.kind is HeldKind.OTHER:
-        return True  # the CLI shows a key without a value in flow style as ''
+        return True  # the CLI shows a key that has no value, in flow style, as ''
     return equal(read, stored)
 
 
@@ -154,5 +154,5 @@ def _same(left: SecretStr, right: SecretStr) -> bool:
 
 
 def listed(wrong: Mapping[Name, str]) -> str:
-    """Return what `differing` found in words."""
+    """Return the findings of `differing` in words."""
     return ", ".join(f"{name} ({how})" for name, how in wrong.items())

@@ -28,7 +28,7 @@ from sophia_sync.sync.bundle import Bundle
 from sophia_sync.sync.environment import Environment, as_planned, changes_of
 from sophia_sync.sync.plan import Plan, differing, listed
 
-# Seconds for a request whose answer decides nothing.
+# Time limit of a request whose answer only leads to a warning, in seconds.
 _ASIDE = 10.0
 
 
@@ -60,7 +60,7 @@ class Proposal:
         return self._mode is ChangeRequestMode.ALWAYS or UPDATE in self._asked.actions
 
     async def foresee(self) -> bool:
-        """Return what `is_due` would. Warn of what would keep the sync from writing or proposing.
+        """Return what `is_due` would return. Warn of anything that would keep the sync from writing or proposing.
 
         Raises:
             EscError: As `is_due`.
@@ -69,7 +69,7 @@ class Proposal:
         if self._mode is ChangeRequestMode.NEVER:
             try:
                 asked = await approvals.ask(self._environment.pulumi, name, _ASIDE)
-            except EscError:  # a sync doesn't ask
+            except EscError:  # a sync in this mode doesn't ask
                 return False
             if UPDATE in asked.actions:
                 notes.append(
@@ -86,7 +86,7 @@ class Proposal:
         return is_due
 
     async def make(self, found: Holding, plan: Plan) -> Synced:
-        """Propose the plan's changes in one change request, and prove its draft. If one is open, prove that.
+        """Propose the plan's changes in one change request, and prove its draft. If one is open, prove that instead.
 
         Raises:
             ProposalError: A change request is in the way, or ours could not be submitted.
@@ -110,7 +110,7 @@ class Proposal:
         return Synced(self._environment.name, Result.PROPOSED, plan, proposes=True, change_request=request)
 
     async def _submit(self, found: Holding, plan: Plan) -> None:
-        """Open a change request: one CLI call, and the same merge and conditions as of a write."""
+        """Open a change request, with the same merge and conditions as a write. One CLI call."""
         environment, pulumi = self._environment, self._environment.pulumi
         changes = changes_of(self._bundle, plan.changed)
         earlier = environment.state

@@ -1,1 +1,1 @@
-"""The backend against the local ESC and a real ingest."""
+"""Test the backend against the local ESC and a real Sentry ingest."""

@@ -1,4 +1,4 @@
-"""The backend's configuration against the local ESC, by the real CLI code."""
+"""Provide configurations of the backend that the real CLI code reads from the local ESC."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def esc_server() -> Iterator[Esc]:
 
 @pytest.fixture
 def esc(esc_server: Esc) -> Iterator[Esc]:
-    """The local ESC with the environment that the backend reads by default, as if it had just been started."""
+    """Yield the local ESC as if it had just started, with the environment that the backend reads by default."""
     esc_server.requests.clear()
     esc_server.create(PATH, definition(SECRETS))
     yield esc_server
@@ -34,7 +34,7 @@ def esc(esc_server: Esc) -> Iterator[Esc]:
 
 @pytest.fixture
 def environ(esc: Esc, pulumi: Path, tmp_path: Path) -> dict[str, str]:
-    """The environment variables of a backend that has an access token, and nothing else of Pulumi's."""
+    """Return the environment variables of a backend with an access token and no `pulumi login`."""
     return {
         "PATH": f"{pulumi.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "HOME": str(tmp_path),
@@ -48,7 +48,7 @@ Configure = Callable[..., AutoEscConfig]
 
 @pytest.fixture
 def configure(environ: dict[str, str]) -> Configure:
-    """Make a configuration from `environ` and further variables."""
+    """Return a function that makes a configuration from `environ` and further variables."""
 
     def make(variables: dict[str, str] | None = None, **arguments: Any) -> AutoEscConfig:
         return AutoEscConfig(environ | (variables or {}), **arguments)

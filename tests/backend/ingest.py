@@ -1,4 +1,4 @@
-"""A real ingest on loopback: Bugsink, which takes what the Sentry SDK sends and keeps it in a SQLite database."""
+"""Run a real ingest on loopback: Bugsink, which stores what the Sentry SDK sends in a SQLite database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pathlib import Path
 from tools import bugsink
 
 TIMEOUT = 300
-# Its own template for local use: events are digested before the SDK gets its answer.
 _MANAGE = "from bugsink.scripts.manage import main; main()"
 _CREATE = "from bugsink.scripts.create_conf import main; main()"
 _PROJECT = """
@@ -29,13 +28,13 @@ print(f"{project.id} {project.sentry_key.hex}")
 
 @dataclass(frozen=True)
 class Ingest:
-    """Where to send events, and the database that they end up in."""
+    """An ingest: the DSN to send events to, and the database that holds them."""
 
     dsn: str
     database: Path
 
     def everything(self) -> str:
-        """Every text and every blob in the database, whichever table it is in."""
+        """Return every text and every blob of all tables as one text."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
             tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             rows = [row for table in tables for row in connection.execute(f'SELECT * FROM "{table}"')]  # noqa: S608
@@ -44,14 +43,14 @@ class Ingest:
         return "\n".join(text for text in texts if isinstance(text, str))
 
     def events(self) -> list[str]:
-        """The events, as they were sent: JSON, oldest first."""
+        """Return the events as they were sent, in JSON, oldest first."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
             return [row[0] for row in connection.execute("SELECT data FROM events_event ORDER BY digest_order")]
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[Ingest]:
-    """Bugsink with one project, its data in `folder`, on a free port."""
+    """Run Bugsink with one project on a free port. Keep its data in `folder`."""
     python = bugsink.ensure()
     environ = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), "PYTHONPATH": str(folder)}
 
@@ -63,10 +62,11 @@ def running(folder: Path) -> Iterator[Ingest]:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    # The port is taken before the server starts, and handed to it: nobody else can have it, and what is sent before
-    # the server is ready waits.
+    # Bind the port here and hand it to the server: nobody else can take it, and early requests wait until the server
+    # is ready.
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
+        # With Bugsink's template for local use, an event is digested before the SDK gets its answer.
         call(_CREATE, "--template=local", "--host=127.0.0.1", f"--port={port}")
         with (folder / "bugsink_conf.py").open("a") as conf:
             conf.write('BUGSINK["PHONEHOME"] = False\n')

@@ -1,4 +1,4 @@
-"""What the tests of the backend share: the values in ESC, a clock that stands still, and Python in a process."""
+"""Provide what the backend's tests share: the values in ESC, a clock that stands still, and a runner of Python code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sandbox import Esc
 
 ROOT = Path(__file__).resolve().parents[2]
 PATH = "scoobyjava-org/default/sophia-ai-production"
-# With characters that every encoding spells in its own way.
+# The values hold characters that each encoding spells differently.
 SECRETS = {
     "SENTRY_DSN": "https://0123456789abcdef0123456789abcdef@o1.ingest.sentry.invalid/42",
     "SENTRY_API_TOKEN": 'sntryu_"quoted"\\and/slashed+é&<5>',
@@ -28,12 +28,12 @@ def definition(secrets: Mapping[str, str], plain: Mapping[str, object] = SLUGS) 
 
 
 def reads(esc: Esc) -> int:
-    """How often the environment was opened."""
+    """Return how often the environment was opened."""
     return sum(seen.method == "POST" and seen.path.endswith("/open") for seen in esc.requests)
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -43,7 +43,7 @@ class Clock:
 
 
 def python(code: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run Python code as a program of the backend's, with warnings as errors."""
+    """Run Python code as a backend program, with warnings as errors."""
     return subprocess.run(
         [sys.executable, "-B", "-W", "error", "-c", code],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""`config`: one read for all keys, kept for a while, shared by all threads; what happens when ESC can't be had."""
+"""`config` reads all keys at once, caches them for all threads, and keeps working if ESC can't be read."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ T = TypeVar("T")
 
 
 def settle(config: AutoEscConfig) -> None:
-    """Wait for the read in the background."""
+    """Wait for the background read."""
     assert config._refreshing is not None
     config._refreshing.join()
 
 
 def in_threads(work: Callable[[], T]) -> list[T]:
-    """Do the same at once in 16 threads."""
+    """Do the work in 16 threads at once, and return their results."""
     start = threading.Barrier(THREADS)
 
     def begin() -> T:
@@ -60,7 +60,7 @@ class TestReading:
         assert config.sentry_organization_slug == SLUGS["SENTRY_ORGANIZATION_SLUG"]
         assert config.sentry_project_slug == SLUGS["SENTRY_PROJECT_SLUG"]
         assert reads(esc) == 1
-        assert len(esc.requests) == 3  # who we are, open, and what was opened
+        assert len(esc.requests) == 3  # the user, the opening, and the opened values
 
     def test_is_not_done_before_the_first_use(self, esc: Esc, configure: Configure) -> None:
         config = configure()
@@ -175,7 +175,7 @@ class TestKeeping:
         esc.save(PATH, definition(ROTATED))
         clock.now += 300
         others: list[str] = []
-        # While ESC has the request and hasn't answered, all threads have their values, and so has a coroutine.
+        # Before ESC answers the request, all threads and a coroutine get their values.
         esc.before("POST .*/open", lambda: others.extend(in_threads(lambda: config.sentry_api_token)))
 
         async def coroutine() -> str:
@@ -367,7 +367,7 @@ class TestSigningIn:
 
     @pytest.fixture
     def logged_in(self, esc: Esc, environ: dict[str, str], pulumi: Path, home: Path) -> dict[str, str]:
-        """Somebody has run `pulumi login`; there is no access token and no address."""
+        """Run `pulumi login`. Return environment variables without an access token and an address."""
         login = environ | {"PULUMI_HOME": str(home)}
         subprocess.run([pulumi, "login", esc.url], env=login, check=True, capture_output=True, timeout=60)
         return {name: login[name] for name in ("PATH", "HOME", "PULUMI_HOME")}
@@ -552,7 +552,7 @@ class TestSecrecy:
 
 
 def _slots(config: AutoEscConfig) -> list[object]:
-    # The environment variables aren't ours to hide; whoever gave them can print them.
+    # The environment variables aren't the configuration's to hide: whoever passed them in can print them.
     return [getattr(config, name) for name in AutoEscConfig.__slots__ if name not in ("_environ", "__weakref__")]
 
 
@@ -560,7 +560,7 @@ def _files_with(token: str) -> list[Path]:
     found = []
     for top in ("/dev/shm", tempfile.gettempdir()):  # noqa: S108 - where private folders are made
         for file in Path(top).glob("sentry-esc-sync-*/*"):
-            with contextlib.suppress(OSError):  # another test's, gone meanwhile
+            with contextlib.suppress(OSError):  # a file of another test, removed meanwhile
                 found += [file] if token in file.read_text(errors="replace") else []
     return found
 

@@ -1,4 +1,4 @@
-"""Every snippet of docs/backend.md, run as it stands there."""
+"""Run every snippet of docs/backend.md as it stands there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ON_YOUR_MACHINE, WITHOUT_PULUMI, OPEN = [code for language, code in SNIPPETS if 
 
 @pytest.fixture
 def shell_environ(environ: dict[str, str], esc: Esc, tmp_path: Path) -> dict[str, str]:
-    """Of a person whose `python` is the one that these tests run with, and who has the page's environment."""
+    """Return the variables of a reader whose `python` is this one and whose ESC has the page's environment."""
     esc.create("acme/default/production", definition(SECRETS))
     path = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
     return environ | {"PATH": path, "PULUMI_HOME": str(tmp_path / "home"), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,4 +1,4 @@
-"""Forks while another thread of the parent reads ESC: no child waits for a lock that nobody will release."""
+"""A child that is forked while another thread reads ESC never waits for a lock that nobody will release."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.backend.support import ROOT, SECRETS, python
 
 pytestmark = pytest.mark.pulumi
 
-# Fork while a thread holds every lock that there is: the CLI of its read waits for a pipe that is written to later.
+# Fork while a thread holds every lock: its read waits for an event that is set after the fork.
 READING = """
 import os, multiprocessing, threading
 from backend.core import auto_esc_config, esc_reader, sentry_setup

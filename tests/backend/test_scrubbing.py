@@ -1,4 +1,4 @@
-"""What the scrubber takes out of an event, and what it leaves."""
+"""The scrubber hides the secrets in an event and leaves the rest."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_number_that_is_a_secret_itself_is_hidden() -> None:
     assert scrubber("48151623").tree({"pin": 48151623, 48151623: 1}) == {"pin": "***", "***": 1}
 
 
-# Passwords that are words of an event's own.
+# Passwords that are also words in an event.
 WORDS = ("postgres", "production", "prod", "5432", "true", "python", "error", "views")
 TRACE = {
     "trace_id": "0f" * 16,
@@ -313,7 +313,7 @@ class TestSize:
         assert json.dumps(scrubber().tree(tree)).count("[") == DEEPEST + 1
 
 
-# Every beginning that a shape has, and what may stand in or behind one.
+# Every beginning of a shape, and text that may stand in one or follow it.
 BEGINNINGS = sorted({anchor for anchor, _ in shapes._ANCHORS})
 PIECES = [
     *BEGINNINGS,
@@ -346,7 +346,7 @@ PIECES = [
 
 
 def cpu_seconds(text: str, secret: str) -> float:
-    """Return the least CPU time that a text takes, in six tries."""
+    """Return the shortest CPU time of six scrubs of a text, in seconds."""
     known = _Known([SecretStr(SECRET), SecretStr(secret)])
     tries = []
     for _ in range(6):
@@ -357,7 +357,7 @@ def cpu_seconds(text: str, secret: str) -> float:
 
 
 def assert_linear(unit: str) -> None:
-    """Assert that 16 times the text takes about 16 times as long; 256 times is what quadratic work takes."""
+    """Assert that 16 times the text takes less than 128 times as long. Quadratic work takes 256 times as long."""
     few, many = (unit * (size // len(unit)) for size in (6_000, 96_000))
     assert cpu_seconds(many, unit * 3) < 128 * max(cpu_seconds(few, unit * 3), 1e-4), unit
 

@@ -1,4 +1,4 @@
-"""Sentry as the backend starts it: the real SDK in a process of its own, and a real ingest that keeps what it sends."""
+"""Start Sentry as the backend does: the real SDK in its own process, and a real ingest that stores what it sends."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SETTINGS = {
     "SENTRY_TRACES_SAMPLE_RATE": 1,
     "SENTRY_SAMPLE_RATE": 1.0,
 }
-# Shaped like tokens, and known to nobody.
+# Tokens that only their shape gives away: no configuration holds them.
 UNKNOWN = {"github": "ghp_" + "aB3dE6" * 6, "database": "s3cretpass", "sentry": "sntryu_" + "0f" * 32}
 
-# A transport that prints what the SDK would send: one JSON document an item.
+# A transport that prints what the SDK would send, as one JSON document for each item.
 PRINTING = """
 import json, logging, sys
 from sentry_sdk.transport import Transport
@@ -38,7 +38,7 @@ class Printing(Transport):
 
 logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
 """
-# A program of the backend's in which everything that can hold a secret holds each of them.
+# A backend program that puts each secret everywhere in an event that can hold one.
 FAILING = """
 import base64, json, logging, os, urllib.parse
 import sentry_sdk
@@ -257,7 +257,7 @@ def test_every_kind_of_item_is_scrubbed(esc: Esc, environ: dict[str, str]) -> No
     assert payloads["transaction"]["transaction"] == "GET /***"
     assert payloads["transaction"]["spans"][0]["description"] == "call ***"
     assert payloads["log"]["items"][0]["body"] == "log ***"
-    assert payloads["seen"] is True  # a hook of one's own sees what was sent, and may drop it
+    assert payloads["seen"] is True  # the caller's hook sees the item before it is scrubbed, and may drop it
     leaked = [form for secret in SECRETS.values() for form in forms(secret) if form in done.stdout]
     assert leaked == []
     assert re.fullmatch(r"[0-9a-f]{32}", payloads["event"]["event_id"])

@@ -1,4 +1,4 @@
-"""What mypy makes of programs that use the configuration."""
+"""mypy accepts correct uses of the configuration and reports wrong ones."""
 
 from __future__ import annotations
 

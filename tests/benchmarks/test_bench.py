@@ -1,4 +1,4 @@
-"""The benchmark's counts, which a pull request must not raise unseen. A person reads its times."""
+"""The benchmark's counts, so that a pull request can't raise one unnoticed. Its times are left to a person."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.pulumi
 
 @pytest.fixture(scope="module")
 def rows(pulumi: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Row]]:
-    """Run each command once. The first use of an account, which signs in, isn't counted."""
+    """Run each command once. An uncounted read comes first, because an account's first use signs in."""
     with Sandbox() as box:
         bench = Bench(box, tmp_path_factory.mktemp("bench"), pulumi)
         commands = bench.commands()

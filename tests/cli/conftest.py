@@ -1,4 +1,4 @@
-"""The action with a place of its own among the local services."""
+"""The action with its own environment and repository in the local services."""
 
 from __future__ import annotations
 

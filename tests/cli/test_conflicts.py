@@ -1,4 +1,4 @@
-"""Others change the environment while we do: nothing of theirs is lost, and ours is right in the end."""
+"""Others change the environment at the same time: their changes are kept, and ours are right in the end."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RIGHT = {
 
 @pytest.fixture
 def definition_request(action: Action) -> str:
-    """The request by which the CLI reads the definition that it is about to edit."""
+    """Return the request by which the CLI reads the definition that it is about to edit."""
     return f"/api/esc/environments/{action.environment}"
 
 
 @pytest.fixture
 def save(action: Action, box: Sandbox) -> Callable[[str, str], Callable[[], object]]:
-    """Another writer, who replaces a text in the definition."""
+    """Return a function that makes another writer, who replaces a text in the definition."""
 
     def writer(old: str, new: str) -> Callable[[], object]:
         def write() -> None:
@@ -116,7 +116,7 @@ class TestReadBack:
         action.create(f"values:\n  A: 1 # theirs\n  {TOKEN}: {{fn::secret: old}}\n")
 
         def mangle() -> None:
-            """ESC stores our key otherwise than it was sent."""
+            """Make ESC store another value of our key than the one that was sent."""
             revision = box.esc.environments.get(action.environment).revisions.pop()
             text = revision.definition.replace("SENTRY_PROJECT_SLUG: ", "SENTRY_PROJECT_SLUG: x # ")
             box.esc.environments.get(action.environment).add_revision(text, revision.author)

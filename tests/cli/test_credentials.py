@@ -1,4 +1,4 @@
-"""The whole program: signed in by GitHub's identity token, and with credentials that Sentry knows or doesn't."""
+"""The whole program, signed in with GitHub's identity token, and with credentials that Sentry accepts or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Definitions in every style through the real Pulumi CLI: in what we send, our entries change and no other byte."""
+"""Definitions in every style, through the real Pulumi CLI: what we send differs in our entries alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RIGHT = {
     "SENTRY_PROJECT_SLUG": PROJECT,
 }
 
-# What a definition holds before the sync, and what of it, as ESC has stored it, is ours to change.
+# A definition before the sync, and patterns for the parts that we may change in it, as ESC stores it.
 CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     # Nothing there yet.
     "empty": ("", ()),
@@ -98,7 +98,7 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @pytest.fixture(autouse=True)
 def common(box: Sandbox) -> None:
-    """An environment that others import."""
+    """Create an environment that others import."""
     if COMMON not in {environment.path for environment in box.esc.environments}:
         box.esc.create(COMMON, "values:\n  shared: from afar\n")
 
@@ -108,7 +108,7 @@ def foreign(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def keeps_all_but(ours: tuple[str, ...], before: str, sent: str) -> bool:
-    """Return whether each line of `before`, but for what is ours, stands in `sent` in its order."""
+    """Return whether `sent` holds each line of `before`, except what is ours, in the same order."""
     at = 0
     for piece in re.split("|".join(ours) or r"\Z", before):
         for line in piece.splitlines():

@@ -1,4 +1,4 @@
-"""The whole program: when the deploy is dispatched, and that none is lost."""
+"""The whole program: when it dispatches the deploy, and that no deploy is lost."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def names(action: Action, number: int) -> list[str]:
 
 
 def create(action: Action, number: int, definition: str = "values:\n  other: 1 # theirs\n") -> list[str]:
-    """Make environments, and tell their names."""
+    """Create environments; return their names."""
     made = names(action, number)
     for name in made:
         action.box.esc.create(name, definition)
@@ -134,7 +134,7 @@ class TestSeveral:
                 most = max(most, len(waiting))
                 if len(waiting) == AT_ONCE:
                     all_here.set()
-            # The first eight wait for each other; a ninth would be seen in the moment that follows.
+            # The first eight wait for each other. A ninth would arrive during the short wait that follows.
             assert all_here.wait(60)
             threading.Event().wait(0.3)
             with lock:

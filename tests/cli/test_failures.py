@@ -1,4 +1,4 @@
-"""The whole program where something is wrong: exit code, one annotation that helps, and nothing changed."""
+"""The whole program when something is wrong: it sets the exit code, explains in one annotation, changes nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def definition(action: Action) -> str:
 
 
 def refused(ran: Ran, action: Action, *words: str, code: int = 4) -> None:
-    """The run failed, said why in one annotation and in the summary, changed nothing and deployed nothing."""
+    """Check that the run failed, said why in one annotation and in the summary, and changed and deployed nothing."""
     assert ran.code == code
     assert len(ran.annotations) == 1
     for word in words:

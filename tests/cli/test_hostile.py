@@ -1,4 +1,4 @@
-"""The whole program against a CLI, a service or a reader of its log that behaves badly: it ends, and says why."""
+"""A CLI, a service or a reader of the log behaves badly: the whole program ends, and says why."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ exec {real} "$@"
 
 
 def install(action: Action, text: str, pulumi: Path) -> Path:
-    """Put a CLI of our making on the action's PATH. Return the file or FIFO that it writes its processes to."""
+    """Put our own CLI on the action's PATH. Return the file or FIFO that it writes its process ids to."""
     pids = action.folder / "pids"
     (action.bin / "pulumi").write_text(text.format(pids=pids, real=pulumi))
     return pids

@@ -1,4 +1,4 @@
-"""Values that occur nowhere else go in; no form of them comes out, nor is left behind."""
+"""Give the action values that occur nowhere else: no form of them comes out or is left behind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MASK = "::add-mask::"
 
 
 def simple_forms(value: str) -> Iterator[str]:
-    """The forms that come to mind first, made without the product's help."""
+    """Yield the most obvious forms, made without the product's code."""
     yield from (value, *(line for line in value.splitlines() if line))
     yield base64.b64encode(value.encode()).decode().rstrip("=")[:-1]
     yield base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")[:-1]
@@ -39,7 +39,7 @@ def simple_forms(value: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Canaries:
-    """The inputs of a run whose values occur nowhere else, and all their forms."""
+    """A run's inputs with values that occur nowhere else, and all forms of these values."""
 
     inputs: dict[str, str]
     sentry: frozenset[str]
@@ -79,7 +79,7 @@ def canaries(action: Action, box: Sandbox) -> Canaries:
 
 
 def texts_in(folder: Path) -> Iterator[str]:
-    """The names and contents of all files in a folder."""
+    """Yield the names and contents of all files in a folder."""
     for path in folder.rglob("*"):
         yield str(path)
         with contextlib.suppress(OSError):  # others' files come and go
@@ -98,7 +98,7 @@ def assert_no_canary_is_left(ran: Ran, action: Action, canaries: Canaries) -> No
     assert canaries.found_in(ran.summary + json.dumps(ran.outputs)) == set()
     for folder in (action.home, action.temporary):
         assert list(folder.rglob("*")) == []
-    for path in action.folder.glob("[so]u*-*"):  # the summary and the outputs as they lie on the disk
+    for path in action.folder.glob("[so]u*-*"):  # the files of the summary and of the outputs
         assert canaries.found_in(path.read_text(encoding="utf-8")) == set()
     assert [folder for folder in private_folders(ran) if folder.exists()] == []
     assert canaries.found_in("\n".join(texts_in(MEMORY))) == set()
@@ -197,7 +197,7 @@ def test_what_esc_stores_is_encrypted(action: Action, canaries: Canaries) -> Non
     assert canaries.found_in(action.stored) - plain == set()
 
 
-# A Python that notes the file which it is about to edit, and then becomes the real one.
+# A Python that records the file that it is about to edit, then becomes the real one.
 EDITOR = """\
 #!{python} -IS
 import os, sys
@@ -213,7 +213,7 @@ def test_the_file_that_the_cli_edits_is_ours_alone_and_in_memory(
 ) -> None:
     action.create("values:\n  A: 1\n")
     log = tmp_path / "edited"
-    # The CLI's own parser takes the command apart: a path with spaces and quotes must arrive whole.
+    # The CLI splits the editor's command itself: a path with spaces and quotes must stay whole.
     editor = action.bin / 'a "real" python'
     editor.write_text(EDITOR.format(python=sys.executable, log=str(log)))
     editor.chmod(0o755)

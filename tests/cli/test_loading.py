@@ -1,4 +1,4 @@
-"""The whole program: what it loads, and when; a library that a run doesn't need costs it nothing."""
+"""What the whole program loads, and when: a run doesn't load the libraries that it doesn't need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.pulumi
 
 
 def loaded(action: Action, **inputs: str) -> list[str]:
-    """The modules that a run loads, each when it is done, by Python's own account."""
+    """Return the modules that a run loads, in the order in which Python finishes them."""
     variables = action.variables(action.inputs(**inputs)) | {"PYTHONPROFILEIMPORTTIME": "1"}
     ran = action.run_child(variables)
     assert ran.code == 0
@@ -40,7 +40,7 @@ def test_no_client_of_github_for_no_deploy(action: Action) -> None:
 
 
 def test_no_plug_in_takes_part_in_the_checks(action: Action) -> None:
-    """pydantic would load it from the packages of the machine, and show it every input."""
+    """Otherwise pydantic would load any installed plug-in, and show it every input."""
     places = action.folder / "plugin"
     (places / "spy-1.0.dist-info").mkdir(parents=True)
     (places / "spy-1.0.dist-info" / "entry_points.txt").write_text("[pydantic]\nspy = spy:plugin\n", encoding="utf-8")
@@ -66,7 +66,7 @@ sys.meta_path.insert(0, Strike())
 
 
 def struck(action: Action, module: str) -> Ran:
-    """A run that gets SIGTERM when it begins to load `module`."""
+    """Return a run that gets SIGTERM when it begins to load `module`."""
     (action.folder / "strike").mkdir()
     (action.folder / "strike" / "sitecustomize.py").write_text(STRIKE, encoding="utf-8")
     action.create()

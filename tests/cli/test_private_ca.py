@@ -1,4 +1,4 @@
-"""Services whose certificates a private CA has signed: one variable serves requests, PyGithub and the Pulumi CLI."""
+"""Services with certificates of a private CA: one variable makes requests, PyGithub and the Pulumi CLI trust it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ca(tmp_path: Path) -> PrivateCA:
 
 @pytest.fixture
 def by_tls(action: Action, box: Sandbox, ca: PrivateCA) -> Iterator[dict[str, str]]:
-    """The variables of a run that reaches Pulumi Cloud and Sentry by TLS."""
+    """Yield the variables of a run that reaches Pulumi Cloud and Sentry over TLS."""
     action.create()
     with (
         tls_in_front_of(box.esc.url, ca.context) as esc,

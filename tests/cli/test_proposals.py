@@ -1,4 +1,4 @@
-"""Environments that need an approval: a change request instead of a write, proven, and never in silence."""
+"""Environments that need an approval: the run opens a change request instead, verifies it and reports it."""
 
 from __future__ import annotations
 

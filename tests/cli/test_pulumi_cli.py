@@ -1,4 +1,4 @@
-"""How a machine comes by the `pulumi` command, against release servers on loopback."""
+"""How a machine gets the `pulumi` command, tested against release servers on loopback."""
 
 import hashlib
 import io
@@ -36,7 +36,7 @@ def archive_of(*members: tuple[str, str]) -> bytes:
 
 @dataclass
 class ReleaseServer:
-    """What the release's two hosts serve, by path; an archive cut short, if asked for."""
+    """The release's two hosts in one server. `cut_short` makes it end each archive too early."""
 
     bodies: dict[str, bytes] = field(default_factory=dict)
     asked_for: list[str] = field(default_factory=list)
@@ -83,7 +83,7 @@ def releases() -> Iterator[ReleaseServer]:
 
 @pytest.fixture
 def unreachable() -> Iterator[Release]:
-    """A release whose servers refuse connections: the port is held, but nobody listens."""
+    """Yield a release whose servers refuse connections: the port is bound, but nobody listens."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{holder.getsockname()[1]}"
@@ -102,7 +102,7 @@ Tool = Callable[[str, str], Path]
 
 @pytest.fixture
 def tool(tmp_path: Path) -> Tool:
-    """Put a program into a folder of its own, to serve as PATH."""
+    """Return a function that writes a program to a folder, which serves as PATH."""
 
     def make(name: str, text: str) -> Path:
         file = tmp_path / "path" / name

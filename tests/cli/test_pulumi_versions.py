@@ -1,4 +1,4 @@
-"""The whole program with releases of the Pulumi CLI whose messages differ from those of the one in the image."""
+"""The whole program with releases of the Pulumi CLI whose messages differ from those in the image."""
 
 from __future__ import annotations
 

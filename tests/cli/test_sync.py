@@ -26,7 +26,7 @@ PLAIN = {
 
 
 def is_right(action: Action) -> bool:
-    """Whether ESC holds all five keys, with their encryption."""
+    """Return whether ESC holds all five keys, with the right encryption."""
     held = {key: value for key, value in action.values.items() if key.startswith("SENTRY_")}
     return held == ENCRYPTED | PLAIN and all(action.is_encrypted(key) == (key in ENCRYPTED) for key in held)
 
@@ -158,7 +158,7 @@ class TestNextSync:
 
 
 def ours(*, but: str) -> str:
-    """Our keys as a block of a definition, except one."""
+    """Return our keys, except one, as a block of a definition."""
     secrets = "".join(f"  {key}: {{fn::secret: '{value}'}}\n" for key, value in ENCRYPTED.items() if but not in key)
     return secrets + "".join(f"  {key}: {value}\n" for key, value in PLAIN.items() if but not in key)
 
@@ -168,7 +168,7 @@ class TestRevisionTag:
         action.create()
         ran = action.run(tag_revision="true")
         assert ran.commands[:2] == [READ, WRITE]
-        assert sorted(ran.commands[2:]) == sorted([READ, TAG])  # beside each other
+        assert sorted(ran.commands[2:]) == sorted([READ, TAG])  # at the same time
         assert box.esc.revision_tags(action.environment)["github-run-17-1"] == action.revision
 
     def test_is_not_set_where_nothing_changed(self, action: Action, box: Sandbox) -> None:
@@ -182,7 +182,7 @@ class TestRevisionTag:
         box.esc.fail(r"(PATCH|POST) .*/versions/tags.*", status=403, times=None)
         ran = action.run(tag_revision="true", deploy="always")
         assert ran.code == 0
-        assert len(ran.warnings) == 2  # and the mark of what was deployed
+        assert len(ran.warnings) == 2  # the other is about the mark of what was deployed
         assert "github-run-17-1" in ran.warnings[0]
         assert "The sync itself is complete. Pulumi's Free edition has no version tags" in ran.warnings[0]
         assert len(box.github.dispatches) == 1

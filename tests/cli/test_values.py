@@ -12,7 +12,7 @@ from tests.support.inputs import VALID
 
 pytestmark = pytest.mark.pulumi
 
-# What breaks naive writers of YAML, of shell commands, of workflow commands.
+# Text that breaks naive writers of YAML, shell commands and workflow commands.
 EVERYTHING = "\n".join(
     [
         "-----BEGIN EC PRIVATE KEY-----",
@@ -38,7 +38,7 @@ EVERYTHING = "\n".join(
         "  end",
     ]
 )
-# What a naive writer takes for something else than a string.
+# Values that a naive writer doesn't write as strings.
 ALONE = ["@/etc/passwd", "0123", "12345", "true", "null", "2001-01-01", "---\n---\nx\n---"]
 LARGE = "".join(random.Random(64).choices("abcdefghij klmnop\n'\"\\#:%{}é", k=60_000)).strip()  # noqa: S311
 LARGE = f"{LARGE}{'x' * (65_536 - len(LARGE.encode()))}"
@@ -86,7 +86,7 @@ def test_a_slug_that_yaml_would_take_for_something_else(action: Action, slug: st
 
 
 def test_a_value_that_the_cli_showed_otherwise_is_still_the_same(action: Action) -> None:
-    """The CLI formats what it shows anew: a plain `0123` in ESC is a number, not our slug."""
+    """The CLI reformats what it shows: a plain `0123` in ESC is a number, not our slug."""
     action.create("values:\n  SENTRY_PROJECT_SLUG: 0123\n")
     ran = action.run(sentry_project_slug="0123")
     assert "SENTRY_PROJECT_SLUG" in ran.outputs["changed-keys"]

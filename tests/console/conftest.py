@@ -1,4 +1,4 @@
-"""A person's machine with a place of its own among the local services."""
+"""The machine of a person with an ESC environment and a repository of their own."""
 
 from pathlib import Path
 

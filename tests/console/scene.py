@@ -1,4 +1,4 @@
-"""The scene of docs/command-line.md: what there is before its commands, so that they print what the page shows."""
+"""The starting state for the commands of docs/command-line.md, so that they print what the page shows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Scene(Laptop):
         self._fill_github()
 
     def _fill_esc(self) -> None:
-        """Two revisions: somebody's by hand, in plain text, and a workflow run's."""
+        """Save one revision that a person wrote by hand, in plain text, and one of a workflow run."""
         box, value = self.box, self.variables
         by_hand = (
             f"values:\n  SENTRY_DSN: {value['SENTRY_DSN']}\n  SENTRY_PROJECT_SLUG: {value['SENTRY_PROJECT_SLUG']}\n"
@@ -50,7 +50,7 @@ class Scene(Laptop):
             box.esc.date(ENVIRONMENT, number, before(days * DAY))
 
     def _fill_github(self) -> None:
-        """All in order, but for a deploy that failed and a schedule that sleeps."""
+        """Set up a repository in good order, except for a failed deploy and a schedule that stopped 6 days ago."""
         github = self.box.github
         github.add_token(self.token, Permissions(names=True))
         github.add_repository(REPOSITORY)

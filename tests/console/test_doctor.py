@@ -1,4 +1,4 @@
-"""`doctor` as a whole, as a real child process: what it prints, how it ends, and that no value is ever in it."""
+"""`doctor` as a real child process: what it prints, its exit code, and that it never prints a value."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOBODY = "http://127.0.0.1:9"
 
 @contextmanager
 def mcp_server(variables: dict[str, str]) -> Iterator[str]:
-    """The real MCP server over HTTP; its address."""
+    """Run the real MCP server over HTTP. Yield its address."""
     command = [sys.executable, str(SERVER), "--transport", "http", "--port", "0"]
     with subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stderr is not None
@@ -281,11 +281,11 @@ def test_the_summary_counts_what_there_is() -> None:
 
 @pytest.mark.full
 class TestNoValueIsEverShown:
-    """Values that occur nowhere else: in ESC, in the environment, in what a service says."""
+    """The output has no value from ESC, from the environment or from a service's answer. Each value is unique."""
 
     @pytest.fixture
     def canaries(self, laptop: Laptop, box: Sandbox) -> list[str]:
-        """All values of a laptop, made unique; ESC holds them."""
+        """Give the laptop unique values and store them in ESC. Return them."""
         mark = secrets.token_hex(6)
         organization, project, number = f"org-{mark}", f"project-{mark}", 4_507_321
         box.sentry.add_project(organization, project, number)
@@ -332,9 +332,9 @@ class TestNoValueIsEverShown:
                 box.github.fail("GET .*", status=403, body={"message": everything}, times=None)
         shown = laptop.child("doctor", *form)
         hidden = [*canaries]
-        if wrong == "esc":  # who was never let see the values can't know that a service quotes them
+        if wrong == "esc":  # without the values, doctor can't recognise them in an answer
             hidden = [laptop.variables[name] for name in ("SENTRY_DSN", "SENTRY_API_TOKEN", "PULUMI_ACCESS_TOKEN")]
-        if wrong == "github":  # slugs are no secrets: who can quote them knows them
+        if wrong == "github":  # slugs aren't secret, and a service that quotes them knows them
             hidden = [value for value in canaries if not value.startswith(("org-", "project-"))]
         assert held_by(shown.out + shown.err, hidden) == []
         assert "encrypted" in shown.out or wrong == "esc"

@@ -20,7 +20,7 @@ VALUE_CHECKS = ["consumers' view", "values", "Sentry"]
 
 
 def write(laptop: Laptop, **changes: str | None) -> None:
-    """Save a revision, as of 5 days ago, with these lines in place of a sync's own; None leaves one out."""
+    """Save a revision, dated 5 days ago, with a sync's keys and these changes. None leaves a key out."""
     value = laptop.variables
     lines = {
         "SENTRY_DSN": f"{{fn::secret: '{value['SENTRY_DSN']}'}}",
@@ -35,7 +35,7 @@ def write(laptop: Laptop, **changes: str | None) -> None:
 
 
 def path_of_version(version: str, pulumi: Path, folder: Path) -> str:
-    """Return a PATH with a CLI that says it is of another version."""
+    """Return a PATH with a CLI that reports this version."""
     said = folder / "pulumi"
     said.write_text(f'#!/bin/sh\n[ "$1" = version ] && echo "{version}" && exit 0\nexec "{pulumi}" "$@"\n')
     said.chmod(0o700)

@@ -18,7 +18,7 @@ WORKFLOWS = ["sync workflow", "last sync", "schedule", "deploy workflow", "last 
 
 
 def run(laptop: Laptop, ago: timedelta, conclusion: str = "success", event: str = "schedule") -> int:
-    """Let the sync workflow have run."""
+    """Add a run of the sync workflow. Return its id."""
     github = laptop.box.github
     number = github.start_run(laptop.repository, SYNC_WORKFLOW, event=event, created=before(ago))
     if conclusion:
@@ -28,7 +28,7 @@ def run(laptop: Laptop, ago: timedelta, conclusion: str = "success", event: str 
 
 @pytest.fixture
 def well(laptop: Laptop, box: Sandbox) -> Laptop:
-    """A laptop with a repository in which all is well."""
+    """Return a laptop with a repository in which every check passes."""
     for name, secret in SENTRY_KEYS.items():
         if secret:
             box.github.add_secret("acme", name, before(30 * DAY))

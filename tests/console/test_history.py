@@ -1,4 +1,4 @@
-"""`history` and `doctor --max-age`: what changed which key when, and how old each secret is."""
+"""`history` and `doctor --max-age`: which revision changed which key, and how old each secret is."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TestWhatARevisionDid:
 
 @pytest.fixture
 def busy(laptop: Laptop, box: Sandbox) -> Laptop:
-    """An environment with a history: 2 as synced, 3 another's, 4 retracted, 5 a sync's, 6 another's who breaks it."""
+    """Return a laptop whose environment has a history: 2 and 5 are syncs, 4 is retracted, 6 drops a key of ours."""
     laptop.synced()
     held = box.esc.decrypted(laptop.environment)
     box.esc.save(laptop.environment, f"{held}  OTHER: 1\n")

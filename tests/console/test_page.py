@@ -1,4 +1,4 @@
-"""docs/command-line.md is held to what there is: its commands are run, its options, exit codes and JSON compared."""
+"""docs/command-line.md agrees with the program: its commands, their output, options, exit codes and JSON."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SHAPES = dict(zip(["error", "plan", "doctor", "history"], map(json.loads, blocks
 
 
 def without_what_varies(text: str) -> str:
-    """Dates, numbers of runs and the CLI's version, which depend on when and where this runs."""
+    """Replace what depends on when and where this runs: dates, run ids and the CLI's version."""
     text = re.sub(r"\d{4}-\d\d-\d\d( \d\d:\d\d UTC)?", "DATE", text)
     text = re.sub(r"\b70000\d\d\b", "RUN", text)
     return re.sub(r"v3\.\S+", "VERSION", text).replace(":0009/", ":8000/")
@@ -50,7 +50,7 @@ def without_what_varies(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def scene(pulumi: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One scene for the whole page: each command sees what those before it have done."""
+    """Yield one scene for the whole page. Each command sees the effects of those before it."""
     with Sandbox() as box:
         yield Scene(box, pulumi, tmp_path_factory.mktemp("scene"))
 
@@ -59,7 +59,7 @@ def test_what_it_says_installs_the_program(tmp_path: Path) -> None:
     [code] = blocks("sh")
     pipx, install, requirement = shlex.split(code)
     assert (pipx, install) == ("pipx", "install")
-    # What pipx does: an environment of its own, and the rest by pip. The source is that of this repository's HEAD.
+    # Do what pipx does: make a virtual environment and install with pip. The source is this repository's HEAD.
     here = requirement.replace("https://github.com/ai-cherry/sentry-esc-sync@v1", f"file://localhost{ROOT}")
     assert here != requirement
     subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True)
@@ -70,11 +70,11 @@ def test_what_it_says_installs_the_program(tmp_path: Path) -> None:
 
 @pytest.mark.pulumi
 class TestTheCommands:
-    """In the order of the page."""
+    """The page's commands, run in its order."""
 
     @pytest.fixture(autouse=True)
     def no_mcp_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        # Port 9 in as many characters, lest lines are broken elsewhere: nobody listens there.
+        # Nobody listens on port 9. Four digits, as in the default port, keep the line breaks where they are.
         monkeypatch.setattr(mcp, "DEFAULT_URL", "http://127.0.0.1:0009")
 
     def test_there_is_an_example_of_each(self) -> None:
@@ -84,7 +84,7 @@ class TestTheCommands:
     def test_prints_what_the_page_shows(self, scene: Scene, line: str) -> None:
         arguments = shlex.split(line)
         shown = scene.on_terminal(*arguments, answer="y\n") if line == "sync" else scene.run(*arguments)
-        if line == "sync":  # the page goes on three hours later
+        if line == "sync":  # the page's next command runs three hours later
             scene.box.esc.date(ENVIRONMENT, 4, before(3 * HOUR))
         assert without_what_varies(shown.out).rstrip() == without_what_varies(EXAMPLES[line]).rstrip()
         assert shown.code == {"plan": 10, "sync": 0, "doctor": 1, "history": 0}[arguments[0]]
@@ -114,12 +114,12 @@ class TestTheCommands:
 
 
 def assert_shape(value: Any, documented: Any) -> None:
-    """The same keys, and values of the same kinds; of a list, each item is like the documented one."""
+    """Check that a value has the documented keys and types, and each item of a list those of the documented item."""
     if documented is None or value is None:
         return
     assert type(value) is type(documented)
     if isinstance(documented, dict):
-        if not (documented and all(key.isupper() for key in documented)):  # keys of ESC, whichever
+        if not (documented and all(key.isupper() for key in documented)):  # keys of ESC, which vary
             assert list(value) == list(documented)
         for key in documented.keys() & value.keys():
             assert_shape(value[key], documented[key])

@@ -1,4 +1,4 @@
-"""`plan` and `sync`, as real child processes: off a terminal and on one."""
+"""`plan` and `sync` as real child processes, without a terminal and on one."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class TestSyncOnATerminal:
 
     @pytest.mark.full
     def test_what_changes_while_somebody_thinks_is_kept(self, laptop: Laptop, box: Sandbox) -> None:
-        """The answer is about our keys: others may write meanwhile, and what is written is made from what is there."""
+        """The answer confirms our keys only. The sync applies them to the environment's newest definition."""
         laptop.create("values:\n  A: 1\n")
         reads = r"GET /api/esc/environments/.*/decrypt"
         box.esc.after(reads, lambda: box.esc.save(laptop.environment, "values:\n  A: 2\n"))
@@ -228,7 +228,7 @@ class TestSyncOnATerminal:
 
     def test_ends_at_once_at_a_signal_and_says_that_nothing_was_written(self, laptop: Laptop, box: Sandbox) -> None:
         laptop.create()
-        shown = laptop.on_terminal("sync", answer="\x03")  # Ctrl-C, where it asks
+        shown = laptop.on_terminal("sync", answer="\x03")  # Ctrl-C at the question
         assert shown.code == 128 + signal.SIGINT
         assert "SIGINT ended the run. Nothing was written." in shown.words
         assert writes(box) == 0

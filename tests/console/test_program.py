@@ -1,4 +1,4 @@
-"""The program itself: its help, how it ends, what it costs the action, and what is told where a part is missing."""
+"""The program itself: its help, its exit codes, what it costs the action, and its error if a part is missing."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class TestHelp:
 
 
 class TestStandardOutput:
-    """One that takes nothing ends a command with one line and a code of its own."""
+    """A command that can't write to it prints one line and ends with code 74, unless it failed before."""
 
     @pytest.mark.parametrize("arguments", ["--version", "--help", "plan --help"])
     def test_that_is_full(self, arguments: str) -> None:
@@ -203,7 +203,7 @@ class TestHowACommandEnds:
 
 @pytest.mark.pulumi
 class TestTheQuestion:
-    """What is shown before a person is asked, and what their answer does; see also the tests on a terminal."""
+    """What a person sees before the question, and what their answer does. See also `TestSyncOnATerminal`."""
 
     def ask(self, laptop: Laptop, answer: bool) -> tuple[int, str, int]:
         asked = []

@@ -1,4 +1,4 @@
-"""What a person sees: aligned, wrapped, coloured on a terminal only; and no secret, wherever a line is broken."""
+"""What a person sees: aligned, wrapped, coloured on a terminal only, and without secrets wherever a line breaks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sophia_sync.sync.history import How, LastChange
 from tests.support.inputs import environment
 from tests.support.runner import Command, parse_log
 
-SECRET = "correct horse battery staple"  # with blanks, at which lines are broken
+SECRET = "correct horse battery staple"  # has spaces, at which lines break
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
@@ -29,7 +29,7 @@ class Terminal(io.StringIO):
 
 
 class Narrow(io.TextIOWrapper):
-    """A stream that knows ASCII only."""
+    """A stream that can encode ASCII only."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), encoding="ascii")
@@ -111,7 +111,7 @@ def test_where_only_ascii_can_be_printed_there_are_other_signs() -> None:
 
 
 class TestSecrets:
-    """A secret is hidden before a line is broken in the middle of it."""
+    """Secrets are hidden before lines are wrapped, so that a line break can't split one."""
 
     @pytest.mark.parametrize("before", range(50, 80, 3))
     def test_is_hidden_where_lines_are_broken(self, before: int) -> None:
@@ -198,7 +198,7 @@ class TestTimes:
 
 
 class TestWhatOthersWrote:
-    """Logins, GitHub's messages, the CLI's: nobody steers a terminal or a runner by them."""
+    """Logins and the messages of GitHub and the CLI can't control a terminal or a runner."""
 
     TEXT = "\x1b[2J\x1b]0;title\x07 jo\r\u202etxt"
 

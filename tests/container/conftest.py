@@ -27,7 +27,7 @@ values:
 
 @dataclass
 class Caller:
-    """Whoever uses the action: the inputs of the workflow, with values that occur nowhere else."""
+    """A user of the action: the inputs of their workflow, with unique values."""
 
     box: Sandbox
     client_secret: str = field(default_factory=lambda: f"whsec_{secrets.token_hex(16)}")
@@ -53,7 +53,7 @@ class Caller:
 
     @property
     def kept(self) -> dict[str, object]:
-        """What ESC should hold of ours."""
+        """The values of ours that ESC should hold after a sync."""
         return {
             "SENTRY_DSN": self.box.sentry.dsn,
             "SENTRY_API_TOKEN": self.box.sentry.token,

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.docker
 
 HOUSE = PurePosixPath("opt/sentry-esc-sync")
 PROGRAM_FOLDERS = {PurePosixPath(folder) for folder in ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin")}
-# The package without the command line, which the action has no use for.
+# The package without the command line, which the action doesn't use.
 PACKAGE = ROOT / "sophia_sync"
 CODE = sorted({*PACKAGE.rglob("*.py")} - {PACKAGE / "__main__.py", *(PACKAGE / "console").rglob("*.py")})
 COMPILERS = {"as", "c++", "cc", "cpp", "clang", "g++", "gcc", "go", "ld", "make", "rustc"}
@@ -29,7 +29,7 @@ COMPILERS = {"as", "c++", "cc", "cpp", "clang", "g++", "gcc", "go", "ld", "make"
 
 @pytest.fixture(scope="module")
 def files(image: str) -> frozenset[PurePosixPath]:
-    """Every file of the image, from its root."""
+    """Return the paths of all files in the image, relative to its root."""
     return docker_imports.files(image)
 
 
@@ -45,7 +45,7 @@ def config(image: str) -> dict[str, Any]:
 
 
 def layers(image: str, folder: Path) -> dict[str, int]:
-    """The image's layers, each with its size in bytes before it is compressed."""
+    """Return the image's layers with their uncompressed sizes in bytes."""
     saved = folder / "saved.tar"
     docker("save", "--output", str(saved), image)
     with tarfile.open(saved) as tar:
@@ -133,7 +133,7 @@ def test_it_is_at_most_70_mb_on_the_wire_and_no_part_grows_unseen(image: str) ->
 
 
 def test_whats_left_of_the_packages_works_without_what_was_removed(image: str) -> None:
-    """A GitHub App signs with RSA, and YAML is read by its compiled parser: both were stripped of their symbols."""
+    """RSA, which a GitHub App signs with, and the compiled YAML parser still work without their symbols."""
     sign = (
         "import jwt, nacl.public, yaml; from cryptography.hazmat.primitives.asymmetric import rsa;"
         "key = rsa.generate_private_key(65537, 2048); token = jwt.encode({'iss': '1'}, key, 'RS256');"
@@ -163,7 +163,7 @@ def test_new_code_is_a_small_download(image: str, tmp_path: Path) -> None:
 
 
 def test_an_empty_engine_beside_this_one_leaves_its_network_alone() -> None:
-    """`make bench` pulls into an engine of its own, and an engine without a bridge removes the bridge of the other."""
+    """`make bench` pulls into a second engine. One without a bridge would remove the first engine's bridge."""
     bridge = Path("/sys/class/net/docker0")
     before = bridge.exists()
     with tempfile.TemporaryDirectory() as folder, empty_engine(Path(folder)) as address:

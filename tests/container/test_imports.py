@@ -1,4 +1,4 @@
-"""What the image holds, against what a run of the action imports."""
+"""The image holds what a run of the action imports, and little else."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.docker_step import Job
 
 pytestmark = pytest.mark.docker
 
-# Files that only other runs import. Each package loads them by name, so that a build can't tell.
+# Files that only other runs import. Their package loads them by name, so the build can't find out which.
 OTHER_RUNS = {
     "anyio/*": "anyio loads a part of itself at the first use",
     "cryptography/*": "its compiled module loads the Python part of an algorithm at the first use",
@@ -24,7 +24,7 @@ OTHER_RUNS = {
 
 @pytest.fixture
 def log(box: Sandbox, caller: Caller, image: str, job: Job) -> str:
-    """What Python tells with -v about a sync that does everything: OIDC, preflight, tag, a GitHub App, a deploy."""
+    """Run a sync that does everything (OIDC, preflight, tag, GitHub App, deploy). Return what `python -v` printed."""
     app = box.github.add_app([REPOSITORY])
     inputs = {
         "pulumi-access-token": "",

@@ -1,4 +1,4 @@
-"""The action as a runner runs it: what it does to ESC and GitHub, and what the runner then has of it."""
+"""The action as a runner runs it: its effects on ESC and GitHub, and what the runner gets from it."""
 
 import json
 import secrets

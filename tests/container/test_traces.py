@@ -1,4 +1,4 @@
-"""What a step leaves for those who come after it, and what those who came before can do to it."""
+"""What a step leaves to later steps, and what earlier steps can do to it."""
 
 import json
 
@@ -11,7 +11,7 @@ from tests.support.docker_step import Job
 
 pytestmark = pytest.mark.docker
 
-# Leaves a file in the workspace when it is imported or run, and is of no use otherwise.
+# A useless module that leaves a file in the workspace when it is imported or run.
 TRAP = "open('/github/workspace/caught', 'a').write(__name__ + ' ' + __file__ + '\\n')\n"
 MODULES = ("sitecustomize", "usercustomize", "sophia_sync", "yaml", "json", "github", "requests", "pydantic")
 

@@ -18,7 +18,7 @@ def box() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def environ(box: Sandbox, tmp_path: Path) -> dict[str, str]:
-    """The environment of a CLI that has nothing but its token and the address of the local ESC."""
+    """Return the environment of a CLI that has only its token and the address of the local ESC."""
     home = tmp_path / "home"
     home.mkdir()
     return {

@@ -103,7 +103,7 @@ def test_it_is_applied_once_enough_others_approved(box: Sandbox, cli: Cli) -> No
     request = _only(box)
     with pytest.raises(RefusedError):
         box.esc.apply(request)
-    with pytest.raises(RefusedError):  # one's own
+    with pytest.raises(RefusedError):  # nobody may approve their own
         box.esc.change_requests.approve(request, box.esc.login, request.revision)
     box.esc.approve(request)
     assert request.status == "ready"

@@ -1,4 +1,4 @@
-"""The faults that a test may order of a local service, as a client sees them."""
+"""The faults that a test can set in a local service, as a client sees them."""
 
 import http.client
 import socket

@@ -12,7 +12,7 @@ from sandbox import Dispatch, Permissions, Sandbox
 
 REPOSITORY = "ai-cherry/sophia-ai"
 WORKFLOW = "deploy-sentry-mcp.yml"
-# Without this PyGithub waits between its requests, out of respect for the real service.
+# Otherwise PyGithub waits between its requests, to spare the real service.
 AT_ONCE: dict[str, Any] = {"seconds_between_requests": 0, "seconds_between_writes": 0}
 
 

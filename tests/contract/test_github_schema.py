@@ -1,4 +1,4 @@
-"""Each answer of the local GitHub, and each request that we send to it, against GitHub's published OpenAPI."""
+"""Check each answer of the local GitHub, and each request that we send to it, against GitHub's published OpenAPI."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Exchange:
 
 
 class Observed(GitHub):
-    """The local GitHub, which keeps what it was sent and what it answered."""
+    """The local GitHub, which records its requests and answers."""
 
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
@@ -82,11 +82,11 @@ class Description:
         self._document = json.loads(file.read_text(encoding="utf-8"))
         components = {"components": {"schemas": as_json_schema(self._document["components"]["schemas"])}}
         self._registry = Registry().with_resource(BASE, DRAFT202012.create_resource(components))
-        # The more of a template is literal, the earlier it is tried.
+        # The most literal template is tried first.
         self._templates = sorted(self._document["paths"], key=lambda path: (path.count("{"), -len(path)))
 
     def problems(self, exchange: Exchange) -> list[str]:
-        """Return what about a request or its answer isn't as described."""
+        """Return how a request or its answer differs from the description."""
         operation = self._operation(exchange)
         return [
             f"{exchange.method} {exchange.path} {exchange.status}: {problem}"
@@ -141,7 +141,7 @@ class Description:
             yield "an answer has a body"
 
     def _of(self, schema: dict[str, Any], value: Any, where: str) -> Iterator[str]:
-        # Imported here: it takes 3 seconds to load, and every run of any test would wait for them.
+        # Imported here, because it takes 3 seconds to load, and every test run would wait for it.
         from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415
 
         validator = Draft202012Validator(schema, registry=self._registry)
@@ -242,7 +242,7 @@ def by_doctor(github: Observed) -> None:
 
 
 def by_others(github: Observed) -> None:
-    """The routes that none of ours asks, and refusals."""
+    """Use the routes that our programs don't use, and provoke refusals."""
     run = github.start_run(REPOSITORY, WORKFLOW)
     github.add_token("ghp_none", Permissions(actions="none"))
     for token in (github.token, "ghp_none", "ghp_wrong"):
@@ -283,5 +283,5 @@ def test_no_route_is_left_out(github: Observed) -> None:
         github.return_run_details = True
         scene(github)
     answered = {exchange.rule for exchange in github.exchanges if exchange.status < 400}
-    # The identity tokens of Actions are no part of the REST API.
+    # The identity tokens of Actions aren't part of the REST API.
     assert answered == {line for line, _ in github.routes()} - {f"GET {ID_TOKENS}"}

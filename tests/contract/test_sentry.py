@@ -1,4 +1,4 @@
-"""What Sentry's web API tells about a token, a project and its client keys."""
+"""What the local Sentry's web API returns for a token, a project and its client keys."""
 
 import pytest
 import requests

@@ -1,4 +1,4 @@
-"""What Sentry's web API tells about issues, events, releases, and how it changes them."""
+"""What the local Sentry's web API returns for issues, events and releases, and how it changes them."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def issue(box: Sandbox) -> Issue:
 
 @pytest.fixture
 def stranger(box: Sandbox) -> Issue:
-    """An issue of another project."""
+    """Return an issue of another project."""
     box.sentry.add_project("pay-ready", "other", 42)
     stranger = box.sentry.add_issue("TypeError: theirs", project="other")
     box.sentry.add_event(stranger)

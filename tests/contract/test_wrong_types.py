@@ -1,4 +1,4 @@
-"""Whatever a client sends, the local services refuse it as the real ones do: with 4xx, never with 500."""
+"""The local services refuse every wrong request as the real ones do: with 4xx, never with 500."""
 
 from __future__ import annotations
 

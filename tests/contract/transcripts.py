@@ -1,7 +1,7 @@
 """Transcripts: Markdown pages that show commands with what they print, run against the local services.
 
-In a page's indented blocks, `$ ` begins a command, `< ` a line of its standard input, `! ` a line that is
-expected on its standard error, and `[exit N]` says how it ends if not with 0. All other lines are its standard output.
+In a page's indented blocks, `$ ` begins a command, `< ` a line of its standard input, and `! ` a line that is
+expected on its standard error. `[exit N]` is its exit code if that isn't 0. All other lines are its standard output.
 """
 
 import re
@@ -42,7 +42,7 @@ def read(page: Path) -> list[Step]:
 
 
 def run(step: Step, environ: Mapping[str, str], path_of: Callable[[str], str]) -> list[str]:
-    """Run a step's command; gives what it printed, as a transcript has it."""
+    """Run a step's command; return what it printed, in the form of a transcript."""
     program, *arguments = shlex.split(step.command)
     done = subprocess.run(
         [path_of(program), *arguments],
@@ -59,16 +59,16 @@ def run(step: Step, environ: Mapping[str, str], path_of: Callable[[str], str]) -
 
 
 def _lines(output: str) -> Iterator[str]:
-    """What differs from run to run is replaced: times, ciphertext, and the width of tables, which follows the times."""
+    """Yield the lines of an output, without what differs from run to run: times, ciphertext, the width of tables."""
     output = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? \+\d{4} \w+", "TIME", output)
     output = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME", output)
     output = re.sub(r"(?<=ciphertext: )[A-Za-z0-9+/=]{20,}", "CIPHERTEXT", output)
-    # ESC sorts these by their likeness to what was written; those that are alike come in any order.
+    # ESC sorts these by their similarity to what was written; equally similar ones come in any order.
     output = re.sub(r"(?<=Existing fields are: ).*", "FIELDS", output)
     for line in output.splitlines():
         yield re.sub(r" +", " ", re.sub(r"─+", "─", line)) if line[:1] in "┌├│└" else line.rstrip()
 
 
 def _trimmed(lines: list[str]) -> list[str]:
-    """The lines without blank ones at either end: those part a step from the next in a page."""
+    """Return the lines without blank ones at either end, which separate the steps of a page."""
     return "\n".join(line.rstrip() for line in lines).strip("\n").splitlines()

@@ -1,4 +1,4 @@
-"""Clients of the deployed server: one call, and one call after the other while something else goes on."""
+"""Clients of the deployed server: a single call, and repeated calls in the background."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mcp_types import CallToolResult, TextContent
 
 @dataclass(frozen=True)
 class Answer:
-    """What a tool answered."""
+    """A tool's answer, and the names of the server's tools."""
 
     result: CallToolResult
     tools: tuple[str, ...]
@@ -46,7 +46,7 @@ async def _ask(url: str, token: str, tool: str, arguments: dict[str, Any]) -> An
 
 @dataclass
 class Caller:
-    """Calls a tool again and again from a thread of its own, ten times a second at most, and counts."""
+    """A background caller of a tool, at most ten times a second, that counts its calls and failures."""
 
     url: str
     token: str

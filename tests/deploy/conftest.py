@@ -32,7 +32,7 @@ SERVICE = "sentry-mcp"
 
 @pytest.fixture(scope="session")
 def built() -> str:
-    """The image of the server, built from this tree."""
+    """Build the server's image from this tree. Return its name."""
     docker_engine.provide_base_images()
     image = "sentry-mcp:test"
     docker("build", "--file", str(ROOT / "mcp-servers" / "sentry" / "Dockerfile"), "--tag", image, str(ROOT))
@@ -41,14 +41,14 @@ def built() -> str:
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real registry."""
+    """Run a real registry. Yield its address."""
     with docker_registry.serve(tmp_path_factory.mktemp("registry")) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
 def good(built: str, registry: str) -> str:
-    """The image in the registry, by its digest."""
+    """Push the image to the registry. Return its reference by digest."""
     return docker_registry.push(built, f"{registry}/ai-cherry/sentry-mcp:test")
 
 
@@ -59,13 +59,13 @@ def derive(built: str, registry: str) -> Derived:
 
 @pytest.fixture(scope="session")
 def foreign(good: str) -> tuple[str, str]:
-    """An image for a platform that no machine here has, and an index of it."""
+    """Push an image for a platform that no machine here has. Return it, and an index of it."""
     return docker_registry.push_as(good, "linux/s390x")
 
 
 @dataclass
 class Host:
-    """Where the server is deployed: a Compose project of its own on this engine, and the services that it reaches."""
+    """A host to deploy to: a Compose project of its own on this engine, and the services that the server reaches."""
 
     box: Sandbox
     folder: Path
@@ -74,8 +74,8 @@ class Host:
     token: str = field(default_factory=lambda: secrets.token_hex(24))
 
     def __post_init__(self) -> None:
-        # The shipped file names its container, which one machine can have once; and `localhost` is to lead here.
-        # A test waits for the first health check of each container that it starts.
+        # The shipped file names its container, and a machine can have a name only once. `localhost` must lead here.
+        # Tests wait for the first health check of each container, so it has to come soon.
         often = {"interval": "1s"}
         service = {"container_name": self.project, "extra_hosts": [HOST_ENTRY], "healthcheck": often}
         self.overlay.write_text(yaml.safe_dump({"services": {SERVICE: service}}), encoding="utf-8")
@@ -90,7 +90,7 @@ class Host:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The variables of the person, or the job, that deploys."""
+        """The variables of the person or job that deploys."""
         return {
             "PULUMI_ACCESS_TOKEN": self.box.esc.token,
             "PULUMI_BACKEND_URL": inside(self.box.esc.url),
@@ -104,7 +104,7 @@ class Host:
         return [self.box.esc.token, self.box.sentry.token, self.token]
 
     def store(self, **values: str) -> None:
-        """Write a new revision of the ESC environment, secrets throughout."""
+        """Write a new revision of the ESC environment, with every value encrypted."""
         lines = [f"  {name}:\n    fn::secret: {value}\n" for name, value in values.items()]
         self.box.esc.save(ENVIRONMENT, "values:\n" + "".join(lines))
 
@@ -127,18 +127,18 @@ class Host:
 
     def start(self, command: str, *arguments: str, **environ: str) -> program.Process:
         """Start a command of the deploy program."""
-        # The limit is for a machine that has other things to do as well.
+        # The limit in seconds is high, because the machine may be busy.
         options = ("--project", self.project, "--compose-file", str(self.overlay), "--timeout", "300")
         return program.Process((command, *options, *arguments), {**self.environ, **environ})
 
     def compose(self, *arguments: str, image: str = "none", **environ: str) -> subprocess.CompletedProcess[str]:
-        """Compose itself, with the shipped file."""
+        """Run Compose itself, with the shipped file."""
         files = ("--file", str(ROOT / "docker-compose.sentry.yml"), "--file", str(self.overlay))
         variables = {**self.environ, "SENTRY_MCP_IMAGE": image, **environ}
         return compose("--project-name", self.project, *files, *arguments, **variables)
 
     def container(self, template: str) -> str:
-        """What Docker tells of the server's container; empty if there is none."""
+        """Return what Docker's template gives for the server's container, or an empty string if there is none."""
         return docker("container", "inspect", "--format", template, self.project, check=False).stdout.strip()
 
     @property
@@ -147,7 +147,7 @@ class Host:
 
     @property
     def environment(self) -> list[str]:
-        """The variables of the server's container, those apart that are empty."""
+        """The variables of the server's container, without empty ones."""
         variables: list[str] = json.loads(self.container("{{json .Config.Env}}"))
         return [variable for variable in variables if not variable.endswith("=")]
 
@@ -155,13 +155,13 @@ class Host:
         return ask(self.url, self.token, tool, arguments)
 
     def leftovers(self) -> list[str]:
-        """The containers of this host besides the server's."""
+        """Return the names of this host's containers, without the server's."""
         names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name={self.project}").stdout.split()
         return [name for name in names if name != self.project]
 
 
 def compose(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Compose v5, which the development environment brings."""
+    """Run Compose v5 from the development environment."""
     command = shutil.which("docker-compose", path=str(Path(program.COMMAND[0]).parent))
     if command is None:
         pytest.skip("there is no docker-compose in the virtual environment")
@@ -174,7 +174,7 @@ def compose(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]
 
 @contextlib.contextmanager
 def new_host() -> Iterator[Host]:
-    """A host with nothing deployed yet, and an ESC environment that holds Sentry's credentials."""
+    """Yield a host with nothing deployed, and an ESC environment that holds Sentry's credentials."""
     with Sandbox() as box, Gateway([box.esc.url, box.sentry.url]), tempfile.TemporaryDirectory() as folder:
         box.esc.create(ENVIRONMENT)
         host = Host(box, Path(folder))

@@ -1,4 +1,4 @@
-"""A `docker` before the real one on PATH, for what no engine does on demand: to fail, or to cut, at a given moment."""
+"""A `docker` wrapper, first on PATH, that makes a command fail or kills its caller at a given moment."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from tests.deploy import program
 
 ONCE_UP = 'case "$*" in *" up "*) touch "$0.up";; esac; [ -e "$0.up" ] && case "$*" in {pattern}) {does};; esac'
-"""For `before`: what is done at commands that match a pattern of the shell, once Compose was told to bring one up."""
+"""Code for `before`: after the first `compose up`, run `does` at each command that matches the shell pattern."""
 
 UP_ONCE = 'case "$*" in *" up "*) [ ! -e "$0.up" ] || { echo no such luck >&2; exit 1; }; touch "$0.up";; esac'
-"""For `before`: Compose brings up one version, and fails to bring up another."""
+"""Code for `before`: the first `compose up` works, and later ones fail."""
 
 
 def before(folder: Path, lines: str) -> dict[str, str]:
-    """The variable with which the deploy program calls it.
+    """Write the wrapper. Return the variable that makes the deploy program call it.
 
     Args:
-        folder: Where it is written.
-        lines: Code of the shell that runs before each command, with the command's arguments; it may end the command.
+        folder: The folder to write it to.
+        lines: Shell code that runs before each command, with the command's arguments. It may end the command.
     """
     compose = shutil.which("docker-compose", path=str(Path(program.COMMAND[0]).parent)) or "docker-compose"
     real = shutil.which("docker", path=os.environ["PATH"]) or "docker"

@@ -1,8 +1,8 @@
-"""Ways from a container's own network to the local services, which listen on this machine's loopback only.
+"""Relays from a container's own network to the local services, which listen on this machine's loopback only.
 
-In the container, `localhost` is given a second address: this machine's on Docker's default bridge. A client that is
-refused by the container's own loopback tries that one, where a relay of ours leads on to the service under the same
-port. So the Compose file is tested with the network that it has, and http stays allowed for loopback names alone.
+In the container, `localhost` has a second address: this machine's on Docker's default bridge. If the container's own
+loopback refuses a client, it tries the second one. There a relay passes the connection on to the service, on the same
+port. So tests keep the Compose file's own network, and http stays allowed for loopback names only.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from urllib.parse import urlsplit
 from tests.support.docker_engine import RUNNER_IMAGE, docker
 
 HOST_ENTRY = "localhost:host-gateway"
-"""What the container needs under `extra_hosts`."""
+"""The entry that the container needs under `extra_hosts`."""
 
 
 def inside(url: str) -> str:
-    """A local service's address as a container has it."""
+    """Return a local service's URL as a container sees it."""
     return f"http://localhost:{urlsplit(url).port}"
 
 
 @functools.cache
 def bridge_address() -> str:
-    """This machine's address on the bridge, as Docker fills it in for `host-gateway`."""
+    """Return this machine's address on the bridge, which Docker inserts for `host-gateway`."""
     command = ("--rm", "--add-host=here:host-gateway", "--entrypoint=getent", RUNNER_IMAGE, "ahostsv4", "here")
     return str(ipaddress.IPv4Address(docker("run", *command).stdout.split()[0]))
 
 
 class Relay:
-    """Takes connections on the bridge's address and passes them on to a service on the loopback."""
+    """A relay from the bridge's address to a service on the loopback, on the same port."""
 
     def __init__(self, address: str, port: int) -> None:
         self._port = port
@@ -45,7 +45,7 @@ class Relay:
         self._thread.start()
 
     def close(self) -> None:
-        """Refuse connections from now on, and end those that there are."""
+        """Refuse new connections and close the open ones."""
         for each in (self._listener, *self._open):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -76,7 +76,7 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 class Gateway:
-    """The relays to some services."""
+    """The relays to a set of services."""
 
     def __init__(self, urls: Iterable[str]) -> None:
         self._ports = [port for url in urls if (port := urlsplit(url).port)]

@@ -1,4 +1,4 @@
-"""Images made from the real one, some of which are made to fail."""
+"""Images built from the real one, some of which fail on purpose."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _TAG = "sentry-mcp:derived"
 
 
 class Derived:
-    """Makes images of the real one with further lines of a Dockerfile, each in the registry.
+    """A builder of images from the real one and further lines of a Dockerfile. It pushes them to the registry.
 
     Args:
-        image: The real one.
+        image: The real image.
         registry: The registry's address.
     """
 
@@ -22,7 +22,7 @@ class Derived:
         self._registry = registry
 
     def __call__(self, *lines: str) -> str:
-        """The new image by its digest."""
+        """Build and push an image. Return its reference by digest."""
         text = "\n".join([f"FROM {self._image}", *lines])
         command = ["docker", "build", "--quiet", "--tag", _TAG, "-"]
         subprocess.run(command, input=text, text=True, check=True, capture_output=True, timeout=300)

@@ -1,4 +1,4 @@
-"""The deploy program, or another one of ours, as a child process, as a step of a workflow runs it."""
+"""The deploy program, or another program of ours, as a child process, as a workflow step runs it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND = (sys.executable, "-m", "deploy.sentry_mcp")
 
 @dataclass(frozen=True)
 class Result:
-    """How it ended, and what a runner has of it."""
+    """The exit code of a program, and what a runner gets from it."""
 
     code: int
     log: str
@@ -28,7 +28,7 @@ class Result:
 
     @property
     def error(self) -> str:
-        """The text of the one annotation."""
+        """The text of the only error annotation."""
         [error] = self.errors
         return error.data
 
@@ -37,13 +37,13 @@ class Result:
         return commands(self.log, "error")
 
     def visible(self) -> str:
-        """Everything that is kept of it, less the lines that tell the runner what to mask."""
+        """Return the log, outputs and summary, without the lines that tell the runner what to mask."""
         shown = [line for line in self.log.splitlines() if not line.startswith("::add-mask::")]
         return "\n".join([*shown, *self.outputs.values(), self.summary])
 
 
 class Process:
-    """The program under way, from the root of a source tree."""
+    """A running program, started in the root of a source tree."""
 
     def __init__(
         self,
@@ -90,10 +90,10 @@ class Process:
 
 
 def path_with(folder: Path) -> dict[str, str]:
-    """PATH with a folder before all others."""
+    """Return a PATH that begins with a folder."""
     return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
 def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Result:
-    """Run it to its end."""
+    """Run the deploy program to its end."""
     return Process(arguments, environ).finish()

@@ -1,7 +1,7 @@
 """The whole chain under act: from GitHub's secrets to an answer of the server.
 
-act runs the sync workflow, which stores the secrets in ESC and dispatches the deploy; then it runs the deploy's caller
-with that dispatch, and a client asks the server. A second sync changes nothing, and its deploy restarts nothing.
+act runs the sync workflow, which stores the secrets in ESC and dispatches the deploy. Then act runs the workflow that
+calls the deploy, and a client asks the server. A second sync changes nothing, and its deploy restarts nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REPOSITORY = "ai-cherry/sentry-esc-sync"
 
 @pytest.fixture(scope="module")
 def checkout(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of this tree; that the action's image could be built shows that its base images are there."""
+    """Return a checkout of this tree. The `image` fixture ensures that the action's base images are there."""
     folder = tmp_path_factory.mktemp("chain")
     docker_act.check_out(folder)
     docker_act.without_what_act_lacks(folder)
@@ -34,7 +34,7 @@ def checkout(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sync(host: Host, checkout: Path) -> Run:
-    """The sync workflow on schedule, with the secrets that the organization keeps in GitHub."""
+    """Run the sync workflow on schedule, with the organization's GitHub secrets."""
     box = host.box
     secrets = {
         "SENTRY_DSN": box.sentry.dsn,
@@ -60,7 +60,7 @@ def sync(host: Host, checkout: Path) -> Run:
 
 
 def deploy(host: Host, checkout: Path, inputs: Mapping[str, object], image: str) -> Run:
-    """The deploy's caller, dispatched with these inputs; a variable pins the image."""
+    """Run the workflow that calls the deploy, dispatched with these inputs. A variable pins the image."""
     compose = Path(sys.executable).with_name("docker-compose")
     text = (checkout / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8")
     [signing_in] = re.findall(r"docker/login-action@\w+", text)  # act looks for it although it isn't used
@@ -87,7 +87,7 @@ def deploy(host: Host, checkout: Path, inputs: Mapping[str, object], image: str)
 
 def test_from_the_secrets_in_github_to_an_answer_of_the_server(checkout: Path, good: str) -> None:
     with new_host() as host:
-        # One machine has the container's name and the project once, and `localhost` is to lead here.
+        # A machine can have the container's name and the project only once, and `localhost` must lead here.
         file = checkout / "docker-compose.sentry.yml"
         text = file.read_text(encoding="utf-8")
         ours = f"    container_name: {host.project}\n    extra_hosts: ['{HOST_ENTRY}']\n"
@@ -128,7 +128,7 @@ def test_from_the_secrets_in_github_to_an_answer_of_the_server(checkout: Path, g
 
 
 def check_serves(host: Host, image: str, revision: str) -> None:
-    """That image runs for that revision, and answers a client."""
+    """Check that the image runs for the revision and answers a client."""
     assert host.image == image
     assert host.container('{{index .Config.Labels "sentry-mcp.esc-revision"}}') == revision
     assert host.box.sentry.project in str(host.ask("get_project").content)

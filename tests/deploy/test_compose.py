@@ -20,12 +20,12 @@ from tests.support.readiness import wait_for
 pytestmark = pytest.mark.docker
 
 FILE = ROOT / "docker-compose.sentry.yml"
-# What people were told that the container is given.
+# What the documentation says the container is given.
 DOCUMENTED = {"PULUMI_ORG": "scoobyjava-org", "PULUMI_ENVIRONMENT": "sophia-ai-production"}
 
 
 def start(host: Host, image: str, **environ: str) -> None:
-    """`docker compose up`, and wait until the server is ready."""
+    """Run `docker compose up`, and wait until the server is ready."""
     up = host.compose("up", "--detach", "--no-build", image=image, **environ)
     assert up.returncode == 0, up.stderr
     wait_until_ready(host)
@@ -46,7 +46,7 @@ def running(built: str) -> Iterator[Host]:
 
 
 def resolved(**environ: str) -> dict[str, Any]:
-    """The service as Compose reads the shipped file."""
+    """Return the service as Compose reads it from the shipped file."""
     done = compose("--file", str(FILE), "config", "--format", "json", **environ)
     assert done.returncode == 0, done.stderr
     service: dict[str, Any] = json.loads(done.stdout)["services"][SERVICE]
@@ -158,6 +158,6 @@ class TestTheServer:
         stopped = running.compose("stop")
         assert stopped.returncode == 0, stopped.stderr
         assert running.container("{{.State.ExitCode}} {{.State.OOMKilled}} {{.State.Error}}") == "0 false"
-        # It comes back as it was.
+        # It can be started again.
         assert running.compose("start").returncode == 0
         wait_until_ready(running)

@@ -1,4 +1,4 @@
-"""Engines that are elsewhere: over SSH and a jump host, by a Docker context, by a socket at a path of its own."""
+"""Deploys to other engines: over SSH and a jump host, by a Docker context, by a socket at another path."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Second:
 
 @pytest.fixture(scope="module")
 def bridge() -> Iterator[str]:
-    """A network bridge that the second engine may use. The first engine creates it and chooses its subnet."""
+    """Create a network bridge for the second engine. The first engine chooses its subnet."""
     name = f"second-{secrets.token_hex(4)}"  # Linux allows an interface 15 characters
     docker("network", "create", "--opt", f"com.docker.network.bridge.name={name}", name)
     try:
@@ -56,7 +56,7 @@ def bridge() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def second(bridge: str) -> Iterator[Second]:
-    """The engine; its socket lies where a rootless one does."""
+    """Run the second engine, with its socket where a rootless engine has it."""
     command = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
     if command is None or os.geteuid() != 0:
         pytest.skip("there is no dockerd, or it can't be started")
@@ -66,14 +66,14 @@ def second(bridge: str) -> Iterator[Second]:
         found = Second(run / "docker.sock")
         argv = [command, "--host", found.url, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
         argv += ["--pidfile", f"{folder}/pid", "--bridge", bridge, "--host-gateway-ip", bridge_address()]
-        # The first engine's firewall rules stay alone. Docker itself avoids the subnets of the machine's routes.
+        # Leave the first engine's firewall rules alone. Docker itself avoids the subnets of the machine's routes.
         argv += ["--iptables=false", "--ip6tables=false"]
         with Path(folder, "log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as engine:
             try:
                 wait_for(["docker", "--host", found.url, "info"], engine, Path(folder, "log"))
                 yield found
             finally:
-                # Its networks' bridges would outlive it.
+                # The bridges of its networks would outlive the engine.
                 prune = ["docker", "--host", found.url, "network", "prune", "--force"]
                 subprocess.run(prune, capture_output=True, timeout=60, check=False)
                 engine.terminate()
@@ -87,7 +87,7 @@ def wait_for(command: list[str], process: subprocess.Popen[bytes], log: Path) ->
 
 @pytest.fixture(scope="module")
 def there(second: Second) -> Iterator[Host]:
-    """A host whose server is on the second engine. Each test deploys to it by another way."""
+    """Yield a host whose server is on the second engine. Each test reaches that engine in another way."""
     with new_host() as host:
         try:
             yield host
@@ -140,7 +140,7 @@ def make_key(path: Path) -> str:
 
 @contextlib.contextmanager
 def sshd(folder: Path, own_key: str, *lines: str) -> Iterator[Sshd]:
-    """Run an SSH server that lets in who has the key."""
+    """Run an SSH server that lets in the holder of a key."""
     command = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if command is None:
         pytest.skip("there is no sshd (Debian's package openssh-server)")
@@ -163,7 +163,7 @@ def sshd(folder: Path, own_key: str, *lines: str) -> Iterator[Sshd]:
     ]
     (folder / "config").write_text("\n".join(settings) + "\n", encoding="utf-8")
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd locks itself in
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's privilege separation directory
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([command, "-D", "-e", "-f", folder / "config"], stdout=log, stderr=log)
         try:
@@ -195,7 +195,7 @@ def wait_for_banner(port: int, server: subprocess.Popen[bytes]) -> None:
 
 @dataclass(frozen=True)
 class Far:
-    """A machine with an engine that only a jump host reaches."""
+    """A machine with an engine, reachable only through a jump host."""
 
     machine: Sshd
     jump: Sshd
@@ -255,7 +255,7 @@ def test_a_hop_with_another_key_is_not_talked_to(
 def test_the_users_own_ssh_is_used_where_no_credentials_are_given(
     there: Host, second: Second, far: Far, good: str, tmp_path: Path
 ) -> None:
-    """SSH reads the configuration of the account, which a test can't change: a wrapper on PATH stands for it."""
+    """SSH reads the account's configuration, which a test can't change. A wrapper on PATH takes its place."""
     key = tmp_path / "key"
     key.touch(mode=0o600)
     key.write_text(far.private_key, encoding="utf-8")

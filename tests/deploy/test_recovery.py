@@ -1,4 +1,4 @@
-"""Deploys that are cut off while the new version is in the place and not checked yet: what brings the former back."""
+"""Deploys that are killed after the new version's start and before its check, and how the former one returns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.docker
 
 @pytest.fixture(scope="module")
 def served(good: str) -> Iterator[Host]:
-    """A host after its first deploy."""
+    """Yield a host after its first deploy."""
     with new_host() as host:
         result = host.deploy(good, "--environment", ENVIRONMENT, "--revision", "2")
         assert result.code == 0, result.log
@@ -35,19 +35,19 @@ def host(served: Host, good: str) -> Host:
 
 @pytest.fixture
 def commands(tmp_path: Path) -> Path:
-    """Where the command lines are kept of a deploy that is cut off."""
+    """Return the file that records the Docker commands of a deploy that is killed."""
     return tmp_path / "commands"
 
 
 @pytest.fixture
 def cutting(tmp_path: Path, commands: Path) -> dict[str, str]:
-    """What ends a deploy, without a chance to say a word, when it first looks at what it has put into operation."""
+    """Return a PATH that kills a deploy when it first inspects the container that it has started."""
     kill = engine.ONCE_UP.format(pattern='"container inspect "*', does="kill -KILL $PPID")
     return engine.before(tmp_path, f'echo "$*" >>{commands}; {kill}')
 
 
 def cut_off(host: Host, image: str, cutting: dict[str, str], **environ: str) -> None:
-    """Deploy an image and be cut off when it runs."""
+    """Deploy an image. The deploy is killed once the image runs."""
     cut = host.begin(image, "--revision", "3", **cutting, **environ).finish()
     assert cut.code == -signal.SIGKILL, cut.log
     assert host.image == image

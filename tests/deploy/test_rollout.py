@@ -1,4 +1,4 @@
-"""Deploys of one host, one after the other, with clients that go on calling: what runs, what is said, what is lost."""
+"""Successive deploys to one host while clients call: what runs, what the log says, and which calls fail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RecordProperty: TypeAlias = Callable[[str, object], None]
 
 @pytest.fixture(scope="module")
 def served(good: str) -> Iterator[tuple[Host, Result]]:
-    """A host after its first deploy."""
+    """Yield a host and the result of its first deploy."""
     with new_host() as host:
         yield host, host.deploy(good, "--environment", ENVIRONMENT, "--revision", "2")
 
@@ -237,7 +237,7 @@ def test_an_image_by_its_tag_is_refused() -> None:
 
 
 def tell(record_property: RecordProperty, what: str, calls: tuple[int, int]) -> None:
-    """Keep and show how many calls there were in the time of a deploy, and how many of them failed."""
+    """Record and print how many calls were made during a deploy, and how many of them failed."""
     done, failed = calls
     record_property(what, f"{failed} of {done} calls failed")
     print(f"{what}: {failed} of {done} calls failed")

@@ -1,4 +1,4 @@
-"""The reusable deploy workflow, its caller here and its action, as they are written."""
+"""The text of the reusable deploy workflow, of its caller here and of its action."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def program_steps() -> list[dict[str, Any]]:
 
 
 def on_the_page() -> dict[Any, Any]:
-    """The workflow that a stranger is shown."""
+    """Return the calling workflow that docs/deploy.md shows."""
     [text] = re.findall(r"```yaml\n(.*?)```", sections("docs/deploy.md")["Your workflow"], re.DOTALL)
     loaded: dict[Any, Any] = yaml.safe_load(text)
     return loaded

@@ -1,4 +1,4 @@
-"""What the tests of the documentation need of the machine, and the local services."""
+"""Fixtures for the tests of the documentation: the reader's machine and the local services."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def laptop(box: Sandbox, pulumi: Path, tmp_path: Path) -> Laptop:
 
 @pytest.fixture
 def reader(box: Sandbox, pulumi: Path, tmp_path: Path) -> dict[str, str]:
-    """The environment of a person at a terminal, whose Pulumi Cloud is the local one."""
+    """Return the variables of a person at a terminal whose Pulumi Cloud is the local one."""
     home = tmp_path / "reader"
     home.mkdir()
     path = [str(pulumi.parent), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
@@ -54,7 +54,7 @@ def reader(box: Sandbox, pulumi: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """Where a server can be deployed; the pages' own environment holds the same credentials."""
+    """Yield a host to deploy to. The environment that the pages name holds the same credentials."""
     docker_engine.provide_base_images()
     with new_host() as host:
         host.box.esc.create("acme/default/production", host.box.esc.decrypted(ENVIRONMENT))
@@ -63,5 +63,5 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture
 def machine(host: Host, pulumi: Path, tmp_path: Path) -> Machine:
-    """The machine of a person who has Docker, too."""
+    """Return the machine of a person who also has Docker."""
     return Machine(host, tmp_path, pulumi)

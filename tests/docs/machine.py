@@ -1,7 +1,7 @@
 """The shell of a person who follows the documentation, on a machine with Docker, Compose, Python and the Pulumi CLI.
 
-The commands run as they stand. What one machine can have only once, and where the services are, is changed by a
-`docker` that comes first on PATH and becomes the real one.
+The commands run as written. A `docker` wrapper, first on PATH, replaces what a machine can have only once, and adds a
+way to the local services. Then it executes the real `docker`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.support.docker_engine import ROOT
 COMPOSE_FILE = "docker-compose.sentry.yml"
 IMAGE = "sentry-mcp:dev"
 
-# Containers get names of the test's own, and a way to the local services; the published port is free here.
+# Gives containers the test's own names, a way to the local services, and a published port that is free here.
 _DOCKER = """\
 #!{python} -IS
 import os, re, sys
@@ -43,7 +43,7 @@ os.execv({real!r}, ["docker", *arguments])
 
 @dataclass(frozen=True)
 class Machine:
-    """One, with a host for the server."""
+    """A reader's machine, with a host for the server."""
 
     host: Host
     home: Path
@@ -76,7 +76,7 @@ class Machine:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What this machine's own has for packages and Docker, the addresses of the local services, and no token."""
+        """This machine's own variables and the addresses of the local services, without any token."""
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "SENTRY_", "GITHUB_"))
         }

@@ -1,4 +1,4 @@
-"""The pages of the documentation, taken apart: blocks of code, commands in the text, headings, links."""
+"""Parts of the documentation's pages: blocks of code, commands in the text, headings, links."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Block:
 
     @property
     def first_line(self) -> str:
-        """Its first line that is no comment: what tests call it by."""
+        """The first line that isn't a comment. Tests name a block by it."""
         return next(line.strip() for line in self.code.splitlines() if not line.lstrip().startswith("#"))
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ def _tokens(page: str) -> list[Token]:
 
 
 def blocks(page: str) -> list[Block]:
-    """The blocks of code of a page, indented ones included."""
+    """Return the code blocks of a page, including indented ones."""
     return [
         Block(page, (token.map or [0])[0] + 1, token.info.strip(), token.content)
         for token in _tokens(page)
@@ -66,14 +66,14 @@ ALL_BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
 def sections(page: str) -> dict[str, str]:
-    """The text under each heading of the second level, by the heading."""
+    """Return the text under each second-level heading, by heading."""
     text = (ROOT / page).read_text(encoding="utf-8")
     parts = (part.partition("\n") for part in f"\n{text}".split("\n## ")[1:])
     return {heading: body for heading, _, body in parts}
 
 
 def code_in(text: str) -> list[str]:
-    """The code of the blocks in a part of a page."""
+    """Return the code of the fenced blocks in a part of a page."""
     return [token.content for token in _PARSER.parse(text) if token.type == "fence"]
 
 
@@ -85,12 +85,12 @@ def inline_code_in(text: str) -> list[str]:
 
 
 def inline_code(page: str) -> list[str]:
-    """What stands between backquotes in the text."""
+    """Return what stands between backquotes on a page."""
     return [token.content for token in _tokens(page) if token.type == "code_inline"]
 
 
 def links(page: str) -> list[str]:
-    """Where the links and pictures of a page lead."""
+    """Return the targets of a page's links and pictures."""
     markdown = [
         str(token.attrs.get("href") or token.attrs.get("src"))
         for token in _tokens(page)
@@ -101,7 +101,7 @@ def links(page: str) -> list[str]:
 
 
 def anchors(page: str) -> set[str]:
-    """The anchors that GitHub gives to the headings of a page."""
+    """Return the anchors that GitHub gives to a page's headings."""
     found: set[str] = set()
     seen: Counter[str] = Counter()
     tokens = _tokens(page)

@@ -1,4 +1,4 @@
-"""Which test runs which block of commands: a block that stands in none of the lists fails test_blocks.py."""
+"""The register of which test runs which block of commands. A block in no list fails test_blocks.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.docs.pages import SHELL, Block, blocks
 
-# Pages whose blocks are run by test modules of their own, which name the page.
+# Pages with a test module of their own, which names the page and runs its blocks.
 RUN_ELSEWHERE = {
     "docs/backend.md": "tests/backend/test_document.py",
     "docs/deploy.md": "tests/docs/test_deploy_page.py",
@@ -23,11 +23,11 @@ RUN_ELSEWHERE = {
 }
 
 RUN_HERE: set[Block] = set()
-"""What the tests of this package run; filled by `runs`."""
+"""The blocks that the tests of this package run. `runs` fills it."""
 
 
 def block(page: str, first_line: str) -> Block:
-    """The one block of a page that begins with that command."""
+    """Register and return the only block of a page that begins with a command."""
     found = [each for each in blocks(page) if each.code.strip() and each.first_line == first_line]
     assert len(found) == 1, f"{page} has {len(found)} blocks that begin with {first_line!r}"
     RUN_HERE.add(found[0])
@@ -35,7 +35,7 @@ def block(page: str, first_line: str) -> Block:
 
 
 def runs(page: str, *first_lines: str) -> pytest.MarkDecorator:
-    """The test runs these blocks of a page; it is given their code as `code`, one after the other or as a tuple."""
+    """Mark a test that runs these blocks of a page. Its argument `code` is their code: one string, or a tuple."""
     found = [block(page, line) for line in first_lines]
     assert all(each.language in SHELL for each in found)
     code = found[0].code if len(found) == 1 else tuple(each.code for each in found)

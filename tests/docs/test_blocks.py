@@ -1,4 +1,4 @@
-"""Every block of every page is run or linted: one that no test knows fails here."""
+"""Every block of every page is run or linted. A block that no test knows fails here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.docs import test_commands, test_troubleshooting, test_workflows  # no
 from tests.docs.pages import ALL_BLOCKS, PAGES, ROOT, SHELL, Block
 from tests.docs.registry import RUN_ELSEWHERE, RUN_HERE
 
-# What is good enough for a line that a person types.
+# Checks that don't matter for a line that a person types.
 SHELLCHECK_EXCLUDES = "SC1091,SC2034,SC2046,SC2155"
 
 every_block = pytest.mark.parametrize("block", ALL_BLOCKS, ids=str)
@@ -33,7 +33,7 @@ def test_every_block_is_one_that_a_test_knows(block: Block) -> None:
     if block.language in SHELL:
         assert block in RUN_HERE, "no test runs it: register it in tests/docs"
     else:
-        # yaml and mermaid have tests of their own that take all there are.
+        # Other tests cover all blocks of these languages.
         assert block.language in ("yaml", "mermaid", "json"), f"no test knows what to do with {block.language!r}"
 
 
@@ -50,7 +50,7 @@ def test_what_runs_a_page_elsewhere_names_it(page: str, module: str) -> None:
 
 @every_shell_block
 def test_every_command_is_clean_shell(block: Block) -> None:
-    # Of what a terminal shows, what was typed.
+    # On a terminal, only what was typed is shell code.
     typed = re.findall(r"^\w*\$ +(.*\n)", block.code, re.MULTILINE)
     code = "".join(typed) if block.language == "console" else block.code
     shellcheck = Path(sys.executable).with_name("shellcheck")

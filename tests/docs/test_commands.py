@@ -1,4 +1,4 @@
-"""The commands of the pages, run as they stand there: with the real Pulumi CLI code, against the local services."""
+"""The commands of the pages, run as written, with the real Pulumi CLI code against the local services."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def all_are_targets(code: str) -> None:
 def test_make_run_shows_that_all_is_as_it_should_be(reader: Reader) -> None:
     printed = shell(f"{sys.executable} -m sandbox.demo", reader)
     assert printed.endswith("\nAll as it should be.\n")
-    # A link stays whole.
+    # A link isn't wrapped.
     assert [line for line in printed.splitlines() if len(line) > 80 and "://" not in line] == []
 
 
@@ -70,7 +70,7 @@ def test_one_test_or_those_of_a_module(code: str, reader: Reader) -> None:
 
 @pytest.fixture
 def sandbox_by_hand(reader: Reader, tmp_path: Path) -> Iterator[str]:
-    """The first terminal of docs/maintainers/development.md; gives what it has printed."""
+    """Run the first terminal of docs/maintainers/development.md. Yield what it has printed."""
     [code] = [block.code for block in blocks("docs/maintainers/development.md") if "-m sandbox |" in block.code]
     command = ["bash", "-c", here(code.replace("sandbox.env", str(tmp_path / "sandbox.env")))]
     with subprocess.Popen(
@@ -86,7 +86,7 @@ def sandbox_by_hand(reader: Reader, tmp_path: Path) -> Iterator[str]:
             os.sched_yield()  # tee writes to its file after it has written to the terminal
         yield "".join(lines)
         os.killpg(terminal.pid, signal.SIGTERM)  # as closing the terminal does
-        terminal.stdout.read()  # to its end, which comes when all of them have ended
+        terminal.stdout.read()  # reaches its end when all processes have ended
 
 
 @runs("docs/maintainers/development.md", ".venv/bin/python -m sandbox | tee sandbox.env", ". ./sandbox.env")
@@ -107,13 +107,13 @@ def test_against_an_esc_that_one_has_signed_in_to(code: str, reader: Reader, box
 
 
 def here(code: str) -> str:
-    """With the interpreter that these tests run with, wherever its virtual environment is."""
+    """Replace the page's interpreter with the one that runs these tests."""
     return code.replace(".venv/bin/python", sys.executable)
 
 
 # docs/quick-start.md, docs/sign-in.md
 
-# GitHub's command line tool as far as the pages use it: it writes down what it is asked.
+# A stand-in for GitHub's CLI, as far as the pages use it. It records its arguments.
 GH = """\
 #!/bin/sh
 printf '%s\\n' "$*" >>"$GH_SAID"
@@ -123,7 +123,7 @@ case "$1 $2" in "secret list") echo SENTRY_DSN ;; esac
 
 @pytest.fixture
 def gh(reader: Reader, tmp_path: Path) -> Path:
-    """Put a `gh` first on the reader's PATH. Return the file that has what it was asked."""
+    """Put a `gh` first on the reader's PATH. Return the file in which it records its arguments."""
     programs, said = tmp_path / "programs", tmp_path / "said"
     programs.mkdir()
     (programs / "gh").write_text(GH, encoding="utf-8")
@@ -255,7 +255,7 @@ def test_sign_in_without_a_stored_token(action: Action, box: Sandbox) -> None:
 
 @pytest.fixture
 def rotated(reader: Reader, action: Action, box: Sandbox) -> Action:
-    """The quick start's environment, synced and then synced again with another token: revisions 2 and 3."""
+    """Sync the quick start's environment twice, with two tokens: revisions 2 and 3."""
     box.esc.create(QUICK)
     action.environment = QUICK
     for token in ("sntrys_former", "sntrys_newer"):
@@ -304,7 +304,7 @@ def test_pulumi_commands_in_the_text_exist(page: str, code: str, pulumi: Path) -
     command = [word for word in words if re.fullmatch(r"[a-z]+", word)]
     options = [word.partition("=")[0] for word in words if word.startswith("--")]
     shown = subprocess.run([pulumi, *command, "--help"], capture_output=True, text=True, check=True).stdout
-    # Help for the whole is what there is for a word that is no command.
+    # For a word that is no command, the CLI prints its general help.
     assert f"pulumi {' '.join(command)}" in shown
     assert not [option for option in options if f"{option} " not in shown]
 

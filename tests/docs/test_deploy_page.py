@@ -1,4 +1,4 @@
-"""The shell code of docs/deploy.md, run as it stands. That of SSH is run in tests/deploy/test_engines.py."""
+"""The shell code of docs/deploy.md, run as written. tests/deploy/test_engines.py runs the part about SSH."""
 
 from __future__ import annotations
 

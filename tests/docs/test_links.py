@@ -12,7 +12,7 @@ every_page = pytest.mark.parametrize("page", PAGES)
 
 
 def target_of(page: str, link: str) -> tuple[str, str]:
-    """The file that a link leads to, from the root, and the anchor in it."""
+    """Return the file that a link leads to, relative to the root, and its anchor."""
     path, _, anchor = link.partition("#")
     target = (ROOT / page).parent.joinpath(path).resolve() if path else ROOT / page
     return str(target.relative_to(ROOT)), anchor

@@ -1,4 +1,4 @@
-"""The configurations of hosts in docs/mcp-server.md: each is read as its host reads it, and what it says is started.
+"""The configurations of MCP hosts in docs/mcp-server.md: each is read as its host reads it, and its server started.
 
 `uvx` starts the wheel of this tree in place of the package on PyPI. The services are the local ones.
 """
@@ -46,7 +46,7 @@ DEFINITION = (
 
 @dataclass(frozen=True)
 class Entry:
-    """What a host keeps of a server: how it is started, or where it listens."""
+    """A host's entry for a server: how to start it, or where it listens."""
 
     command: list[str] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Entry:
 
 
 def as_claude_code_reads(code: str) -> Entry:
-    """Read `claude mcp add`: options, the name, and after `--` the command; or the address."""
+    """Read `claude mcp add`: options, the name, and either the command after `--` or the address."""
     words = shlex.split(code.replace("\\\n", ""))
     end = words.index("--") if "--" in words else len(words)
     claude, mcp, add, *rest = words[:end]
@@ -82,7 +82,7 @@ def as_json(code: str, servers: str) -> Entry:
 
 
 def as_claude_desktop_reads(code: str) -> Entry:
-    """Read `claude_desktop_config.json`, which has no servers but those that it starts."""
+    """Read `claude_desktop_config.json`, which has only servers that the host starts."""
     entry = as_json(code, "mcpServers")
     assert entry.command
     return entry
@@ -93,7 +93,7 @@ def as_cursor_reads(code: str) -> Entry:
 
 
 def as_vs_code_reads(code: str) -> Entry:
-    """Read `.vscode/mcp.json`. Its inputs get what the page's other blocks have in their place."""
+    """Read `.vscode/mcp.json`. Fill in its inputs with the values of the page's other blocks."""
     document = json.loads(code)
     entry = document["servers"]["sentry"]
     assert entry["type"] == ("stdio" if "command" in entry else "http")
@@ -114,7 +114,7 @@ HOSTS = {
 
 
 def configurations() -> dict[tuple[str, str], Entry]:
-    """Return what each host keeps, by the heading and the host that the sentence before the block names."""
+    """Return the entries by heading and host. The sentence before a block names its hosts."""
     found: dict[tuple[str, str], Entry] = {}
     heading = said = ""
     inline = ""
@@ -164,11 +164,11 @@ class Desk:
     folders: tuple[Path, ...] = ()
 
     def start(self, entry: Entry, values: Mapping[str, str]) -> AbstractAsyncContextManager[Client]:
-        """Start a server as a host does: the command and variables of the entry, the person's values filled in.
+        """Start a server as a host does, with the entry's command and the person's values for its variables.
 
         Args:
-            entry: What the host keeps.
-            values: By variable; they must be those that the entry names.
+            entry: The host's entry.
+            values: The values by variable. They must be exactly the variables of the entry.
         """
         assert set(entry.env) == set(values)
         command = [word.replace(PACKAGE, f"{self.wheel}[mcp]") for word in entry.command]
@@ -185,7 +185,7 @@ def _uv_cache() -> str:
 
 
 def _settings_of_registries() -> dict[str, str]:
-    """Return how packages are reached from this machine."""
+    """Return this machine's variables for package registries and proxies."""
     names = re.compile(r"(UV|PIP)_.*INDEX.*|(UV|PIP)_CONFIG_FILE|SSL_CERT_.*|.*_PROXY|.*_proxy")
     return {name: value for name, value in os.environ.items() if names.fullmatch(name)}
 
@@ -226,7 +226,7 @@ async def test_with_pulumi_esc(entry: Entry, desk: Desk, pulumi: Path) -> None:
 
 @pytest.fixture
 def deployed(box: Sandbox) -> Iterator[str]:
-    """The address of a server over HTTP."""
+    """Run a server over HTTP. Yield its address."""
     sentry = box.sentry
     values = Values(
         SENTRY_API_TOKEN=sentry.token,
@@ -239,7 +239,7 @@ def deployed(box: Sandbox) -> Iterator[str]:
 
 
 def _there(text: str, deployed: str) -> str:
-    """Return a text with the address and the token of the server in place of the page's."""
+    """Replace the page's address and token in a text with those of the server."""
     return text.replace("http://127.0.0.1:8000", deployed).replace("VALUE-OF-SENTRY_MCP_TOKEN", TOKEN)
 
 

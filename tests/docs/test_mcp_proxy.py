@@ -46,7 +46,7 @@ def anyio_backend() -> str:
 
 @dataclass(frozen=True)
 class Proxy:
-    """Caddy before the server. The name leads here only for requests that are made with `extensions`."""
+    """Caddy in front of the server. Requests by IP address need `extensions` to name the site in TLS."""
 
     url: str
     authority: Path
@@ -84,7 +84,7 @@ def proxy(tmp_path: Path) -> Iterator[Proxy]:
 
 
 def caddy(executable: str, server: str, home: Path) -> Iterator[Proxy]:
-    """Run the page's Caddyfile: on ports that are free, with a certificate that needs nobody else."""
+    """Run the page's Caddyfile on free ports, with a certificate of Caddy's own authority."""
     port = free_port()
     options = f"admin off\n local_certs\n skip_install_trust\n http_port {free_port()}\n https_port {port}"
     assert "127.0.0.1:8000" in CADDYFILE
@@ -103,7 +103,7 @@ def caddy(executable: str, server: str, home: Path) -> Iterator[Proxy]:
             else:
                 raise AssertionError("".join(log))
             proxy = Proxy(f"https://127.0.0.1:{port}", home / "caddy" / "pki" / "authorities" / "local" / "root.crt")
-            # Caddy begins to show the certificate a moment after it has it.
+            # Caddy starts to present the certificate a moment after it has logged this.
             with httpx2.Client(transport=httpx2.HTTPTransport(verify=proxy.trust, retries=8)) as http:
                 http.get(f"{proxy.url}/healthz", headers=proxy.headers(), extensions=proxy.extensions)
             yield proxy

@@ -1,4 +1,4 @@
-"""The code of docs/mcp-server.md, run as it stands: by the SDK's own client, with Docker where the page uses it."""
+"""The code of docs/mcp-server.md, run as written, with the SDK's client, and with Docker where the page uses it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def anyio_backend() -> str:
 
 @contextmanager
 def under_way(machine: Machine, code: str, **environ: str) -> Iterator[None]:
-    """Shell code that goes on until it is interrupted, as by a person's Ctrl-C; the server must be ready meanwhile."""
+    """Run shell code that starts a server, and wait until it is ready. Interrupt it at the end, as Ctrl-C does."""
     command = ["bash", "-euc", code]
     environment = {**machine.environ, **environ}
     with subprocess.Popen(
@@ -63,7 +63,7 @@ def _end(server: subprocess.Popen[str]) -> str | None:
 
 
 def sign_in(machine: Machine) -> tuple[dict[str, str], list[str]]:
-    """Sign in as the page says; what holds afterwards, and the lines that start servers."""
+    """Sign in as the page says. Return the exported variables, and the lines that start servers."""
     export, login, *starts = IN_A_CHECKOUT.splitlines()
     machine.shell(f"{export}\n{login}", environ={"PULUMI_ACCESS_TOKEN": machine.host.box.esc.token})
     return dict(pair.split("=") for pair in export.removeprefix("export ").split()), starts

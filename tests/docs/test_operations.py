@@ -1,4 +1,4 @@
-"""The scripts of the workflows in docs/operations.md, run; GitHub's command line tool is one that does the same."""
+"""The scripts of the workflows in docs/operations.md, run with a stand-in for GitHub's CLI."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class TestWatchdog:
 
     @pytest.fixture
     def synced(self, box: Sandbox) -> Sandbox:
-        """A repository whose last sync succeeded just now."""
+        """Add a repository whose last sync has just succeeded."""
         box.github.add_repository(REPOSITORY)
         box.github.add_workflow(REPOSITORY, SYNC)
         box.github.complete(box.github.start_run(REPOSITORY, SYNC))

@@ -1,6 +1,6 @@
-"""Each snippet of the document that described the integration, as docs/from-the-document.md has it now: run.
+"""The snippets of the document that described the integration, run as docs/from-the-document.md has them now.
 
-Where the page says what was wrong with the document's own, that is run too.
+Where the page says what was wrong with an original snippet, the original is run too.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ pytestmark = pytest.mark.pulumi
 PAGE = sections("docs/from-the-document.md")
 SHIPPED = yaml.safe_load((ROOT / "docker-compose.sentry.yml").read_text(encoding="utf-8"))["services"]["sentry-mcp"]
 IN_COMPOSE = ("Docker Deployment: Environment Variables", "Integration Points: 3. Docker Compose")
-# The headings of the document whose snippets a test below runs.
+# The document's headings whose snippets a test below runs. `of` fills it.
 RUN: list[str] = []
 
 Test = TypeVar("Test", bound=Callable[..., object])
 
 
 def of(heading: str) -> Callable[[Test], Test]:
-    """Says which of the document's headings a test is for."""
+    """Register the heading of the document whose snippets a test runs."""
     RUN.append(heading)
     return lambda test: test
 
 
 def said(heading: str) -> list[str]:
-    """What stood in the document."""
+    """Return the document's own snippets under a heading."""
     return code_in(PAGE[heading].split("\n**Now**\n")[0])
 
 
 def now(heading: str) -> list[str]:
-    """What a reader is to run: the document's own, or what stands in its place."""
+    """Return the snippets that a reader should run now: the document's own, or their replacements."""
     return code_in(PAGE[heading].split("\n**Now**\n")[-1])
 
 
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
-    """The services, with the environment that the document names."""
+    """Run the local services, with the environment that the document names."""
     with Sandbox() as box:
         box.esc.create(PATH, definition(SECRETS))
         yield box
@@ -115,7 +115,7 @@ def test_the_environment_of_the_container(heading: str, tmp_path: Path) -> None:
 
 
 def resolved(file: Path, **environ: str) -> dict[str, str]:
-    """The environment of the service, as Compose reads the file; it must not warn."""
+    """Return the service's environment as Compose reads the file. Compose must not warn."""
     done = compose("--file", str(file), "config", "--format", "json", **environ)
     assert (done.returncode, done.stderr) == (0, "")
     environment: dict[str, str] = json.loads(done.stdout)["services"]["a"]["environment"]
@@ -127,7 +127,7 @@ def resolved(file: Path, **environ: str) -> dict[str, str]:
 def test_local_development(reader: dict[str, str], box: Sandbox) -> None:
     [setup] = now("Local Development: Setup")
     [testing] = now("Local Development: Testing")
-    # The login is what serves afterwards.
+    # Afterwards the login alone gives access.
     printed = shell(f"{setup}\nunset PULUMI_ACCESS_TOKEN PULUMI_BACKEND_URL\n{testing}", reader)
     assert re.search('"SENTRY_DSN": "\\[secret]"', printed)
     assert printed.endswith("\nSentry configured\n")
@@ -211,7 +211,7 @@ def test_a_token_that_was_rotated_is_had_by_a_refresh(reader: dict[str, str], bo
 
 class TestTheSync:
     heading = "Integration Points: 4. GitHub Actions"
-    # What a shell and YAML would each make something else of.
+    # A value that both a shell and YAML would misread.
     awkward = '0123 #"x" $HOME'
 
     @of(heading)
@@ -270,7 +270,7 @@ def test_from_the_script_to_the_action_and_back(
     changes |= {"sentry_client_secret": "a-webhook-secret", "esc_environment": PATH}
     dry = action.run(dry_run="true", **changes)
     plan = dict(re.findall(r"^\| `(SENTRY_\w+)` \| \S+ ([^|]+) \|", dry.summary, re.MULTILINE))
-    # Each row of the page's table once, but in another order.
+    # Each row of the page's table occurs once, in another order.
     assert plan == {
         "SENTRY_DSN": "would be encrypted (is in plain text)",
         "SENTRY_API_TOKEN": "unchanged",
@@ -291,7 +291,7 @@ def test_from_the_script_to_the_action_and_back(
 
 
 def filled(inputs: dict[str, Any], values: dict[str, str]) -> dict[str, str]:
-    """A step's inputs as GitHub hands them over: `${{ secrets.X }}` and `${{ vars.X }}` filled in."""
+    """Return a step's inputs as GitHub passes them, with `${{ secrets.X }}` and `${{ vars.X }}` filled in."""
     return {
         name: re.sub(r"\$\{\{ (?:secrets|vars)\.(\w+) }}", lambda at: values[at[1]], text)
         for name, text in inputs.items()

@@ -28,7 +28,7 @@ QUOTED = [
 
 @cache
 def texts() -> list[str]:
-    """Return the texts in the code of the action, docstrings left out. NUL stands for what is filled in."""
+    """Return the string literals in the action's code, without docstrings. NUL stands for each placeholder."""
     return [text for file in sorted((ROOT / "sophia_sync").rglob("*.py")) for text in _texts_of(file)]
 
 
@@ -50,7 +50,7 @@ def test_a_text_that_no_program_prints_would_be_found() -> None:
 
 
 Scene = Callable[[Action, Sandbox], dict[str, str]]
-"""Prepare a failure. Return the inputs with which it comes."""
+"""A function that prepares a failure and returns the inputs that lead to it."""
 
 
 def _with_few_scopes(_action: Action, box: Sandbox) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Every piece of YAML on the pages: workflows are linted whole, pieces of one in a workflow around them."""
+"""The YAML on the pages is linted: workflows as they are, and parts of one inside a workflow built around them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INPUTS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "action.yml").read_te
 EVENT = {"on": "workflow_dispatch", "permissions": {}, "concurrency": {"group": "docs", "cancel-in-progress": False}}
 JOB = {"runs-on": "ubuntu-24.04", "timeout-minutes": 5, "permissions": {}}
 
-# The pages recommend to pin our action by commit, and show it by its tag.
+# The pages recommend pinning our action by commit, but show it by its tag.
 ZIZMOR = """\
 rules:
   unpinned-uses:
@@ -34,13 +34,13 @@ rules:
 
 
 def load(text: str) -> Any:
-    """A piece of YAML; YAML 1.1 takes the name `on` for a truth value."""
+    """Load a piece of YAML. Restore the key `on`, which YAML 1.1 reads as true."""
     loaded = yaml.safe_load(textwrap.dedent(text))
     return {"on" if name is True else name: value for name, value in loaded.items()} if type(loaded) is dict else loaded
 
 
 def loadable(text: str) -> Any:
-    """The same, or None for what is no YAML: the tests of that block say so."""
+    """Load a piece of YAML. Return None if it isn't YAML: that block's own tests say so."""
     try:
         return load(text)
     except yaml.YAMLError:
@@ -56,10 +56,10 @@ def is_dependabot(piece: Any) -> bool:
 
 
 def as_workflow(piece: Any) -> dict[str, Any]:
-    """The workflow that a piece is a part of: triggers, inputs of our action, steps, a job, or jobs.
+    """Return a whole workflow around a piece: triggers, inputs of our action, steps, a job, or jobs.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: The piece is none of these.
     """
     if is_workflow(piece):
         return dict(piece)
@@ -89,7 +89,7 @@ def is_piece(piece: Any) -> bool:
 
 
 def steps_of(block: Block) -> list[dict[str, Any]]:
-    """Its steps; a job that calls another workflow has none."""
+    """Return the steps of a block. A job that calls another workflow has none."""
     return [step for job in as_workflow(load(block.code))["jobs"].values() for step in job.get("steps", [])]
 
 
@@ -97,7 +97,7 @@ def our_steps(block: Block) -> list[dict[str, Any]]:
     return [step for step in steps_of(block) if OURS.fullmatch(step.get("uses", ""))]
 
 
-# On a page whose blocks another module runs, YAML may be of any kind; workflows are linted there, too.
+# A page that another module tests may have YAML of any kind. Its workflows are linted here too.
 BLOCKS = [
     block
     for block in ALL_BLOCKS
@@ -160,7 +160,7 @@ def test_our_action_is_given_inputs_that_it_has(block: Block) -> None:
 
 @pytest.mark.parametrize("block", [block for block in WORKFLOWS if our_steps(block)], ids=str)
 def test_no_workflow_relies_on_the_default_environment(block: Block) -> None:
-    """It is another company's."""
+    """The default environment belongs to another company."""
     assert all(step["with"]["esc-environment"].startswith("acme/") for step in our_steps(block))
 
 

@@ -1,6 +1,6 @@
 """Run the whole fault matrix, or the cases whose names match a pattern: `python -m tests.faults [PATTERN]`.
 
-Prints each result as it comes, and writes build/faults.md if all cases were run and each ended as it must.
+Prints each result as it comes. Writes build/faults.md if all cases were run and none had a problem.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.faults.parallel import begun
 
 
 def main(pattern: str = "") -> int:
-    """Run the matrix; returns the exit code."""
+    """Run the matrix; return the exit code."""
     cases = [case for case in CASES if re.search(pattern, str(case))]
     began = time.monotonic()
     results: list[Result] = []

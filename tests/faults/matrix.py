@@ -1,8 +1,8 @@
-"""The fault matrix: every request of a sync with every fault, once, for ever, or after it was carried out.
+"""The fault matrix: every request of a sync meets every fault, once, for ever, or after it was carried out.
 
-Each case runs the whole program, with the real CLI code, against local services of its own, of which one fails at one
-place. What has to come of it follows from three things: where in the pipeline the request stands, whether the fault
-can pass, and whether it lasts.
+Each case runs the whole program, with the real CLI code, against its own local services, one of which fails at one
+request. Three things decide what must happen: the request's stage, whether the fault is transient, and how long it
+lasts.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from sandbox.faults import FaultKind
 from tests.faults.program import ENVIRONMENT, Ended, Line, Place, in_order, untruths
 
 OUTAGE = 1.0
-"""Seconds for which a service refuses connections once: less than all tries take, more than the way to the first."""
+"""Duration of a single outage, in seconds: shorter than all tries take, longer than the first takes to begin."""
 MARGIN = 10
-"""Seconds after its time limit by which a run must have ended by itself."""
+"""Seconds after its time limit within which a run must end by itself."""
 
 _ESC = re.escape(f"/api/esc/environments/{ENVIRONMENT}")
 _CHECK = r"POST /api/esc/environments/[^/]+/yaml/check"
@@ -46,7 +46,7 @@ _MARK_SET = ("esc", f"PATCH {_ESC}/versions/tags/{_MARK}")
 
 
 class Stage(Enum):
-    """A stage of the pipeline: its exit code, and a word that names it for a person."""
+    """A stage of the pipeline: its exit code, and a pattern for the words that name it."""
 
     SIGN_IN = 4, r"token|sign.in"
     PREFLIGHT = 3, r"Sentry"
@@ -76,14 +76,14 @@ class Request:
     """One request of a sync.
 
     Args:
-        name: What it is called in the table.
+        name: Its name in the table.
         stage: The stage that it belongs to.
         service: The service that it goes to.
-        line: A pattern of it.
-        preceded: What comes before it, in this order: later requests of a sync may look the same.
-        until: What comes after it, where requests that look the same are no concern of the case any more.
+        line: A pattern for it.
+        preceded: The requests before it, in this order: other requests of a sync may look the same.
+        until: A request after it. From then on, requests that look the same don't concern the case.
         writes: Whether it changes anything.
-        scenario: In which kind of run it occurs.
+        scenario: The kind of run in which it occurs.
     """
 
     name: str
@@ -215,7 +215,7 @@ class Failure:
 
     @property
     def is_final(self) -> bool:
-        """Whether to ask again would be wrong."""
+        """Whether a retry would be wrong."""
         return self.status in (400, 401, 403, 404)
 
 
@@ -235,7 +235,7 @@ class Times(Enum):
     ONCE = "once"
     FOR_EVER = "for ever"
     LOST = "answer lost"
-    """Once, and the request is carried out before."""
+    """Once, after the request was carried out."""
 
 
 @dataclass(frozen=True)
@@ -249,24 +249,24 @@ class Case:
 
     @property
     def stage(self) -> Stage:
-        """What the fault stops."""
-        # The tag is set beside the read-back, and a service that is down for ever answers neither.
+        """The stage that the fault stops."""
+        # The tag is set during the read-back, and a service that stays down answers neither.
         if self.request.name == "tag moved" and self.ends_the_service:
             return Stage.READ_BACK
         return self.request.stage
 
     @property
     def races(self) -> bool:
-        """Whether the read-back may be stopped instead: a moment later the same outage meets the tag alone."""
+        """Whether the outage may stop the read-back instead: it is chance which of the two it meets first."""
         return self.request.name == "tag made" and self.ends_the_service
 
     @property
     def ends_the_service(self) -> bool:
-        """Whether it is down from then on, for all requests."""
+        """Whether the service stays down, for all requests."""
         return self.failure.kind == "refuse" and self.times is Times.FOR_EVER
 
     def stopped(self, code: int | None) -> Stage:
-        """What the fault has stopped in a run with that exit code."""
+        """Return the stage that the fault stopped in a run with that exit code."""
         return Stage.READ_BACK if self.races and code == Stage.READ_BACK.code else self.stage
 
     @property
@@ -276,10 +276,10 @@ class Case:
 
     @property
     def timeout(self) -> int:
-        """The input of that name, in seconds. A quarter of it is what one call of the CLI gets.
+        """The input `timeout`, in seconds. One call of the CLI gets a quarter of it.
 
-        What waits till then shall not wait long, and all else has plenty of time. Only the sign-in, GitHub and Sentry
-        have limits of their own, of 10 to 15 seconds for a request.
+        Runs that wait until then get a short limit; all others get plenty of time. Requests of the sign-in, to GitHub
+        and to Sentry have their own limits, of 10 to 15 seconds.
         """
         has_own_limit = self.request.service != "esc" or self.stage is Stage.SIGN_IN
         if not self.takes_long or (has_own_limit and self.times is not Times.FOR_EVER):
@@ -288,24 +288,24 @@ class Case:
 
     @property
     def heals(self) -> bool:
-        """Whether the fault passes, and the program asks again."""
+        """Whether the fault is transient and the program retries."""
         stage = self.stage
-        if stage is Stage.WAIT:  # a look at the run that fails is skipped
+        if stage is Stage.WAIT:  # a failed look at the run is skipped
             return self.times is not Times.FOR_EVER
         if self.times is Times.FOR_EVER or self.failure.is_final or self.needs_a_person:
             return False
-        if stage is Stage.MARK_READ:  # not worth a second try, but for the CLI's own: the deploy runs
+        if stage is Stage.MARK_READ:  # only the CLI retries, since the deploy runs anyway
             is_outage = self.failure.kind == "refuse" or (self.failure.status or 0) >= 500
             return is_outage and self.request.name == "mark read"
         if stage in (Stage.SIGN_IN, Stage.PREFLIGHT):
-            # An answer that is no such service's is no outage.
+            # A response that such a service never sends isn't an outage.
             return self.failure.kind not in ("empty", "garbage") and self.failure.status != 409
-        # Of ESC, 409 is a conflict, which passes, but not where there is nothing to be in conflict with.
+        # ESC's 409 is a conflict, which is transient, except where nothing can be in conflict.
         return self.failure.status != 409 or stage not in (Stage.DEPLOY, Stage.WAIT, Stage.TAG, Stage.MARK)
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether a draft is left that was not submitted, or whose values are answered with a web page."""
+        """Whether a draft is left that wasn't submitted, or whose values came as a web page."""
         match self.request.name:
             case "draft":
                 return self.times is Times.LOST
@@ -322,9 +322,9 @@ class Case:
         if self.races:
             return {stage.code, Stage.READ_BACK.code}
         if self.request.name == "edit check" and (self.failure.kind, self.times) not in _EDIT_CHECKS_THAT_MATTER:
-            return {0}  # the CLI shows the answer in its editor, for a person, and needs it for nothing
+            return {0}  # the CLI only shows the answer in its editor, for a person
         if self.request.name == "dispatch" and self.failure.kind == "empty" and self.times is not Times.LOST:
-            # That is how GitHub says yes without a word of the run, and then there is no run to wait for.
+            # GitHub may accept a dispatch like this, without naming the run; then there is no run to wait for.
             return {6}
         if stage is Stage.PREFLIGHT:
             denied = (401,) if self.request.name == "preflight token" else (401, 403, 404)
@@ -332,13 +332,13 @@ class Case:
         return {0} if self.heals else {stage.code}
 
     def states(self, code: int | None) -> set[str]:
-        """What ESC may hold after a run with that exit code."""
+        """Return what ESC may hold after a run with that exit code."""
         if self.request.scenario in ("unchanged", "guarded"):
             return {"old"}
         return {"old" if code != 0 and self.stage.is_before_verified_write else "new"}
 
     def dispatches(self, code: int | None) -> set[int]:
-        """How many deploys may have been dispatched by a run with that exit code."""
+        """Return how many deploys a run with that exit code may have dispatched."""
         stage = self.stage
         if self.request.scenario == "guarded":
             return {0}
@@ -355,7 +355,7 @@ def _cases() -> Iterable[Case]:
         for failure in FAILURES:
             yield Case(request, failure, Times.ONCE)
             yield Case(request, failure, Times.FOR_EVER)
-            # A refused connection carries nothing, and a service that refuses to do something has not done it.
+            # A refused connection carries no request, and a service that refuses a request hasn't carried it out.
             if request.writes and failure.kind != "refuse" and (failure.status or 500) >= 500:
                 yield Case(request, failure, Times.LOST)
 
@@ -365,7 +365,7 @@ CASES = tuple(_cases())
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a case."""
+    """The result of a case."""
 
     case: Case
     ended: Ended
@@ -378,12 +378,12 @@ class Result:
 
     @cached_property
     def problems(self) -> list[str]:
-        """Everything that is not as it must be."""
+        """Everything that is wrong with the result."""
         return [problem for judge in _JUDGES for problem in judge(self)]
 
 
 class Trap:
-    """The fault of a case, laid where it belongs: it becomes ready when the requests before it have come."""
+    """The fault of a case. It becomes active when the requests before it have been carried out."""
 
     def __init__(self, box: Sandbox, case: Case) -> None:
         self._box = box
@@ -503,7 +503,7 @@ def _tells_what_failed_and_what_to_do(result: Result) -> Iterable[str]:
 
 
 def _is_normal(case: Case) -> bool:
-    """What is no failure of a tag: it isn't there yet; or any 2xx, as the answer has no body anyway."""
+    """Return whether the case is no failure of a tag: none exists yet, or it is a 2xx, which has no body anyway."""
     if case.stage not in (Stage.TAG, Stage.MARK):
         return False
     is_missing = case.failure.status == 404 and case.request.name in ("tag moved", "mark moved")
@@ -523,7 +523,7 @@ def _leaves_esc_old_or_new(result: Result) -> Iterable[str]:
 
 
 def _names_every_proposal(result: Result) -> Iterable[str]:
-    """No more than one is opened; it is named, or a person is told that it isn't known."""
+    """Check that at most one change request is open, and that it is named or reported as unknown."""
     ended = result.ended
     if len(result.proposals) > 1 or (result.case.request.scenario != "guarded" and result.proposals):
         yield f"{len(result.proposals)} change requests are open"

@@ -1,6 +1,6 @@
 """Moments of a sync, each named by a request: before it is carried out, when its answer is due, and shortly after.
 
-A signal is sent at a moment; what comes of it is told by the process, by ESC, and by what is left behind.
+A signal is sent at a moment. The process, ESC, and what is left behind show the result.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tests.faults.matrix import REQUESTS, Request
 from tests.faults.program import ENVIRONMENT, Ended, Place, in_order, untruths
 
 LIMIT = 5
-"""Seconds in which a run ends that is asked to."""
+"""Seconds within which a run must end after a signal."""
 LONGEST_RUN = 120
 
 BEFORE, ANSWERED, SILENT = "before", "answered", "silent"
 FIRST_LINE = "first line"
 
-# So long after an answer the CLI is still busy with it, ends, or has ended, and we are at work.
+# Seconds after an answer: the CLI then still processes it, ends, or has ended, and our program works.
 _PAUSES = (0.005, 0.02, 0.05, 0.1)
 _SYNC = tuple(request for request in REQUESTS if request.scenario == "sync")
 
@@ -35,8 +35,8 @@ class Moment:
     """A moment of a sync.
 
     Args:
-        request: The request that it is at; None: the first line of the log.
-        when: `before` the request is carried out; `answered`, before the answer is sent; `silent`: it never is.
+        request: The request that it is at; None means the first line of the log.
+        when: `before` the request is carried out; `answered`, before the answer is sent; `silent`, if none is sent.
         pause: Seconds after that.
     """
 
@@ -68,14 +68,14 @@ SILENCES = tuple(Moment(request, SILENT) for request in _SYNC)
 
 @dataclass(frozen=True)
 class Killed:
-    """What came of a run that got a signal.
+    """The result of a run that got a signal.
 
     Attributes:
         ended: The run; its code is None if it did not end in time.
         state: What ESC holds then.
         dispatched: The deploys that were dispatched.
-        problems: What is not as it must be, whatever the signal.
-        again: How a next run ended, where there was one.
+        problems: What is wrong, whatever the signal.
+        again: How the next run ended, if there was one.
     """
 
     ended: Ended
@@ -101,13 +101,13 @@ class _Shot:
     def fire(self) -> None:
         self._known.wait()
         assert self._pid is not None
-        # It is a child that nobody has waited for yet: its number can't be another's.
+        # Nobody has waited for this child yet, so no other process can have its id.
         os.kill(self._pid, self._number)
         self.sent.set()
 
 
 def end(moment: Moment, number: signal.Signals) -> Killed:
-    """Run a sync that gets a signal at a moment; what it started is given time to end, and then judged."""
+    """Run a sync that gets a signal at a moment. Give what it started time to end, then judge the result."""
     with Sandbox() as box, tempfile.TemporaryDirectory(prefix="kills-") as folder:
         place = Place(box, Path(folder))
         ended = _shot(place, moment, number)
@@ -145,7 +145,7 @@ def _shot(place: Place, moment: Moment, number: signal.Signals) -> Ended:
 def _lay(box: Sandbox, moment: Moment, shot: _Shot) -> None:
     last = _SYNC[-1]
     if moment.request != last:
-        # However late the signal is on a busy machine, the run isn't over before.
+        # A busy machine may delay the signal: the run must not end before it.
         in_order(box, last.preceded, lambda: getattr(box, last.service).before(last.line, shot.sent.wait))
     if moment.request is None:
         return
@@ -168,7 +168,7 @@ def _lay(box: Sandbox, moment: Moment, shot: _Shot) -> None:
 
 def _remains(place: Place, ended: Ended) -> Iterator[str]:
     yield from (f"the secret `{name}` was told" for name in place.leaks(ended))
-    # What was started ends by itself when its parent is gone, even if nobody could end it.
+    # Child processes end by themselves when their parent is gone, even if nobody could end them.
     until = time.monotonic() + LIMIT
     while (left := place.processes()) and time.monotonic() < until:
         time.sleep(0.05)

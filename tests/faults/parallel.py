@@ -1,4 +1,4 @@
-"""Many runs at a time: most of them only wait."""
+"""Run many cases at a time: most of them only wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 from tools import pulumi_cli
 
 WORKERS = 14
-"""For runs that mostly wait. Each is a program, three services and now and then a CLI."""
+"""Number of runs at a time, if they mostly wait. Each is a program, three services and sometimes a CLI."""
 
 T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")
@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 @contextlib.contextmanager
 def begun(run: Callable[[T], R], cases: Iterable[T], workers: int = WORKERS) -> Iterator[dict[T, Future[R]]]:
-    """Run all the cases, in their order, so many at a time."""
+    """Run all cases in order, `workers` at a time; yield their futures."""
     pulumi_cli.ensure()
     with ThreadPoolExecutor(workers, "case") as pool:
         try:

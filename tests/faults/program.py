@@ -1,8 +1,8 @@
-"""The whole program as a child process, in a place of its own, and what it leaves there.
+"""Run the whole program as a child process, in its own place, and find what it leaves there.
 
-A place has its own local services, its own HOME and TMPDIR, and secrets that occur nowhere else. What is left behind
-is looked for everywhere that the program can reach: processes by a folder on PATH that only they were given, files in
-HOME, TMPDIR and the memory file system.
+A place has its own local services, its own HOME and TMPDIR, and secrets that occur nowhere else. We look for remains
+everywhere that the program can reach. We find its processes by a folder on their PATH that no others have, and its
+files in HOME, TMPDIR and the memory file system.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ENCRYPTED = ("SENTRY_DSN", "SENTRY_API_TOKEN", "SENTRY_CLIENT_SECRET")
 Line = tuple[str, str]
 """A service, and a pattern of its requests."""
 
-# Ours among others': an encrypted key, one in plain text, the rest missing.
+# Our keys among others: one is encrypted, one is in plain text, the rest are missing.
 DEFINITION = """\
 # Whoever edits this leaves a note in the wiki.
 imports:
@@ -64,7 +64,7 @@ values:
 """
 
 
-# Making one takes as long as a sync.
+# Made once: making a key takes as long as a sync.
 _KEY = SigningKey()
 # What every JSON web token begins with.
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8}")
@@ -72,7 +72,7 @@ _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8}")
 
 @dataclass(frozen=True)
 class Ended:
-    """How one run ended. `code` is None if it had to be killed, because it did not end by itself."""
+    """How one run ended. `code` is None if it didn't end by itself and was killed."""
 
     code: int | None
     log: str
@@ -94,7 +94,7 @@ class Ended:
 
     @property
     def told(self) -> str:
-        """Everything that the run told, but for the masks, which hold secrets by nature."""
+        """Everything that the run told, except the masks, which hold secrets by nature."""
         lines = [line for line in self.log.splitlines() if not line.startswith("::add-mask::")]
         return "\n".join([*lines, self.summary, self.output_file])
 
@@ -116,7 +116,7 @@ class Running:
         return line.decode()
 
     def end(self, limit: float) -> Ended:
-        """Wait for the end; after `limit` seconds the process is killed."""
+        """Wait for the end; kill the process after `limit` seconds."""
         try:
             rest, _ = self.popen.communicate(timeout=limit)
             code: int | None = self.popen.returncode
@@ -130,13 +130,13 @@ class Running:
 
 
 class Place:
-    """Where a program runs: the local services, its inputs, and what they hold.
+    """Where a program runs: the local services and what they hold, and the program's inputs.
 
     Args:
-        box: Local services that were started.
+        box: Running local services.
         folder: An empty folder.
-        inputs: Inputs besides those of a complete sync with a deploy; an empty value takes one away.
-        is_new: Whether the environment and the repository are still to be made.
+        inputs: Changes to the inputs of a complete sync with a deploy; an empty value removes one.
+        is_new: Whether to create the environment and the repository.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class Place:
         github.run_script = ["completed"]
 
     def sign_in_by_identity(self) -> None:
-        """Have no stored access token, but a job with the permission `id-token: write`."""
+        """Use a job with the permission `id-token: write` instead of a stored access token."""
         self.box.github.id_token_key = _KEY
         self._inputs["pulumi-access-token"] = ""
         self.canaries["request"] = self.box.github.id_token_request_token
@@ -200,18 +200,18 @@ class Place:
         }
 
     def sign_in_as_app(self) -> None:
-        """Have a GitHub App instead of GitHub's token."""
+        """Use a GitHub App instead of GitHub's token."""
         app = self.box.github.add_app([REPOSITORY])
         app.key = _KEY
         self._inputs |= {"github-token": "", "github-app-id": str(app.id), "github-app-private-key": app.private_key}
         self.canaries["app"] = app.private_key
 
     def lose_the_answer(self) -> None:
-        """Have the answer to the write lost, so that the new revision's number is asked for."""
+        """Lose the answer to the write, so that the program asks for the new revision's number."""
         self.box.esc.fail(f"PATCH /api/esc/environments/{ENVIRONMENT}", kind="close", after=True)
 
     def hold_everything(self) -> None:
-        """Have nothing to do: a run before this one has synced and deployed everything."""
+        """Leave nothing to do: sync and deploy everything in a run before this one."""
         ended = self.run()
         assert ended.code == 0, ended.log
         self.before = self.box.esc.definition(ENVIRONMENT)
@@ -220,14 +220,14 @@ class Place:
             server.requests.clear()
 
     def need_approvals(self) -> None:
-        """Have an environment whose updates need an approval, and propose the change."""
+        """Require an approval for updates of the environment, and let the program propose its change."""
         self.box.esc.gate(ENVIRONMENT)
         self._inputs["change-request"] = "allowed"
 
     # A run.
 
     def start(self, inputs: Mapping[str, str] | None = None) -> Running:
-        """Start the program; `inputs` go before those of the place."""
+        """Start the program; `inputs` override those of the place."""
         for name in ("summary", "output"):
             (self.folder / name).write_text("", encoding="utf-8")
         popen = subprocess.Popen(
@@ -238,7 +238,7 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            bufsize=0,  # the first line is read alone, and nothing of the rest with it
+            bufsize=0,  # reading the first line must not take anything of the rest
         )
         return Running(popen, self.folder, time.monotonic())
 
@@ -252,7 +252,7 @@ class Place:
         return dict(self._inputs)
 
     def environ(self, inputs: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment that a runner gives to the program, and nothing else."""
+        """Return the environment that a runner gives to the program, and nothing else."""
         given = self._inputs | dict(inputs or {})
         path = (str(pulumi_cli.ensure().parent), os.environ.get("PATH", os.defpath), str(self._marker))
         return {
@@ -278,13 +278,13 @@ class Place:
         return {name: self._inputs[name.lower().replace("_", "-")] for name in OURS}
 
     def state(self) -> str:
-        """`old` or `new`, each as a whole; anything else tells what is between."""
+        """Return `old` or `new` if ESC holds that completely; otherwise return what is wrong."""
         return state(self.box, self.before, self.wanted)
 
     # What is left behind.
 
     def leaks(self, ended: Ended) -> list[str]:
-        """The names of the secrets that the run told, in any form."""
+        """Return the names of the secrets that the run told, in any form."""
         told = ended.told
         exchanged = {f"token {number}": token for number, token in enumerate(self.box.esc.tokens)}
         secrets = {**self.canaries, **exchanged}
@@ -292,11 +292,11 @@ class Place:
         return found + (["JSON web token"] if _JWT.search(told) else [])
 
     def processes(self) -> list[str]:
-        """What still runs of all that the program has started, and itself."""
+        """Return the command lines of what still runs: the program and all that it started."""
         return [_command_line(process) for process in processes_with(str(self._marker))]
 
     def files(self) -> list[str]:
-        """The files and folders that the program has left, besides its outputs and its summary."""
+        """Return the files and folders that the program has left, except its outputs and its summary."""
         left = [path for name in ("home", "tmp") for path in (self.folder / name).rglob("*")]
         return [str(path) for path in [*left, *self._private_folders()]]
 
@@ -304,7 +304,7 @@ class Place:
         return private_folders(self.box.esc.url, self._began)
 
     def clean(self) -> None:
-        """End and remove what a run left that was killed."""
+        """End the processes and remove the folders that a killed run left."""
         for process in processes_with(str(self._marker)):
             with contextlib.suppress(OSError):
                 os.kill(int(process.name), signal.SIGKILL)
@@ -323,12 +323,12 @@ def in_order(box: Sandbox, lines: Sequence[Line], call: Callable[[], object]) ->
 
 
 def untruths(errors: Iterable[str], state: str, revisions: int) -> Iterable[str]:
-    """What error annotations say of the write, if it isn't so, or don't say.
+    """Yield what error annotations say wrongly of the write, or leave out.
 
     Args:
         errors: Their texts.
         state: What ESC holds, `old` or `new`.
-        revisions: How many of ours are new.
+        revisions: The number of our new revisions.
     """
     for error in errors:
         says_nothing = re.search(r"[Nn]othing was (written|changed|saved)", error)
@@ -340,7 +340,7 @@ def untruths(errors: Iterable[str], state: str, revisions: int) -> Iterable[str]
 
 
 def state(box: Sandbox, before: str, wanted: Mapping[str, str]) -> str:
-    """What ESC holds: `old`, every byte as before; `new`, our keys complete and every other byte as before."""
+    """Return what ESC holds: `old`, every byte as before; `new`, our keys complete and all else as before."""
     now = box.esc.definition(ENVIRONMENT)
     if now == before:
         return "old"
@@ -353,7 +353,7 @@ def state(box: Sandbox, before: str, wanted: Mapping[str, str]) -> str:
 
 
 def without_ours(definition: str) -> str:
-    """The lines of a definition like ours without the entries of our keys; for one in block style."""
+    """Return a definition in block style, such as `DEFINITION`, without the entries of our keys."""
     kept = []
     inside = False
     for line in definition.splitlines(keepends=True):

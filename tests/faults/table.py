@@ -1,4 +1,4 @@
-"""The results of the fault matrix as a person reads them: lines while it runs, and the table build/faults.md."""
+"""Show the results of the fault matrix: a line for each while it runs, and the table build/faults.md."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MODES = {
 
 
 def line(result: Result) -> str:
-    """A result, on one line."""
+    """Return a result as one line."""
     case = result.case
     return (
         f"{case.request.name:<17} {case.failure.name:<9} {case.times.value:<11} {cell(result):<9} "
@@ -43,7 +43,7 @@ def line(result: Result) -> str:
 
 
 def cell(result: Result) -> str:
-    """A result, in a cell of a table."""
+    """Return a result as a cell of the table."""
     code = "killed" if result.ended.code is None else str(result.ended.code)
     return f"{code} {result.state}{' 🚀' * result.dispatched}"
 
@@ -69,7 +69,7 @@ def _table(times: Times, cells: Mapping[str, str]) -> str:
 
 
 def _annotations(results: Iterable[Result]) -> str:
-    """What a person reads where a request is refused for ever, and where its service fails for ever."""
+    """Return what a person reads if a request is refused for ever, and if its service fails for ever."""
     lines = ["## What a person reads\n"]
     for request in REQUESTS:
         shown = [(name, _annotation(results, request, name)) for name in ("403", "503")]

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT, SIGHUP, SIGQUIT and SIGKILL at any moment of a sync: ESC is old or new, and what is told is true."""
+"""SIGTERM, SIGINT, SIGHUP, SIGQUIT and SIGKILL at any moment of a sync: ESC is old or new, and the report is true."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.docker_step import Job
 
 pytestmark = [pytest.mark.pulumi, pytest.mark.full]
 
-# None of these runs waits: more at a time would only make each of them slower, and they have 5 seconds to end.
+# Number of runs at a time. None of them waits, so more would only slow them down, and each has 5 seconds to end.
 WORKERS = 5
 
 Case = tuple[Moment, signal.Signals]
@@ -46,7 +46,7 @@ def name(case: Case) -> str:
 
 @pytest.fixture(scope="module")
 def killed(request: pytest.FixtureRequest, pulumi: Path) -> Iterator[Mapping[Case, Future[Killed]]]:
-    """The runs that were selected, all begun."""
+    """Start all selected runs."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     cases = [item.callspec.params["killed_at"] for item in items if "killed_at" in getattr(item, "fixturenames", ())]
     with begun(
@@ -64,7 +64,7 @@ def test_asked_to_end(killed_at: Case, killed: Mapping[Case, Future[Killed]]) ->
     moment, number = killed_at
     result = killed[killed_at].result()
     assert result.problems == (), result.ended.told
-    if moment.is_last and not result.ended.errors:  # it was over, and all that was left to do was to end
+    if moment.is_last and not result.ended.errors:  # everything was done; only the process had to end
         assert (result.state, result.dispatched) == ("new", 1)
         assert result.ended.outputs["deploy-conclusion"] == "success"
         return
@@ -115,7 +115,7 @@ def test_with_several_environments_under_way(line: str, pulumi: Path, tmp_path: 
 
 @pytest.mark.parametrize("request_name", ["approvals", "draft", "submission", "draft read", "draft opened"])
 def test_while_it_proposes(request_name: str, pulumi: Path, tmp_path: Path) -> None:
-    """No half-made proposal that isn't named: neither by this run nor by the next."""
+    """This run names every proposal, or says that it isn't known; the next run names it."""
     with Sandbox() as box:
         place = Place(box, tmp_path / "place")
         place.need_approvals()
@@ -147,7 +147,7 @@ def test_while_it_proposes(request_name: str, pulumi: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("request_name", ["edit", "write", "read-back", "dispatch"])
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGKILL"])
 def test_in_the_container(request_name: str, signal_name: str, image: str, tmp_path: Path) -> None:
-    """As the first process there is, for which the kernel ignores signals that have no handler."""
+    """The program is process 1 there: the kernel then ignores signals that have no handler."""
     with Sandbox() as box:
         place = Place(box, tmp_path / "place")
         (tmp_path / "job").mkdir()

@@ -1,4 +1,4 @@
-"""The fault matrix: a selection that is spread over all requests and faults. All of it: `make faults`."""
+"""Run a selection of the fault matrix, spread over all requests and faults. `make faults` runs all of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.faults.parallel import begun
 
 pytestmark = pytest.mark.pulumi
 
-# Even and odd ones: every other case is `once`.
+# Even and odd numbers, because every other case is `once`.
 SELECTION = [case for number, case in enumerate(CASES) if number % 16 in (0, 5, 11)]
 # The quick `make test` runs a dozen of the selection, spread likewise. None of them waits for long.
 _SHORT = [case for case in SELECTION if not case.takes_long and case.times is not Times.FOR_EVER]
@@ -22,7 +22,7 @@ DOZEN = _SHORT[:: len(_SHORT) // 11]
 
 @pytest.fixture(scope="module")
 def futures(request: pytest.FixtureRequest, pulumi: Path) -> Iterator[Mapping[Case, Future[Result]]]:
-    """The cases that were selected, all begun: most of them only wait."""
+    """Start all selected cases together: most of them only wait."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     values = [item.callspec.params.get("case") for item in items if hasattr(item, "callspec")]
     cases = [value for value in values if isinstance(value, Case)]

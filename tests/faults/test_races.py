@@ -1,6 +1,6 @@
-"""Others write while we do, and ESC stores what nobody sent: what is theirs stays, what is ours is whole, or as before.
+"""Others write at the same time, and ESC stores what nobody sent: theirs stays, and ours is complete or as before.
 
-One other writer who meets a sync once: tests/cli/test_conflicts.py.
+For one other writer who meets a sync once, see tests/cli/test_conflicts.py.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def place(box: Sandbox, tmp_path: Path) -> Place:
 
 
 def saved(box: Sandbox, change: Callable[[str], str]) -> None:
-    """Another writer saves a change, made from what is there at that moment."""
+    """Save a change as another writer, based on what ESC holds at that moment."""
     with box.esc.lock:
         before = box.esc.definition(ENVIRONMENT)
         after = change(before)
@@ -47,12 +47,12 @@ def saved(box: Sandbox, change: Callable[[str], str]) -> None:
 
 
 def added(line: str) -> Callable[[str], str]:
-    """Add a line at the end of the definition."""
+    """Return a change that adds a line at the end of the definition."""
     return lambda text: f"{text}  {line}\n"
 
 
 def entry(key: str, value: str, *, secret: bool) -> Callable[[str], str]:
-    """Change the entry of a key, or add it; a comment behind it stays."""
+    """Return a change that sets or adds the entry of a key; a comment behind it stays."""
     new = f'  {key}:\n    fn::secret: "{value}"\n' if secret else f'  {key}: "{value}"\n'
 
     def change(text: str) -> str:
@@ -79,7 +79,7 @@ class TestManyAtOnce:
 
     @pytest.fixture
     def places(self, place: Place, tmp_path: Path) -> list[Place]:
-        """Some values are the same in several syncs: these leave such a key alone that they find right."""
+        """Return syncs that share some values: a sync leaves a key alone if its value is right already."""
         return [
             Place(
                 place.box,
@@ -138,14 +138,14 @@ class TestManyAtOnce:
 
 class TestOneOtherWriter:
     def test_of_an_encrypted_key_that_we_left_alone(self, place: Place, box: Sandbox) -> None:
-        """Its ciphertext tells nothing: that it isn't ours any more is seen only when it is read back."""
+        """Its ciphertext tells nothing: only the read-back shows that the value isn't ours any more."""
         assert place.run().code == 0
         box.esc.before(EDIT, lambda: saved(box, entry("SENTRY_API_TOKEN", "theirs", secret=True)))
         before = box.esc.revision(ENVIRONMENT)
         ended = place.run({"sentry-client-secret": "rotated-secret-17"})
         assert ended.code == 0, ended.told
         assert ours(box) == place.wanted | {"SENTRY_CLIENT_SECRET": "rotated-secret-17"}
-        assert box.esc.revision(ENVIRONMENT) == before + 3  # theirs; ours beside it; all of ours
+        assert box.esc.revision(ENVIRONMENT) == before + 3  # theirs, then our rotated key, then all of ours
 
     def test_who_adds_a_key_before_each_of_our_first_writes(self, place: Place, box: Sandbox) -> None:
         numbers = itertools.count()
@@ -220,7 +220,7 @@ CORRUPTIONS = {
 
 
 def spoil_and_then(box: Sandbox, call: Callable[[], object]) -> None:
-    """Corrupt the next revision of ours; `call` when that was found out, before anything is done about it."""
+    """Corrupt our next revision. Call `call` when the program has found that out, before it reacts."""
 
     def spoil() -> None:
         box.esc.corrupt(ENVIRONMENT, CORRUPTIONS["another value of a secret"])
@@ -230,7 +230,7 @@ def spoil_and_then(box: Sandbox, call: Callable[[], object]) -> None:
 
 
 def is_undone(ended: Ended, place: Place, *, but_for: str = "") -> None:
-    """The run failed, nothing was deployed, and every byte is as before, but for what others have added."""
+    """Check that the run failed and deployed nothing, and that every byte is as before, except what others added."""
     assert ended.code == 5, ended.told
     assert len(ended.errors) == 1
     assert "isn't what was sent" in ended.errors[0]
@@ -242,7 +242,7 @@ def is_undone(ended: Ended, place: Place, *, but_for: str = "") -> None:
 
 
 class TestWhatNobodySent:
-    """ESC stores something else than was sent, in the very revision of ours."""
+    """ESC stores something else than was sent, in our own revision."""
 
     @pytest.mark.parametrize("corruption", CORRUPTIONS)
     def test_is_undone_to_the_byte(self, place: Place, box: Sandbox, corruption: str) -> None:
@@ -284,7 +284,7 @@ class TestWhatNobodySent:
         assert place.state() == "new"
 
     def test_that_is_a_key_lost_is_told(self, place: Place, box: Sandbox) -> None:
-        """Where in the definition it stood can't be told."""
+        """The program can't know where in the definition the key stood."""
         box.esc.after(WRITE, lambda: box.esc.corrupt(ENVIRONMENT, removed("SENTRY_DSN")))
         ended = place.run()
         assert ended.code == 5, ended.told
@@ -313,7 +313,7 @@ class TestWhatNobodySent:
 
 
 class TestAnEnvironmentThatCanNotBeEvaluatedAnyMore:
-    """The CLI then shows nothing of it, and exits 0: that is no proof that our keys are wrong."""
+    """The CLI then shows nothing of it and exits 0, which doesn't prove that our keys are wrong."""
 
     def test_once_our_revision_is_saved(self, place: Place, box: Sandbox) -> None:
         box.esc.after(WRITE, lambda: box.esc.fail(CHECK, status=400, body=DIAGNOSED, times=None))

@@ -1,4 +1,4 @@
-"""An atheris target: the parsers of what comes from outside succeed, or raise the error that they document.
+"""Atheris target: each parser of outside text succeeds, or raises the error that it documents.
 
 `make atheris` runs it for a minute; CI does, too. Source: github.com/google/atheris.
 """

@@ -1,4 +1,4 @@
-"""Every definition in the test data of Pulumi's own ESC module, read from Go's module cache: merged, stored, opened."""
+"""Merge, store and open every definition in the test data of Pulumi's ESC module, read from Go's module cache."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TWICE = "refused by us, for a name at the top that stands twice"
 
 
 def module() -> Path:
-    """Return the folder of the module in Go's module cache."""
+    """Return the folder of Pulumi's ESC module in Go's module cache."""
     go = toolchain(MODULE)
     environ = os.environ | {"GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"}
     command = [str(go), "list", "-m", "-f", "{{.Dir}}", "github.com/pulumi/esc"]
@@ -43,7 +43,7 @@ def module() -> Path:
 
 
 def definitions(folder: Path) -> Iterator[tuple[str, str, Callable[[str], str]]]:
-    """Give each definition with a name, and with what loads its imports."""
+    """Yield each definition's name and text, and a function that loads its imports."""
     for file in sorted(path for path in folder.rglob("*.y*ml") if "testdata" in path.parts):
         text = file.read_bytes().decode(errors="surrogateescape")
         if "cli" in file.parts:
@@ -82,7 +82,7 @@ def _in_transcript(file: Path, text: str) -> Iterator[tuple[str, str, Callable[[
 
 
 def outcome(esc: Esc, text: str) -> str:
-    """Return what became of one definition; an assertion fails where something is wrong."""
+    """Return whether one definition is right, or who refused it. Raise AssertionError if its merge is wrong."""
     try:
         stored = esc.save(text)
         refused = stored is None or esc.open(stored).failed or esc.show(stored) is None
@@ -93,7 +93,7 @@ def outcome(esc: Esc, text: str) -> str:
     try:
         parse(stored)
     except DefinitionError as error:
-        # ESC only warns of a second `values:`, and drops one of the two.
+        # ESC only warns about a second `values:`, and drops one of the two.
         return TWICE if "A key stands twice in the definition" in error.what else f"refused by us alone: {error.what}"
     check(esc, Case(stored, CHANGES))
     return "right"

@@ -1,4 +1,4 @@
-"""Whatever the environment holds: settings or `InputError`, never a value in its text, and every value as it was."""
+"""Any environment gives settings with the exact values, or an `InputError` that shows no value."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ BOOLEANS = st.sampled_from(["true", "false", "True", "FALSE", " true\n"])
 
 
 def further_keys(first: str) -> st.SearchStrategy[str]:
-    """Dotenv lines; the keys begin with `first`."""
+    """Generate dotenv lines whose keys begin with `first`."""
     value = matching(r"[A-Za-z0-9+/=_-]{8,40}")
     keys = st.dictionaries(matching(f"{first}[A-Z0-9_]{{0,9}}"), value, min_size=1, max_size=3)
     return keys.map(lambda found: "\n".join(f"{key}={text}" for key, text in found.items()))
 
 
-# All that a sync needs, as a GitHub App.
+# The inputs that a sync needs, with a GitHub App.
 GIVEN = support.VALID | {
     "github-app-id": "17",
     "github-app-private-key": "-----BEGIN RSA PRIVATE KEY-----\nbm90IGEga2V5\n-----END RSA PRIVATE KEY-----\n",
 }
 
-# What each input takes.
+# Valid values of each input.
 VALID: dict[str, st.SearchStrategy[str]] = {
     "sentry-dsn": matching(
         r"https://[0-9a-f]{8,32}(:[0-9a-f]{8})?@[a-z]{3,9}\.example(:[1-9][0-9]{1,3})?/[1-9][0-9]{0,6}"
@@ -103,29 +103,31 @@ ODD = st.sampled_from([
     "team:", "team:a,b", "user:\u2028", "a/../b", "x" * (checks.LARGEST + 1), "-----BEGIN PRIVATE KEY-----", "pul-",
     "\udcff" * 9, "\x85", "\ufeff", "true\u2029",
 ])  # fmt: skip
-# All that a variable can hold: any bytes but NUL.
+# A variable can hold any bytes but NUL.
 ANYTHING = st.binary(max_size=60).map(lambda raw: os.fsdecode(raw.replace(b"\0", b"")))
 SPACE = st.text(st.sampled_from(" \t\r\n\v\f\x1c\x85\u2028"), max_size=3)
 
 
 @st.composite
 def nearly(draw: st.DrawFn, valid: st.SearchStrategy[str]) -> str:
-    """A valid value with a piece of it exchanged for something else."""
+    """Generate a valid value with a piece of it replaced."""
     text = draw(valid)
     start = draw(st.integers(0, len(text)))
     return text[:start] + draw(ANYTHING | SPACE | ODD) + text[start + draw(st.integers(0, 3)) :]
 
 
 def variables(name: str) -> list[str]:
-    """Where an input is read from, first to last; written anew from the contract."""
+    """Return the variables that an input is read from, in order. Written from the contract, not from the code."""
     hyphens = f"INPUT_{name.upper()}"
     return [hyphens, hyphens.replace("-", "_"), *([PLAIN_VARIABLES[name]] if name in PLAIN_VARIABLES else [])]
 
 
 @st.composite
 def environments(draw: st.DrawFn) -> dict[str, str]:
-    """All that a sync needs, and of a few inputs something else: another right value, one that is nearly right,
-    another input's, something odd, or arbitrary bytes; in any of the variables that an input is read from.
+    """Generate all inputs that a sync needs, and replace the values of a few.
+
+    The new value is empty, valid, nearly valid, another input's, odd, or arbitrary bytes. It may stand in any variable
+    that the input is read from.
     """
     found = as_runner(GIVEN)
     for name in draw(st.lists(st.sampled_from(sorted(VALID)), unique=True, max_size=5)):
@@ -138,7 +140,7 @@ def environments(draw: st.DrawFn) -> dict[str, str]:
 
 @st.composite
 def right_environments(draw: st.DrawFn) -> dict[str, str]:
-    """All that a sync needs, and random values of a few inputs; those that are pasted, with white space around."""
+    """Generate valid environments with random values of a few inputs. SENTRY_INPUTS may have white space around."""
     names = draw(st.lists(st.sampled_from(sorted(VALID)), unique=True, min_size=1, max_size=6))
     found = as_runner({name: text for name, text in GIVEN.items() if name not in names})
     for name in names:
@@ -148,13 +150,13 @@ def right_environments(draw: st.DrawFn) -> dict[str, str]:
 
 
 def given_values(variables_: dict[str, str]) -> dict[str, str]:
-    """The value of every input that has one."""
+    """Return the value of every input that has one."""
     first = {name: next((variables_[at] for at in variables(name) if variables_.get(at)), None) for name in VALID}
     return {name: text for name, text in first.items() if text is not None}
 
 
 def fixed_texts() -> str:
-    """All strings in the modules that make the error's text: a value that is a part of one doesn't count."""
+    """Return all strings of the modules that make the error's text. A value that is part of one counts as hidden."""
     trees = [ast.parse(inspect.getsource(module)) for module in (inputs, checks, errors)]
     constants = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     names = [f"`{field.replace('_', '-')}` {field.upper()}" for field in Settings.model_fields]
@@ -165,7 +167,7 @@ FIXED = fixed_texts()
 
 
 def check_hidden(values: Iterable[str], *texts: str) -> None:
-    """No value, as it was given or without the white space at its ends, stands in a text."""
+    """Assert that no text holds a value, with or without the white space at its ends."""
     for value in values:
         for form in {value, value.strip()}:
             if len(form) >= 6 and form not in FIXED:
@@ -173,7 +175,7 @@ def check_hidden(values: Iterable[str], *texts: str) -> None:
 
 
 def plain(found: object) -> Any:
-    """A setting without what hides or wraps its text."""
+    """Return a setting's value without the type that hides or wraps it."""
     if isinstance(found, SecretStr):
         return found.get_secret_value()
     if isinstance(found, StrEnum | TokenScope):
@@ -184,7 +186,7 @@ def plain(found: object) -> Any:
 
 
 def check_exact(loaded: Settings, values: dict[str, str]) -> None:
-    """Every value is what was given; only the white space at the ends of pasted ones is gone."""
+    """Assert that every value is what was given; pasted values lose only the white space at their ends."""
     for name, raw in values.items():
         found = plain(getattr(loaded, name.replace("-", "_")))
         text = raw.strip()

@@ -1,6 +1,6 @@
-"""Random merges by the thousand, their corruptions and their restoration, on all cores.
+"""Check thousands of random merges, corruptions and restorations on all cores.
 
-Each case is made of its number alone: `check_merge(random.Random(17))` is case 17 on every machine.
+A case depends on its number alone: `check_merge(random.Random(17))` is case 17 on every machine.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tests.support.through_esc import check_through_esc
 from tools.progress import Progress, say
 
 SHARD = 1000
-# A case through the engine takes a hundred times as long as one without.
+# A case through ESC's engine takes a hundred times as long as one without it.
 CASES_THROUGH_ESC = CASES // 10
 
 Check = Callable[[random.Random], bool]
 
 
 def run_shard(check: Check, first: int, count: int) -> int:
-    """Check the cases from number `first` on; how many of them came to what they are for."""
+    """Check `count` cases from number `first` on. Return how many reached what they test."""
     reached = 0
     for number in range(first, first + count):
         try:
@@ -35,7 +35,7 @@ def run_shard(check: Check, first: int, count: int) -> int:
 
 
 def share(check: Check, cases: int) -> float:
-    """Check that many cases; which part of them came to what they are for."""
+    """Check that many cases. Return the fraction that reached what it tests."""
     shards = [(first, min(SHARD, cases - first)) for first in range(0, cases, SHARD)]
     progress = Progress()
     reached = done = 0

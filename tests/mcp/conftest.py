@@ -1,4 +1,4 @@
-"""A local Sentry with something in it, and an MCP server for it with the SDK's own client."""
+"""A local Sentry with some data, and an MCP server for it with the SDK's own client."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sentry() -> Iterator[Sentry]:
 
 @pytest.fixture
 def values(sentry: Sentry) -> Values:
-    """What stands in Pulumi ESC."""
+    """The values in Pulumi ESC."""
     return Values(
         SENTRY_API_TOKEN=sentry.token,
         SENTRY_ORGANIZATION_SLUG=sentry.organization,
@@ -73,7 +73,7 @@ async def client(server: SentryServer) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def impatient(settings: Settings, values: Values, seconds: float) -> AsyncIterator[Client]:
-    """A client of a server that has little time for each question."""
+    """Connect to a server with a short time limit for each request to Sentry."""
     sentry_client = SentryClient(settings.sentry_url, Vault(values), longest=seconds)
     async with Client(SentryServer(settings, values, sentry_client)) as client:
         yield client

@@ -1,4 +1,4 @@
-"""What the tests of the MCP server share."""
+"""Helpers for the tests of the MCP server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "create_client_key": {"name": "CI"},
     "update_project": {"platform": "python"},
 }
-"""A call of each tool that shows what Sentry holds, for an issue `PAY-READY-1` and a release `shop`."""
+"""Arguments for each tool but those about the server itself. They need an issue `PAY-READY-1` and a release `shop`."""
 
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -44,11 +44,11 @@ INITIALIZE = {
         "clientInfo": {"name": "test", "version": "1"},
     },
 }
-"""What a client says first, by hand."""
+"""A client's first message."""
 
 
 class Values:
-    """Pulumi ESC as the server sees it: what was read last, and what a new read would find."""
+    """A fake Pulumi ESC: `read` is what was read last, `stored` is what a new read finds."""
 
     def __init__(self, **stored: str) -> None:
         self.stored = stored
@@ -57,7 +57,7 @@ class Values:
         self.refreshed = 0
         self.on_refresh: Callable[[], Awaitable[object]] = anyio.lowlevel.checkpoint
         self.away = False
-        """Whether it can't be read."""
+        """Whether a read fails."""
 
     async def values(self) -> Mapping[str, str]:
         return self.read
@@ -82,7 +82,7 @@ def asked(sentry: Sentry, route: str) -> dict[str, str]:
 
 
 class Shown(dict[str, Any]):
-    """An object of an answer. A member that it doesn't show is None."""
+    """An object in an answer. A missing member is None."""
 
     def __missing__(self, _: str) -> None:
         return None
@@ -114,7 +114,7 @@ async def refused(client: Client, tool: str, **arguments: Any) -> str:
 
 
 async def call_every_tool(client: Client) -> set[str]:
-    """Call each tool that is offered; those that were called."""
+    """Call each tool that is offered, and return their names."""
     offered = await tools(client)
     for tool in offered:
         await call(client, tool, **CALLS.get(tool, {}))
@@ -126,7 +126,7 @@ async def tools(client: Client) -> set[str]:
 
 
 def strings(value: Any) -> Iterator[str]:
-    """All strings in an answer, keys included."""
+    """Yield all strings in an answer, keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -139,14 +139,14 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def plain(marked: str) -> str:
-    """The text between the marks."""
+    """Return the text between the marks."""
     found = re.fullmatch(r"⟪[0-9a-f]{4} ([^⟪⟫]*)⟫", marked, re.DOTALL)
     assert found, f"not marked: {marked!r}"
     return found[1]
 
 
 def unmarked(value: Any) -> Any:
-    """An answer with the text between the marks in place of the marked one, as a person reads it."""
+    """Return an answer without the marks around its texts."""
     if isinstance(value, dict):
         return Shown({unmarked(key): unmarked(inner) for key, inner in value.items()})
     if isinstance(value, list):

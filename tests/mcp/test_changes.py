@@ -1,4 +1,4 @@
-"""Each way in which Sentry's own page resolves, archives and assigns an issue; and the new routes of reading."""
+"""Issues change in every way that Sentry's own page offers. Further routes are read, such as attachments."""
 
 from __future__ import annotations
 

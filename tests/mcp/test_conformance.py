@@ -34,14 +34,14 @@ SCENARIOS = (
     "resources-list",
     "dns-rebinding-protection",
 )
-"""Those that apply: the others need tools, prompts and resources of a server made for the suite."""
+"""The scenarios that apply. The others need tools, prompts and resources of a server made for the suite."""
 
 SDKS = {
     "1.10": ("sdk-oldest/dist/esm/client/index.js", "sdk-oldest/dist/esm/client/streamableHttp.js"),
     "1.32": ("sdk-newest-v1/dist/esm/client/index.js", "sdk-newest-v1/dist/esm/client/streamableHttp.js"),
     "2.4": ("@modelcontextprotocol/client/dist/index.mjs", "@modelcontextprotocol/client/dist/index.mjs"),
 }
-"""By the SDK's version: the modules of its client and of its transport. 1.10 is the first with streamable HTTP."""
+"""The modules of client and transport by the SDK's version. 1.10 is the first with streamable HTTP."""
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +54,14 @@ def clients() -> Clients:
 
 @pytest.fixture
 def url(settings: Settings, values: Values) -> Iterator[str]:
-    """The address of the server, which asks no client for a token."""
+    """The address of the server, which needs no token."""
     with serving(application(SentryServer(settings.model_copy(update={"transport": "http"}), values))) as url:
         yield f"{url}/mcp"
 
 
 @pytest.fixture
 def guarded(values: Values, url: str) -> str:
-    """The address of the server, which asks its clients for `TOKEN`."""
+    """The address of the server, which needs `TOKEN`."""
     values.read["SENTRY_MCP_TOKEN"] = TOKEN
     return url
 
@@ -97,7 +97,7 @@ class Inspector:
         self._environ = {**os.environ, "HOME": str(home)}
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        # Machines are busy at times: a connection may take as long as it takes.
+        # A connection may take long on a busy machine.
         command = [*self._command, "--cli", *arguments, "--connect-timeout", "600000"]
         return subprocess.run(command, env=self._environ, capture_output=True, text=True, check=False)
 

@@ -1,4 +1,4 @@
-"""The server in its own image, as it would be run: read-only, without capabilities, as nobody."""
+"""The server in its own image, as it should be run: read-only, without capabilities, unprivileged."""
 
 from __future__ import annotations
 
@@ -79,19 +79,19 @@ def of_esc(box: Sandbox) -> dict[str, str]:
 
 
 def ended(name: str) -> str | None:
-    """The log of a container that has ended."""
+    """Return the log of a container if it has ended; otherwise None."""
     state = docker("inspect", "--format", "{{.State.Running}}", name).stdout.strip()
     return None if state == "true" else docker("logs", name).stderr
 
 
 @contextmanager
 def running(image: str, variables: dict[str, str], *command: str) -> Iterator[tuple[str, str]]:
-    """A container that listens; its name and address.
+    """Run a container. Yield its name and address when it listens.
 
     Args:
         image: Its image.
-        variables: Its environment.
-        command: A program with its arguments in place of the image's own.
+        variables: Its environment variables.
+        command: A program and its arguments, which replace the image's own.
     """
     name = f"sentry-mcp-test-{secrets.token_hex(4)}"
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -151,7 +151,7 @@ async def test_over_stdio_without_pulumi(image: str, box: Sandbox) -> None:
 
 
 async def test_a_signal_ends_it_over_stdio_too(image: str, box: Sandbox) -> None:
-    """As the first process of its container it is ended by none that it has no handler for."""
+    """A container's first process ends only at signals that it handles."""
     name = f"sentry-mcp-test-{secrets.token_hex(4)}"
     variables = {"SENTRY_URL": box.sentry.url, "SENTRY_API_TOKEN": box.sentry.token}
     arguments = ["run", "--interactive", "--name", name, *options(variables), image]
@@ -178,7 +178,7 @@ def test_it_is_at_most_71_mb_on_the_wire_and_no_part_grows_unseen(image: str) ->
     assert size.ours <= 11_700_000, size
 
 
-# Files that only other runs import. Each package loads them by name, so that a build can't tell.
+# Files that only other runs import. Packages load them by name, so a build can't tell that they are needed.
 OTHER_RUNS = {
     "anyio/*": "anyio loads a part of itself at the first use",
     "click/*": "for a terminal; uvicorn imports click",

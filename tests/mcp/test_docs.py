@@ -1,4 +1,4 @@
-"""docs/mcp-server.md is held to what there is."""
+"""docs/mcp-server.md agrees with the code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "mcp-server.md").read_text(encoding="utf-8")
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The rows of the first table under a heading."""
+    """Return the rows of the first table under a heading."""
     section = PAGE.split(f"\n{heading}\n")[1]
     table = re.search(r"((?:^\|.*\n)+)", section, re.MULTILINE)
     assert table is not None

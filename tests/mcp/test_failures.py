@@ -1,4 +1,4 @@
-"""Each way in which Sentry, or the credentials, can fail: what is tried again, and what a model reads."""
+"""Every failure of Sentry or of the credentials: what is retried, and what a model reads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAYBE = "The change may have been made: look before you repeat it."
 DONE = "The change itself was made; it is reading it back that failed."
 
 
-# What goes away by itself.
+# Transient failures.
 
 
 @pytest.mark.parametrize("status", [429, 500, 501, 502, 503, 504, 507, 520, 524, 599])
@@ -65,7 +65,7 @@ async def test_a_wait_that_is_too_long_is_told(headers: dict[str, str], client: 
     assert fault.hits == 1
 
 
-# What stays.
+# Failures that stay.
 
 
 @pytest.mark.full
@@ -194,7 +194,7 @@ async def test_an_event_without_tags_or_entries(shape: dict[str, Any], client: C
     assert (shown["exceptions"], shown["breadcrumbs"]) == (None, None)
 
 
-# Writing: nothing is done twice.
+# Writing: no change is made twice.
 
 
 @pytest.mark.parametrize(

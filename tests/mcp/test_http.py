@@ -1,4 +1,4 @@
-"""The server over HTTP, on a port of 127.0.0.1: MCP by the SDK's own client, and who is let in."""
+"""The server over HTTP, on a port of 127.0.0.1: MCP with the SDK's own client, and who is let in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ JSON = {"Accept": "application/json, text/event-stream", "Content-Type": "applic
 
 @contextmanager
 def served(settings: Settings, values: Values) -> Iterator[tuple[str, SentryServer]]:
-    """The server, in a thread; its address."""
+    """Run the server in a thread. Yield its address and the server."""
     server = SentryServer(settings.model_copy(update={"transport": "http"}), values)
     with serving(application(server)) as url:
         yield url, server
@@ -46,7 +46,7 @@ async def connected(url: str, token: str | None = None, **options: Any) -> Async
 
 
 def initialize(url: str, **options: Any) -> requests.Response:
-    """What a client says first, by hand."""
+    """Send a client's first message, without the SDK."""
     headers = JSON | options.pop("headers", {})
     return requests.post(f"{url}/mcp", data=json.dumps(INITIALIZE), headers=headers, timeout=60, **options)
 
@@ -79,7 +79,7 @@ def test_no_stream_is_opened_and_a_slash_at_the_end_changes_nothing(
 
 @pytest.mark.anyio
 async def test_a_restart_loses_no_client(settings: Settings, values: Values, sentry: Sentry) -> None:
-    """No session is kept: what a client was told by one process, the next one knows nothing of and needs not."""
+    """No session is kept: the next process needs to know nothing of what the first one told a client."""
     with served(settings, values) as (first, _), served(settings, values) as (second, _):
         answer = initialize(first)
         assert "mcp-session-id" not in answer.headers
@@ -195,7 +195,7 @@ def test_a_large_message_is_refused(settings: Settings, values: Values) -> None:
         assert answer.status_code == 413
 
 
-# Alive, and ready.
+# Health and readiness.
 
 
 def test_ready_while_the_credentials_work(settings: Settings, values: Values, sentry: Sentry) -> None:

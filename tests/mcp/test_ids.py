@@ -1,4 +1,4 @@
-"""Issues and events are found by what people have of them, and only within the project."""
+"""Issues and events are found by the forms of ids that people use, and only within the project."""
 
 from __future__ import annotations
 

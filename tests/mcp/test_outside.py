@@ -1,4 +1,4 @@
-"""Marked text: what others wrote can't pass for the server's own words, whatever they wrote."""
+"""Marked text: nothing that others write can pass for the server's own words."""
 
 from __future__ import annotations
 

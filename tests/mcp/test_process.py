@@ -37,7 +37,7 @@ ENVIRONMENT = "acme/default/production"
 
 @pytest.fixture
 def environ(sentry: Sentry, tmp_path: Path) -> dict[str, str]:
-    """A machine without Pulumi: the environment variables are all there is."""
+    """The environment variables of a machine without Pulumi. They hold all credentials."""
     return {
         "PATH": "/usr/bin:/bin",
         "HOME": str(tmp_path),
@@ -82,7 +82,7 @@ def box() -> Iterator[Sandbox]:
 
 
 def of_esc(box: Sandbox, pulumi: Path, home: Path) -> dict[str, str]:
-    """A machine with the Pulumi CLI and an access token."""
+    """Return the environment variables of a machine with the Pulumi CLI and an access token."""
     return {
         "PATH": f"{pulumi.parent}:/usr/bin:/bin",
         "HOME": str(home),
@@ -122,7 +122,7 @@ async def test_credentials_out_of_pulumi_esc_and_rotated_there(box: Sandbox, pul
 
 
 def _opened(box: Sandbox) -> list[str]:
-    """When the environment was opened."""
+    """Return the requests that opened the environment."""
     lines = [f"{request.method} {request.path}" for request in box.esc.requests]
     return [line for line in lines if re.fullmatch(rf"POST /api/esc/environments/{ENVIRONMENT}/open", line)]
 
@@ -149,7 +149,7 @@ def test_over_http_until_it_is_told_to_stop(number: signal.Signals, environ: dic
 def reading_esc(
     box: Sandbox, environ: dict[str, str]
 ) -> Iterator[tuple[subprocess.Popen[bytes], int, Callable[[], None]]]:
-    """The server over HTTP while it waits for Pulumi ESC, its port, and what lets it go on."""
+    """Start the server over HTTP and hold its read of Pulumi ESC. Yield it, its port, and what lets it go on."""
     asked, go_on = threading.Event(), threading.Event()
     box.esc.before(".*", asked.set)
     box.esc.before(".*", lambda: go_on.wait(60))
@@ -189,11 +189,11 @@ def test_a_signal_before_it_is_ready_ends_it_and_leaves_nothing(
         assert process.wait(60) == 0
     for folder in (Path("/dev/shm"), Path(tempfile.gettempdir())):  # noqa: S108 - where the CLI's home is made
         for file in folder.glob("sentry-esc-sync-*/credentials.json"):
-            with contextlib.suppress(OSError):  # another test's, gone meanwhile
+            with contextlib.suppress(OSError):  # another test's file may be gone meanwhile
                 assert box.esc.token not in file.read_text(encoding="utf-8")
 
 
-# What a stop leaves, while Pulumi ESC gives no answer.
+# What remains after a stop while Pulumi ESC doesn't answer.
 
 
 class HangingPulumi:
@@ -221,11 +221,11 @@ class HangingPulumi:
         }
 
     def home(self) -> Path:
-        """Wait until it runs; where its home is."""
+        """Wait until the CLI runs, and return its home."""
         return Path(self._homes.read_text(encoding="utf-8").strip())
 
     def left(self, home: Path) -> list[Path]:
-        """What is still there of it: its home, and processes."""
+        """Return what remains of the CLI: its home and processes."""
         return [path for path in (home,) if path.exists()] + processes_with(str(self.folder))
 
 
@@ -236,7 +236,7 @@ def hanging(tmp_path: Path) -> HangingPulumi:
 
 @contextmanager
 def asked_over_stdio(environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The server over stdio, after it was asked for its tools."""
+    """Start the server over stdio, and ask it for its tools."""
     messages = [
         INITIALIZE,
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
@@ -285,7 +285,7 @@ async def test_a_client_that_goes_during_a_read_leaves_nothing(environ: dict[str
 
 @contextmanager
 def without_credentials(environ: dict[str, str], missing: str = "") -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The server over HTTP, while its credentials don't come, and its port."""
+    """Start the server over HTTP with credentials that don't arrive. Yield it and its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     search = {"PYTHONPATH": f"{ROOT}:{SCRIPT.parent}", MISSING: missing}
@@ -298,7 +298,7 @@ def without_credentials(environ: dict[str, str], missing: str = "") -> Iterator[
 
 
 def logged(process: subprocess.Popen[str], text: str) -> bool:
-    """Wait until a text is in the log, or until that ends."""
+    """Wait for a text in the log. Return whether it came before the log ended."""
     assert process.stderr is not None
     return any(text in line for line in iter(process.stderr.readline, ""))
 

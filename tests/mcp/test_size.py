@@ -1,4 +1,4 @@
-"""No answer is larger than hosts take, as real tokenizers count it, whatever stands in Sentry; what is cut is said."""
+"""No answer is larger than hosts accept, as real tokenizers count, whatever Sentry holds. Answers tell what was cut."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tools import mcp_clients
 pytestmark = pytest.mark.anyio
 
 MOST = 20_000
-"""Tokens of an answer."""
+"""Maximum size of an answer, in tokens."""
 
 _random = random.Random(20)  # noqa: S311 - no secret
 
@@ -56,7 +56,7 @@ Count = Callable[[list[str]], list[int]]
 
 @pytest.fixture(scope="module")
 def count() -> Count:
-    """Count the tokens of texts, with the tokenizer that makes the most of each."""
+    """Return a function that counts the tokens of texts, with the tokenizer that needs the most for each."""
     try:
         clients = mcp_clients.ensure()
     except mcp_clients.NoClientsError as error:
@@ -117,7 +117,7 @@ def fill(sentry: Sentry, text: str) -> Issue:
 
 
 def calls(issue: Issue) -> list[tuple[str, dict[str, Any]]]:
-    """Return calls of the tools that show most, with the most that each shows."""
+    """Return the calls with the largest answers, each with its largest limit."""
     one, most = {"issue_id": issue.short_id}, {"limit": 50}
     latest = one | {"event_id": "latest"}
     return [

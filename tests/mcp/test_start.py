@@ -1,4 +1,4 @@
-"""How the server is configured, and what it doesn't start with."""
+"""How the server is configured, and with which configurations it refuses to start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.docker_engine import ROOT
 
 @pytest.fixture(autouse=True)
 def a_process_of_its_own() -> Iterator[None]:
-    """What a start changes in this process is undone."""
+    """Undo what a start changes in this process."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -100,7 +100,7 @@ async def test_a_read_only_server_has_no_tool_that_writes(settings: Settings, va
 async def test_a_token_whose_scopes_arent_told_is_offered_everything(
     status: int, client: Client, sentry: Sentry
 ) -> None:
-    """An OAuth token for one organisation, and a region such as https://de.sentry.io."""
+    """Sentry doesn't tell them for an OAuth token of one organisation, or in a region such as https://de.sentry.io."""
     sentry.fail("GET /api/0/", status=status, body={"detail": "limited to organization endpoints"}, times=None)
     assert await tools(client) == set(OFFERS) - {"list_webhooks"}
     assert (await call(client, "whoami"))["scopes"] == "Sentry doesn't tell"

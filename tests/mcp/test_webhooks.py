@@ -1,4 +1,4 @@
-"""Webhooks: who is believed, what is kept, and what is shown of it."""
+"""Webhooks: which are accepted, what is kept of them, and what is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server, with credentials that don't come until the source is closed. It tells when they are asked for."""
+"""Runs the server with a source that gives no values until it is closed. It prints when it is asked for them."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from sentry_mcp.main import main
 
 ASKED = "asked for credentials"
 MISSING = "MISSING"
-"""The environment variable that isn't empty where the first question is answered at once: there is nothing."""
+"""Environment variable. If it isn't empty, the first request for values returns none at once."""
 
 
 class Unanswered:

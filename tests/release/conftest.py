@@ -15,13 +15,13 @@ NEXT = "1.3.0"
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A repository with a commit that is ready to be released, and nothing released yet. Tests copy it."""
+    """Make a repository with a commit that is ready for release, and no release yet. Tests copy it."""
     return Project.make(tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture(scope="session")
 def released_once(prepared: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A repository with one release, and a commit that is ready for the next. Tests copy it."""
+    """Make a repository with one release, and a commit that is ready for the next. Tests copy it."""
     project = prepared.copy(tmp_path_factory.mktemp("released") / "project")
     project.release()
     project.prepare(NEXT)
@@ -30,12 +30,12 @@ def released_once(prepared: Project, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def project(prepared: Project, tmp_path: Path) -> Project:
-    """A copy of the prepared repository."""
+    """Return a copy of the prepared repository."""
     return prepared.copy(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real registry."""
+    """Run a real registry. Yield its address."""
     with docker_registry.serve(tmp_path_factory.mktemp("registry")) as address:
         yield address

@@ -38,7 +38,7 @@ class Project:
 
     @classmethod
     def make(cls, folder: Path) -> Project:
-        """Make both in an empty folder."""
+        """Make clone and remote in an empty folder."""
         made = cls(folder)
         made.clone.mkdir()
         docker_act.check_out(made.clone)
@@ -51,7 +51,7 @@ class Project:
         return made
 
     def copy(self, folder: Path) -> Project:
-        """Copy both to a folder that doesn't exist yet."""
+        """Copy clone and remote to a folder that doesn't exist yet."""
         shutil.copytree(self.folder, folder, symlinks=True)
         copied = Project(folder)
         git(copied.clone, "remote", "set-url", "origin", str(copied.remote))
@@ -70,7 +70,7 @@ class Project:
         return git(self.clone, "rev-parse", "HEAD")
 
     def prepare(self, version: str) -> str:
-        """A commit on main that states a version, with the tag that starts its release; returns the tag."""
+        """Commit a version to main, and push it with the tag that starts its release. Return the tag."""
         self.edit("pyproject.toml", r'^version = ".*"', f'version = "{version}"')
         self.edit("sophia_sync/__init__.py", r'^__version__ = ".*"', f'__version__ = "{version}"')
         self.edit(
@@ -93,23 +93,23 @@ class Project:
         return tag
 
     def run(self, *arguments: str, **environ: str) -> Result:
-        """One step of the release."""
+        """Run one step of the release."""
         return program.Process(arguments, environ, command=COMMAND, tree=self.clone).finish()
 
     def refs(self) -> dict[str, str]:
-        """The remote's tags, each with its commit."""
+        """Return the remote's tags with their commits, except for the tags that start a release."""
         lines = git(self.remote, "for-each-ref", "--format=%(refname:short) %(objectname)", "refs/tags").splitlines()
         return {name: commit for name, commit in map(str.split, lines) if not name.startswith("release-")}
 
     def hook(self, name: str, script: str, *, of: Path | None = None) -> None:
-        """Let the remote, or the clone, run a hook."""
+        """Install a Git hook in the remote, or in the Git directory `of`."""
         file = (of or self.remote) / "hooks" / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         file.chmod(0o755)
 
     def images(self, version: str = VERSION) -> tuple[str, str]:
-        """Two images by digest, the same for the same version: nothing in these steps contacts a registry."""
+        """Return two images by a digest made from the version. These steps contact no registry."""
         digest = hashlib.sha256(version.encode()).hexdigest()
         return f"ghcr.io/ai-cherry/sentry-esc-sync@sha256:{digest}", f"ghcr.io/ai-cherry/sentry-mcp@sha256:{digest}"
 

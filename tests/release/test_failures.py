@@ -1,4 +1,4 @@
-"""Whatever fails on the way of a release, `v1` stays where it was, and what was pushed already harms nobody."""
+"""Whatever fails during a release, `v1` stays where it was, and what was pushed already does no harm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.release.project import Project, git
 
 @pytest.fixture
 def ready(released_once: Project, tmp_path: Path) -> Iterator[Project]:
-    """A repository with one release and a commit that is ready for the next; at the end `v1` is where it was."""
+    """Yield a repository with a release and a commit ready for the next. Check that `v1` stays where it was."""
     project = released_once.copy(tmp_path / "project")
     before = project.refs()["v1"]
     yield project
@@ -29,7 +29,7 @@ def refused(done: Result, code: int, *words: str) -> None:
 
 
 class TestWhatIsNotFitForARelease:
-    """It ends at the first step: nothing is built or pushed."""
+    """The release ends at its first step: nothing is built or pushed."""
 
     @pytest.fixture(autouse=True)
     def nothing_else_is_tagged(self, ready: Project) -> Iterator[None]:
@@ -133,10 +133,10 @@ class TestTheMove:
 
 @pytest.mark.parametrize("moment", ["post-index-change", "pre-push"])
 def test_of_two_that_move_v1_at_once_the_later_one_is_refused(project: Project, moment: str) -> None:
-    """Somebody else moves `v1` after our look at it, before our push or in the midst of it: what they did stays."""
+    """Somebody else moves `v1` after we have read it, before or during our push. Their change stays."""
     assert project.tag().code == 0
     theirs = git(project.remote, "rev-parse", "main")
-    # A hook of the clone's that Git runs at that moment: when the release commit is made anew, to be compared.
+    # Git runs this hook of the clone at that moment. The first is when the release commit is rebuilt for comparison.
     script = f"git -C {project.remote} update-ref refs/tags/v1 {theirs}"
     project.hook(moment, script, of=project.clone / ".git")
     refused(project.move(), 4, "`git push")

@@ -1,4 +1,4 @@
-"""The package as PyPI will have it: built from this tree, then installed by pip, pipx and uv, and started."""
+"""The package for PyPI: built from this tree, then installed by pip, pipx and uv, and started."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_it_holds_the_product_and_nothing_else(wheel: Path) -> None:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the scripts of an environment in which pip installed the wheel.
+    """Return the folder of scripts of an environment in which pip installed the wheel.
 
-    uv brings the dependencies, which it has in its cache; pip takes minutes for them. pip checks that none is missing.
+    uv installs the dependencies from its cache, because pip takes minutes for them. pip checks that none is missing.
     """
     folder = tmp_path_factory.mktemp("pip")
     run(sys.executable, "-m", "venv", folder)

@@ -13,7 +13,7 @@ from tests.support.docker_engine import ROOT
 
 
 def commands(page: str) -> str:
-    """The one block of commands of a page."""
+    """Return the only block of commands of a page."""
     [block] = re.findall(r"^ *```sh\n(.*?)^ *```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     return str(block)
 
@@ -43,7 +43,7 @@ def test_a_user_verifies_the_image_that_v1_names(project: Project, tmp_path: Pat
     assert image
     programs, asked = tmp_path / "bin", tmp_path / "asked"
     programs.mkdir()
-    # GitHub's CLI and Docker's as far as this goes: they write down what they are asked.
+    # Stand-ins for GitHub's and Docker's CLIs. They record their arguments.
     (programs / "gh").write_text(
         "#!/bin/sh\n"
         f'case $1 in api) git -C {shlex.quote(str(project.remote))} show "${{4##*ref=}}:action.yml" ;;\n'

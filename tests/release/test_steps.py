@@ -1,4 +1,4 @@
-"""The steps of a release, one after the other and again, against a real remote repository."""
+"""The steps of a release, in order and repeated, against a real remote repository."""
 
 from __future__ import annotations
 

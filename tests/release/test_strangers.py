@@ -26,7 +26,7 @@ NAME = "ai-cherry/sentry-esc-sync"
 
 @dataclass
 class Front:
-    """A server before a real registry that does what GitHub's does: wants credentials, redirects, limits requests.
+    """A server in front of a real registry. Like GitHub's, it asks for credentials, redirects and limits requests.
 
     Source: distribution.github.io/distribution/spec, "Pulling an image" and "Determine support"; RFC 6585 for 429.
     """
@@ -35,9 +35,9 @@ class Front:
     """The address of the registry."""
     private: bool = False
     limited: int = 0
-    """How many requests for a manifest are answered with 429."""
+    """How many more requests for a manifest to answer with 429."""
     redirected: list[str] = field(default_factory=list)
-    """The paths of the blobs that were sent to the registry behind."""
+    """The paths of the blob requests that were redirected to the registry."""
     authorizations: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class Front:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            default_request_version = "HTTP/1.1"  # who begins with TLS is told that this is HTTP
+            default_request_version = "HTTP/1.1"  # a client that begins with TLS learns that this is HTTP
 
             def do_GET(self) -> None:
                 front.authorizations += filter(None, [self.headers.get("Authorization")])
@@ -84,7 +84,7 @@ class Front:
                     self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"127.0.0.1:{self._server.server_port}"
@@ -117,7 +117,7 @@ def push(registry: str, code: str, base: str = docker_sizes.BASE) -> str:
     subprocess.run(command, input=text, text=True, check=True, capture_output=True, timeout=120)
     digest = docker_registry.push(name, f"{registry}/{NAME}:1").partition("@")[2]
     docker_registry.drop_images(registry)
-    docker("image", "rm", name)  # what is here isn't pulled
+    docker("image", "rm", name)  # Docker doesn't pull what it has
     return digest
 
 

@@ -25,20 +25,20 @@ REQUIREMENTS = ROOT / "requirements"
 LOCKS = sorted(REQUIREMENTS.glob("*.txt"))
 DOCKERFILES = [ROOT / "Dockerfile", ROOT / "mcp-servers" / "sentry" / "Dockerfile"]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-# The lock files that are made from pyproject.toml, with the extras in each; all of them with the dependencies.
+# Lock files made from pyproject.toml, with the extras in each. Each has the dependencies too.
 EXTRAS = {
     "runtime": [],
     "mcp": ["mcp"],
     "dev": ["backend", "cli", "mcp", "sandbox", "dev"],
 }
-# The others agree with none: they are for environments of their own.
+# Lock files whose versions may differ from the others', because they are for separate environments.
 ALONE = {"atheris", "bugsink", "go"}
 
 every_lock = pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
 
 
 def tracked(*patterns: str) -> list[Path]:
-    """The repository's files, the lock files and the tests apart."""
+    """Return the repository's files that match, except for lock files and tests."""
     listed = subprocess.run(
         ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns],
         check=True, capture_output=True, text=True,
@@ -48,7 +48,7 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """Every line that installs something with pip, its continuations joined to it; documents apart."""
+    """Return every `pip install` line outside of Markdown, with its file. Continuation lines are joined."""
     found = []
     for path in tracked(":!*.md"):
         try:
@@ -61,7 +61,7 @@ def commands() -> list[tuple[str, str]]:
 
 
 def base_images(dockerfile: str) -> set[str]:
-    """The images of a Dockerfile's FROM lines, less the names of its own stages."""
+    """Return the images of a Dockerfile's FROM lines, without its own stages."""
     lines = re.findall(r"^FROM (?:--\S+ )?(\S+)(?: AS (\S+))?$", dockerfile, re.MULTILINE)
     return {image for image, _ in lines} - {stage for _, stage in lines}
 
@@ -174,7 +174,7 @@ class TestInstalls:
             for target in re.findall(r"=> (\S+)", path.read_text(encoding="utf-8"))
         ]
         assert all(folder.is_dir() for folder in replaced), "a replacement lies in this repository"
-        # What a replacement needs is locked by the module that has it in another's place.
+        # The module that uses a replacement locks the replacement's dependencies.
         main = [path for path in modules if path.parent not in replaced]
         assert len(main) >= 2
         assert all((path.parent / "go.sum").is_file() for path in main)
@@ -193,7 +193,7 @@ class TestInstalls:
         images = base_images(path.read_text(encoding="utf-8"))
         assert images
         for image in images:
-            # distroless has no tags of versions: until `make pin` has run, it is what was published last.
+            # distroless has no version tags. Until `make pin` has run, the image is the newest one.
             version = r"(:\d+\.\d+\.\d+(-[a-z]+)*|^gcr\.io/distroless/[\w-]+:latest)"
             assert re.search(rf"{version}(@sha256:[0-9a-f]{{64}})?$", image), image
 

@@ -1,6 +1,6 @@
-"""`release.yml` from the tag to `v1`, run by act; stand-ins of the maintained actions have the same interface.
+"""`release.yml` from the tag to `v1`, run by act. Stand-ins for the maintained actions have the same interface.
 
-The registry is a real one, the repository is a bare one, and every step of ours is the real one.
+The registry and every step of ours are real. The remote is a bare repository.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.docker
 FILE = ROOT / ".github" / "workflows" / "release.yml"
 TAG = f"release-{VERSION}"
 
-# GitHub's CLI as far as the workflow goes: it writes down the release that it is to make.
+# A stand-in for GitHub's CLI, as far as the workflow uses it. It records the release to create.
 GH = """\
 #!/bin/sh
 case "$1 $2" in
@@ -36,7 +36,7 @@ esac
 
 @dataclass(frozen=True)
 class Released:
-    """What a release left, and what its run said."""
+    """The results of a release, and the log of its run."""
 
     project: Project
     registry: str
@@ -45,7 +45,7 @@ class Released:
 
 
 def uses() -> dict[str, dict[str, object]]:
-    """The actions that the workflow uses, each by its full reference with all inputs that it is given."""
+    """Return the actions that the workflow uses, by full reference, with all inputs given to each."""
     found: dict[str, dict[str, object]] = {}
     for job in yaml.safe_load(FILE.read_text(encoding="utf-8"))["jobs"].values():
         for step in job["steps"]:
@@ -88,7 +88,7 @@ def released(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def named(released: Released, path: str) -> str:
-    """The image that a file of `v1` names."""
+    """Return the image that a file of `v1` names."""
     found = re.search(r"\S+@sha256:[0-9a-f]{64}", git(released.project.remote, "show", f"v1:{path}"))
     assert found
     return found[0].removeprefix("docker://").removeprefix("${SENTRY_MCP_IMAGE:-")

@@ -1,4 +1,4 @@
-"""`release.yml` as it is written: what starts it, the order of its steps, what each may do and hands to the program."""
+"""The text of `release.yml`: its trigger, the order of its steps, their permissions, and their calls of the program."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def steps(job: str) -> list[dict[str, Any]]:
 
 
 def using(job: str, action: str) -> list[dict[str, Any]]:
-    """The inputs of each step of a job that uses an action."""
+    """Return the inputs of a job's steps that use an action."""
     return [step["with"] for step in steps(job) if step.get("uses", "").startswith(f"{action}@")]
 
 
 def calls() -> list[tuple[str, list[str]]]:
-    """The calls of the release program in their order, each with its job."""
+    """Return the calls of the release program in order, each with its job."""
     found = []
     for job in JOBS:
         for step in steps(job):
@@ -65,7 +65,7 @@ def test_each_job_waits_for_what_it_needs() -> None:
         "package": ["check", "publish"],
         "pypi": "package",
     }
-    # A job with a condition of its own runs although one before it failed, unless the condition says that too.
+    # A condition with a status function runs a job even after a failure, unless it excludes that itself.
     conditions = {name: job["if"] for name, job in JOBS.items() if "if" in job}
     always = "${{ !failure() && !cancelled() }}"
     assert conditions == {

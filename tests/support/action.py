@@ -1,6 +1,6 @@
-"""The action against the local services: in this process, or as the runner starts it.
+"""Run the action against the local services: in this process, or as the runner starts it.
 
-The `pulumi` on its PATH notes how it was called, and then becomes the real one.
+The `pulumi` on its PATH records each call, then becomes the real one.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Ran:
 
     @property
     def commands(self) -> list[str]:
-        """What the Pulumi CLI was called for."""
+        """The command of each call of the Pulumi CLI."""
         return [call.command for call in self.calls]
 
 
@@ -82,7 +82,7 @@ class Action:
     Args:
         box: The local services.
         pulumi: The real Pulumi CLI.
-        folder: For the runner's files; HOME and TMPDIR are in it.
+        folder: Holds the runner's files, HOME and TMPDIR.
     """
 
     def __init__(self, box: Sandbox, pulumi: Path, folder: Path) -> None:
@@ -112,7 +112,7 @@ class Action:
     # What ESC holds.
 
     def create(self, definition: str = "") -> None:
-        """Make the ESC environment."""
+        """Create the ESC environment."""
         self.box.esc.create(self.environment, definition)
 
     @property
@@ -122,12 +122,12 @@ class Action:
 
     @property
     def sent(self) -> str:
-        """Return the text of the latest revision as it was sent, to the byte."""
+        """The text of the latest revision as it was sent, to the byte."""
         return self.box.esc.sent(self.environment)
 
     @property
     def values(self) -> dict[str, Any]:
-        """What a consumer gets to see."""
+        """The values that a consumer gets."""
         return self.box.esc.values(self.environment)
 
     @property
@@ -138,7 +138,7 @@ class Action:
         return self.box.esc.is_secret(self.environment, key)
 
     def open(self) -> dict[str, Any]:
-        """What a consumer gets to see, by the real `pulumi env open`."""
+        """Return the values that a consumer gets from the real `pulumi env open`."""
         variables = {
             "PATH": os.defpath,
             "HOME": str(self.home),
@@ -154,7 +154,7 @@ class Action:
     # Its runs.
 
     def inputs(self, **changes: str) -> dict[str, str]:
-        """Inputs of a run that syncs and does nothing besides, with `changes`; an empty one is unset."""
+        """Return the inputs of a run that only syncs, with `changes`; an empty input is unset."""
         ours = {
             "esc-environment": self.environment,
             "pulumi-access-token": self.box.esc.token,
@@ -164,12 +164,12 @@ class Action:
             "tag-revision": "false",
             "deploy": "never",
             "deploy-repository": self.repository,
-            "timeout": "40",  # retries go on for half of it
+            "timeout": "40",  # retries may take half of it
         }
         return VALID | ours | {name.replace("_", "-"): value for name, value in changes.items()}
 
     def variables(self, inputs: Mapping[str, str]) -> dict[str, str]:
-        """The whole environment of a run, as a runner makes it."""
+        """Return the whole environment of a run, as a runner sets it."""
         number = next(self._runs)
         return as_runner(inputs) | {
             "PATH": f"{self.bin}:{os.defpath}",
@@ -197,7 +197,7 @@ class Action:
         return self._ran(code, stream.getvalue(), "", variables, before)
 
     def run_child(self, variables: Mapping[str, str] | None = None) -> Ran:
-        """Run `python entrypoint.py`, with nothing else in its environment than `variables`."""
+        """Run `python entrypoint.py` with only `variables` in its environment."""
         variables = variables if variables is not None else self.variables(self.inputs())
         before = len(self.calls())
         child = subprocess.run(
@@ -206,7 +206,7 @@ class Action:
         return self._ran(child.returncode, child.stdout, child.stderr, variables, before)
 
     def calls(self) -> list[Call]:
-        """All calls of the Pulumi CLI so far."""
+        """Return all calls of the Pulumi CLI so far."""
         lines = self._calls.read_text().splitlines() if self._calls.exists() else []
         return [Call(*ast.literal_eval(line)) for line in lines]
 

@@ -1,4 +1,4 @@
-"""Random ESC definitions in every style that YAML has, made of segments that are ours or somebody else's."""
+"""Random ESC definitions in every YAML style, made of segments that are ours or somebody else's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COMMENTS = ("", "", "", "  # why", "  # it's: [odd] {comment} --- é")
 
 @dataclass(frozen=True)
 class Sample:
-    """A definition and the pieces of it that a change of our keys must leave as they are, in their order."""
+    """A definition, and the pieces of it that a change of our keys must leave alone, in their order."""
 
     text: str
     foreign: tuple[str, ...]
@@ -39,7 +39,7 @@ class _Writer:
         self.rng = rng
         self.newline = rng.choice(("\n", "\n", "\n", "\r\n"))
         self.parts: list[tuple[str, bool]] = []
-        self.anchors = itertools.count()  # PyYAML takes an anchor only once, yaml.v3 takes it again
+        self.anchors = itertools.count()  # PyYAML refuses a repeated anchor; yaml.v3 accepts it
 
     def put(self, text: str, *, foreign: bool = True) -> None:
         for line in text.replace("\n", self.newline).splitlines(keepends=True):
@@ -69,7 +69,7 @@ class _Writer:
         )
 
     def block_value(self, pad: str) -> str:  # noqa: PLR0911 - one a style
-        """A value in block style: what stands behind the key's colon, up to the end of its last line."""
+        """Return a value in block style: the text after the key's colon, to the end of the last line."""
         deep = pad + " " * self.rng.choice((1, 2, 4))
         comment = self.rng.choice(_COMMENTS)
         between = self.rng.choice(("", "", f"{deep}# inner\n"))
@@ -170,12 +170,12 @@ class _Writer:
 
 
 def sample(rng: random.Random) -> Sample:
-    """A random definition."""
+    """Return a random definition."""
     return _Writer(rng).document()
 
 
 def value(rng: random.Random) -> str:
-    """A random value, of the kinds that break naive YAML writers."""
+    """Return a random value, of the kinds that break naive YAML writers."""
     pieces = (
         "-----BEGIN KEY-----\nabc\n-----END KEY-----\n", "'", '"', "#", " #", ":", ": ", "%", "\\", "\\n", "@x",
         "0123", "true", "null", "~", "é", "日本", "🔑", "\u2028", "\x85", "\ufeff", "\t", "\r\n", "---", "\n---\n",

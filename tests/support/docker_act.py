@@ -1,4 +1,4 @@
-"""A workflow of this tree, run by act (github.com/nektos/act) in containers of this machine."""
+"""Run a workflow of this tree with act (github.com/nektos/act), in containers of this machine."""
 
 import fcntl
 import json
@@ -23,7 +23,7 @@ ACT = Path(sys.executable).with_name("act")
 
 @dataclass(frozen=True)
 class Run:
-    """How a workflow's run ended. `entries` is act's log: what a person sees of each is its `msg`."""
+    """How a workflow's run ended. `entries` is act's log; a person sees the `msg` of each."""
 
     code: int
     entries: tuple[dict[str, Any], ...]
@@ -48,13 +48,13 @@ class Run:
         return [entry["arg"] for entry in self.entries if entry.get("command") == "error"]
 
     def visible(self) -> str:
-        """Everything that act gives away, less what a runner is told to mask."""
+        """Return everything that act shows, without the values that a runner is told to mask."""
         kept = [entry if entry.get("command") != "add-mask" else entry["msg"] for entry in self.entries]
         return json.dumps(kept, ensure_ascii=False) + self.stderr
 
 
 def image_with_docker() -> str:
-    """The name of an image for jobs that run Docker and Git themselves; the engine is this machine's."""
+    """Build an image for jobs that run Docker and Git, with this machine's engine. Return its name."""
     provide_base_images()
     text = f"FROM {RUNNER_IMAGE}\nRUN apt-get update -qq && apt-get install -qq --yes docker-cli git openssh-client\n"
     command = ["docker", "build", "--quiet", "--tag", "sentry-esc-sync:job", "-"]
@@ -63,7 +63,7 @@ def image_with_docker() -> str:
 
 
 def without_what_act_lacks(checkout: Path) -> None:
-    """Write workflows as act knows them: without `queue`, and with our own repository by its name for `$`."""
+    """Rewrite the workflows for act: remove `queue`, and replace `$` by our repository's name."""
     for path in (checkout / ".github" / "workflows").glob("*.yml"):
         text = path.read_text(encoding="utf-8")
         text = re.sub(r"\n +queue: max\n", "\n", text)
@@ -72,7 +72,7 @@ def without_what_act_lacks(checkout: Path) -> None:
 
 
 def check_out(target: Path) -> None:
-    """A checkout of this tree as it is now, changes that are not committed included: one commit on `main`."""
+    """Copy this tree to `target` as one commit on `main`, with all uncommitted changes."""
     listing = _git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listing.split("\0")):
         source = ROOT / name
@@ -106,7 +106,7 @@ def run(
     watch: Callable[[dict[str, Any]], None] = lambda _: None,
     timeout: float = 300,
 ) -> Run:
-    """Run a workflow to its end; seconds are wall time.
+    """Run a workflow to its end.
 
     Args:
         checkout: The repository.
@@ -115,14 +115,14 @@ def run(
         secrets: The repository's and organisation's secrets.
         variables: Their variables.
         environment: What the runner sets in every job.
-        inputs: Those of `workflow_dispatch`.
-        leg: The only one of a matrix that is run, `KEY:VALUE`.
-        repositories: Checkouts of other repositories by what workflows call them, `OWNER/NAME@REF`.
+        inputs: The inputs of `workflow_dispatch`.
+        leg: The only leg of a matrix to run, `KEY:VALUE`.
+        repositories: Checkouts of other repositories by their names in workflows, `OWNER/NAME@REF`.
         payload: The event, as GitHub describes it.
-        image: What the jobs run in.
-        mounts: Files and folders of this machine that they have, `HERE:THERE`.
-        watch: Is given each entry of act's log at once.
-        timeout: Seconds that it may take.
+        image: The image that the jobs run in.
+        mounts: Files and folders of this machine to mount in the jobs, `HERE:THERE`.
+        watch: Gets each entry of act's log at once.
+        timeout: The limit, in seconds of wall time.
     """
     with tempfile.TemporaryDirectory() as folder, _alone():
         # Jobs that install packages share a cache, and compile only what they import.
@@ -179,7 +179,7 @@ def _watched(
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """What act itself sees: nothing of this user's configuration, and none of its variables reaches the job."""
+    """Return act's own environment, without this user's configuration. None of its variables reaches the job."""
     kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("DOCKER_")}
     home = {name: str(folder) for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
     return {"DOCKER_CONFIG": str(Path.home() / ".docker"), **kept, **home}
@@ -187,7 +187,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Act names its containers after the workflow: two runs at once would take each other's."""
+    """Allow one run at a time: act names its containers after the workflow, so two runs would take each other's."""
     with Path(tempfile.gettempdir(), "sentry-esc-sync-act.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

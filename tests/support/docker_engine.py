@@ -1,4 +1,4 @@
-"""Whether there is a Docker engine, and the images that the tests build and run."""
+"""The Docker engine, and the images that the tests build and run."""
 
 import contextlib
 import functools
@@ -20,7 +20,7 @@ RUNNER_IMAGE = "node:24-trixie-slim"
 def docker(
     *arguments: str, timeout: float = 600, check: bool = True, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command of Docker's CLI; seconds are wall time, `env` comes on top of our environment."""
+    """Run a Docker CLI command. `timeout` is in seconds; `env` is added to our environment."""
     environment = os.environ | (env or {})
     command = ["docker", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=check, env=environment)
@@ -28,7 +28,7 @@ def docker(
 
 @functools.cache
 def missing_engine() -> str | None:
-    """Why containers can't be run here, or None if they can."""
+    """Return why containers can't run here; None if they can."""
     try:
         answer = docker("info", "--format", "{{.OSType}}", timeout=30, check=False)
     except FileNotFoundError:
@@ -44,17 +44,17 @@ def provide_base_images() -> None:
     """Pull the images that the Dockerfile and the workflow tests build on, or make stand-ins.
 
     Raises:
-        subprocess.CalledProcessError: neither was possible; what the script said is on stderr.
+        subprocess.CalledProcessError: Neither worked; the script says why on stderr.
     """
     environment = os.environ | {"PYTHON": sys.executable, "ACT_RUNNER_IMAGE": RUNNER_IMAGE}
     subprocess.run([ROOT / "tools" / "standin_images.sh"], env=environment, timeout=900, check=True)
 
 
 def build_image(tree: Path = ROOT, tag: str = TAG) -> str:
-    """Build the Dockerfile of a tree; the image's id, which no other build can move as it could a tag.
+    """Build a tree's Dockerfile. Return the image's id: unlike a tag, no other build can move it.
 
     Raises:
-        AssertionError: the build failed; the text ends with what the engine said last.
+        AssertionError: The build failed; the text ends with the end of Docker's output.
     """
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder, "id")
@@ -65,9 +65,10 @@ def build_image(tree: Path = ROOT, tag: str = TAG) -> str:
 
 @contextlib.contextmanager
 def empty_engine(parent: Path) -> Iterator[str]:
-    """Run a Docker engine of our own, whose store is empty, and yield its address. Its files are below `parent`.
+    """Run a separate Docker engine with an empty store; yield its address. Its files are below `parent`.
 
-    It shares the bridge of this machine's engine, which an engine without a bridge would remove, and changes no rules.
+    It shares the bridge of this machine's engine: an engine without a bridge would remove it. It changes no firewall
+    rules.
 
     Raises:
         RuntimeError: It doesn't start; the text is the end of its log.

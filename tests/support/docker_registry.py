@@ -1,4 +1,4 @@
-"""A real image registry on the loopback, where Docker needs no TLS, and what it leaves on this machine."""
+"""A real image registry on the loopback, where Docker needs no TLS, and its images on this machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def free_port() -> int:
 
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
-    """Its address, while it runs; it keeps its images in a folder."""
+    """Run a registry that keeps its images in `folder`; yield its address."""
     command = shutil.which("docker-registry")
     if command is None:
         pytest.skip("there is no docker-registry (Debian's package of that name)")
@@ -64,10 +64,10 @@ def push(image: str, to: str) -> str:
 
 
 def push_as(image: str, platform: str) -> tuple[str, str]:
-    """Push what is in the registry again, as if it were for another platform.
+    """Push an image of the registry again, as if it were for another platform.
 
     Returns:
-        The image by its digest, and an index of this image and of what Buildx adds to each: an attestation.
+        The image by its digest, and an index by its digest: of this image and an attestation, as Buildx adds one.
     """
     name, _, digest = image.partition("@")
     address, _, path = name.partition("/")
@@ -98,14 +98,14 @@ def push_as(image: str, platform: str) -> tuple[str, str]:
 
 
 def by_digest(name: str) -> set[str]:
-    """The images of a registry's repository that this machine has; `*` in the name stands for any part of a path."""
+    """Return this machine's images of a registry's repository. `*` in the name stands for any part of a path."""
     form = "{{.Repository}}@{{.Digest}}"
     listed = docker("image", "ls", "--digests", "--format", form, "--filter", f"reference={name}").stdout.split()
     return {image for image in listed if "@sha256:" in image}
 
 
 def drop_images(registry: str) -> None:
-    """Take a registry's images off this machine."""
+    """Remove a registry's images from this machine."""
     listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={registry}/*/*")
     tags = {image for image in listed.stdout.split() if not image.endswith(":<none>")}
     for image in tags | by_digest(f"{registry}/*/*"):

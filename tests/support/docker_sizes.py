@@ -1,6 +1,6 @@
-"""Measure what an image weighs on the wire: its layers as a registry keeps them, compressed with gzip.
+"""Measure an image's download size: its layers compressed with gzip, as a registry keeps them.
 
-The base image is as it comes; a release compresses the other layers as small as gzip can.
+The base image's layers count at gzip's default level; a release compresses the other layers at the highest level.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CLI = "usr/local/bin/pulumi"
 
 @dataclass(frozen=True)
 class Sizes:
-    """The compressed bytes of an image's layers."""
+    """The compressed size of an image's layers, in bytes."""
 
     base: int
     cli: int

@@ -1,9 +1,9 @@
-"""A step that uses a container action, run with `docker run` as GitHub's runner does it.
+"""Run a step that uses a container action with `docker run`, as GitHub's runner does.
 
-After github.com/actions/runner: `src/Runner.Worker/Handlers/ContainerActionHandler.cs` (the mounts and variables),
+Source: github.com/actions/runner, `src/Runner.Worker/Handlers/ContainerActionHandler.cs` (the mounts and variables),
 `Container/DockerCommandManager.cs` (the command line), `ActionRunner.cs` and `ActionManifestManager.cs` (inputs and
-their defaults). Two things differ: the container shares this machine's network, where the local services are, and it
-is removed only when it has been looked at.
+their defaults). Two things differ. The container shares this machine's network, where the local services are. It is
+removed only after its log and its files have been read.
 """
 
 import os
@@ -22,27 +22,27 @@ from tests.support.runner import Command, commands, parse_outputs
 
 
 def action() -> dict[str, Any]:
-    """What `action.yml` says."""
+    """Return the content of `action.yml`."""
     metadata: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     return metadata
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a step ended, and what a runner then has of it."""
+    """How a step ended, and what the runner keeps of it."""
 
     code: int
-    """What `docker run` exited with."""
+    """The exit code of `docker run`."""
     log: str
     stderr: str
     logs: str
-    """What `docker logs` gives, both streams."""
+    """The output of `docker logs`, both streams."""
     output_file: str
     summary: str
     written: tuple[str, ...]
-    """The paths that differ from the image's, mounts apart."""
+    """The lines of `docker diff`, such as `A /path`, except those of mounts."""
     ended: float
-    """When it ended, by the monotonic clock."""
+    """When it ended, in seconds of the monotonic clock."""
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -54,7 +54,7 @@ class Result:
         return commands(self.log, "error")
 
     def visible(self) -> str:
-        """Everything that is kept of the step, less the lines that tell the runner what to mask."""
+        """Return everything that is kept of the step, without the `add-mask` lines."""
         lines = (self.log + self.stderr + self.logs).splitlines()
         shown = [line for line in lines if not line.startswith("::add-mask::")]
         return "\n".join([*shown, self.output_file, self.summary])
@@ -67,7 +67,7 @@ class Job:
         folder: An empty folder.
         image: The action's image.
         token: The job's own token, `${{ github.token }}`.
-        variables: What a step's variables are besides the usual ones.
+        variables: Further environment variables of every step.
     """
 
     def __init__(self, folder: Path, image: str, token: str, variables: Mapping[str, str]) -> None:
@@ -84,12 +84,12 @@ class Job:
 
     @property
     def mounts(self) -> dict[Path, str]:
-        """The folders of this machine, and where the container has them."""
+        """Each folder of this machine, and its path in the container."""
         folders = (self.workspace, self.home, self.workflow, self.file_commands)
         return {folder: f"/github/{folder.name}" for folder in folders}
 
     def left_behind(self) -> Iterator[Path]:
-        """Every file that later steps of the job can see; the runner's own are not among them."""
+        """Yield every file that later steps of the job can see, except the runner's own."""
         for folder in (self.workspace, self.home, self.workflow):
             yield from (path for path in folder.rglob("*") if path.is_file() and path.name != "event.json")
 
@@ -103,10 +103,10 @@ class Job:
         """Run one step to its end.
 
         Args:
-            inputs: What the workflow has under `with:`. An input that is missing here has its default.
-            variables: What it has under `env:`.
+            inputs: The step's `with:`. An input that is missing here has its default.
+            variables: The step's `env:`.
             entrypoint: A command instead of the image's own.
-            timeout: Seconds that it may take.
+            timeout: The limit, in seconds.
         """
         step = self.start(inputs, variables, entrypoint)
         return step.finish(timeout)
@@ -142,7 +142,7 @@ class Job:
         return Step(name, [*command, self.image, *entrypoint[1:]], environment, files)
 
     def _input_variables(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Each input is passed: as given, even if empty; else with its default; else empty."""
+        """Return a variable for each input: the given value, even if empty; else its default; else empty."""
         declared = action()["inputs"]
         assert not set(given) - set(declared), f"not in action.yml: {set(given) - set(declared)}"
         values = {name: given.get(name, str(declared[name].get("default", ""))) for name in declared}
@@ -176,7 +176,7 @@ class Job:
 
 
 class Step:
-    """A step under way. Its values are in the environment of `docker run`, not in its arguments."""
+    """A running step. Its values are in the environment of `docker run`, not in its arguments."""
 
     def __init__(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], files: Mapping[str, Path]
@@ -187,11 +187,11 @@ class Step:
         self._process = subprocess.Popen(command, env=values, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def signal(self, name: str) -> None:
-        """Send a signal to the action, as a runner does whose job is cancelled."""
+        """Send a signal to the action, as a runner does when its job is cancelled."""
         docker("kill", f"--signal={name}", self.name)
 
     def finish(self, timeout: float) -> Result:
-        """Wait for the end, look at what there is, and remove the container."""
+        """Wait for the step to end, collect its result, and remove the container."""
         try:
             log, stderr = self._process.communicate(timeout=timeout)
             ended = time.monotonic()
@@ -208,13 +208,13 @@ class Step:
             logs=kept.stdout + kept.stderr,
             output_file=self._files["GITHUB_OUTPUT"].read_text(encoding="utf-8"),
             summary=self._files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8"),
-            # "A /path": added; the mount points are not the action's doing.
+            # "A /path" means added. The mount points don't come from the action.
             written=tuple(line for line in written if not line.split(" ", 1)[1].startswith("/github")),
             ended=ended,
         )
 
 
 def _client_variables() -> dict[str, str]:
-    """What the docker command itself needs: HOME is the container's here."""
+    """Return what the docker command itself needs. HOME is the container's here."""
     kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("DOCKER_")}
     return {"DOCKER_CONFIG": str(Path.home() / ".docker"), **kept}

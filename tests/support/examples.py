@@ -1,4 +1,4 @@
-"""How many random cases a test takes."""
+"""The number of random cases in a test."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 
 from hypothesis import settings
 
-# Cases of each test under tests/fuzz. `make fuzz CASES=1000000` takes a million, the quick `make test` a tenth.
+# Number of cases of each test under tests/fuzz. `make fuzz CASES=1000000` sets it; `make test` takes a tenth.
 CASES = int(os.environ.get("CASES", "20000"))
-# Examples of every other test: as many as Hypothesis takes by itself, or a tenth.
+# Number of examples of every other test: Hypothesis's own default, or a tenth of it.
 EXAMPLES = min(100, CASES // 200)
 
 

@@ -10,7 +10,7 @@ from unittest import mock
 ENVIRONMENT = "acme/default/production"
 REPOSITORY = "acme/sophia"
 
-# Enough for a sync and a deploy; nothing in it looks like anything else in it.
+# Enough for a sync and a deploy. No two values are alike.
 VALID = {
     "sentry-dsn": "https://0a1b2c3d4e5f60718293a4b5c6d7e8f9@o4507.ingest.sentry.example/4507123",
     "sentry-api-token": "sntrys_Qm9hdGhvdXNlLTE3",
@@ -26,17 +26,17 @@ _READ_BY_THE_ACTION = ("INPUT_", "SENTRY_", "PULUMI_", "GITHUB_", "RUNNER_", "AC
 
 
 def as_runner(inputs: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a runner sets for `inputs`."""
+    """Return the variables that a runner sets for `inputs`."""
     return {f"INPUT_{name.upper()}": value for name, value in inputs.items()}
 
 
 @contextlib.contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Make `variables` all that there is in our environment."""
+    """Make `variables` the whole environment of this process."""
     with mock.patch.dict(os.environ, variables, clear=True):
         yield
 
 
 def without_inputs() -> dict[str, str]:
-    """This process's environment without anything that the action reads: a test may itself run on a runner."""
+    """Return our environment without what the action reads: a test may itself run on a runner."""
     return {name: value for name, value in os.environ.items() if not name.upper().startswith(_READ_BY_THE_ACTION)}

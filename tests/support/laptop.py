@@ -33,7 +33,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 WIDTH = 80
 
 _NUMBERS = itertools.count(1)
-# Makes standard input the controlling terminal, from which Ctrl-C comes as a signal, and becomes the program.
+# Makes standard input the controlling terminal, so that Ctrl-C arrives as a signal. Then becomes the program.
 _TAKE_TERMINAL = """\
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -42,7 +42,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def before(time: timedelta) -> datetime:
-    """A time so long ago."""
+    """Return now minus `time`."""
     return datetime.now(UTC) - time
 
 
@@ -56,7 +56,7 @@ class Shown:
 
     @property
     def words(self) -> str:
-        """What it printed, wherever its lines were broken."""
+        """What it printed, with each run of whitespace as one space."""
         return " ".join(f"{self.out} {self.err}".split())
 
     @property
@@ -70,7 +70,7 @@ class Laptop:
     Args:
         box: The local services.
         pulumi: The real Pulumi CLI.
-        folder: HOME, TMPDIR and the files of a runner are in it.
+        folder: Holds HOME, TMPDIR and a runner's files.
     """
 
     def __init__(self, box: Sandbox, pulumi: Path, folder: Path) -> None:
@@ -106,11 +106,11 @@ class Laptop:
         }
 
     def create(self, definition: str = "") -> None:
-        """Make the ESC environment."""
+        """Create the ESC environment."""
         self.box.esc.create(self.environment, definition)
 
     def synced(self) -> None:
-        """Let ESC hold what a sync of the laptop's inputs writes, and nothing else, since 40 days ago."""
+        """Make ESC hold exactly what a sync of the laptop's inputs writes, dated 40 days ago."""
         value = self.variables
         self.create(
             "values:\n"
@@ -123,7 +123,7 @@ class Laptop:
             self.box.esc.date(self.environment, number, before(40 * DAY))
 
     def with_variables(self, changes: Mapping[str, str | None]) -> dict[str, str]:
-        """The variables with changes; None takes one away."""
+        """Return the variables with `changes`; None removes one."""
         return {name: value for name, value in {**self.variables, **changes}.items() if value is not None}
 
     def run(self, *arguments: str, **changes: str | None) -> Shown:
@@ -138,7 +138,7 @@ class Laptop:
         return Shown(code, out.getvalue(), err.getvalue())
 
     def child(self, *arguments: str, **changes: str | None) -> Shown:
-        """Run a command in a real child process off a terminal, as in a pipe."""
+        """Run a command in a child process without a terminal, as in a pipe."""
         done = subprocess.run(
             [PROGRAM, *arguments],
             env=self.with_variables(changes),
@@ -174,7 +174,7 @@ class Laptop:
 
 
 def _conversation(terminal: int, answer: str) -> str:
-    """Everything that appears on a terminal until its program is gone, once the answer was typed at the question."""
+    """Return everything that a terminal shows until its program ends; type `answer` at the question."""
     shown = b""
     end = time.monotonic() + TIMEOUT
     while time.monotonic() < end:
@@ -182,7 +182,7 @@ def _conversation(terminal: int, answer: str) -> str:
             break
         try:
             part = os.read(terminal, 65536)
-        except OSError:  # Linux tells the end of the other side so
+        except OSError:  # on Linux this means that the other side is closed
             break
         if not part:
             break

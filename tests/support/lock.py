@@ -20,19 +20,19 @@ class Locked:
     """One package of a lock file."""
 
     name: str
-    """As canonical as PyPI has it."""
+    """The canonical form, as PyPI uses it."""
     version: str
     marker: str
-    """When it is installed; empty is always."""
+    """The condition under which it is installed; empty means always."""
     hashes: tuple[str, ...]
     """The SHA-256 of each file that may be installed, in hexadecimal."""
 
 
 def read(path: Path) -> list[Locked]:
-    """Every package of a lock file.
+    """Return every package of a lock file.
 
     Raises:
-        ValueError: A line isn't what the file is made of: something in it is not locked.
+        ValueError: A line is neither a locked package nor a comment.
     """
     text = path.read_text(encoding="utf-8")
     rest = _ENTRY.sub("", text)

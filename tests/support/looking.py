@@ -1,4 +1,4 @@
-"""`doctor`'s parts in this process: what each finds, check by check."""
+"""Run the parts of `doctor` in this process, and return the checks of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def looked(laptop: Laptop, look: Callable[[Session], Awaitable[T]], **changes: str | None) -> T:
-    """Return what is found in a session with the laptop's variables."""
+    """Return what `look` finds in a session with the laptop's variables."""
 
     async def run() -> T:
         screen = Screen(Redactor(), out=io.StringIO(), err=io.StringIO())
@@ -34,7 +34,7 @@ def looked(laptop: Laptop, look: Callable[[Session], Awaitable[T]], **changes: s
 
 
 def by_name(sections: Iterable[Section]) -> dict[str, Check]:
-    """Return the checks by their names; sections that are looked at together have each name once."""
+    """Return the checks by name; each name must occur only once."""
     checks = [check for section in sections for check in section.checks]
     found = {check.name: check for check in checks}
     assert len(found) == len(checks)
@@ -44,12 +44,12 @@ def by_name(sections: Iterable[Section]) -> dict[str, Check]:
 
 
 def esc_checks(laptop: Laptop, limit: int = 20, **changes: str | None) -> dict[str, Check]:
-    """Return what is found about Pulumi, the environment and the values in it."""
+    """Return the checks of Pulumi, of the environment and of the values in it."""
     return by_name(looked(laptop, lambda session: esc.sections(session, list(SENTRY_KEYS), limit), **changes))
 
 
 def github_checks(laptop: Laptop, **changes: str | None) -> tuple[dict[str, Check], dict[str, Check]]:
-    """Return what is found about the workflows, and about the secrets."""
+    """Return the checks of the workflows, and those of the secrets."""
     workflows, secrets = looked(
         laptop, lambda session: in_thread(lambda: github.sections(session, SYNC_WORKFLOW)), **changes
     )

@@ -1,4 +1,4 @@
-"""Random merges, their corruptions and their restoration, judged by a reading that owes nothing to the proof's."""
+"""Random merges, corrupted and restored, judged by a reading that is independent of the proof's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Loader = type[yaml.SafeLoader] | type[yaml.CSafeLoader]
 
 
 def tree(node: yaml.Node | None) -> object:
-    """A node as plain data: tags and values, no positions."""
+    """Return a node as plain data: tags and values, no positions."""
     if isinstance(node, yaml.MappingNode):
         return {"map": [(tree(key), tree(item)) for key, item in node.value]}
     if isinstance(node, yaml.SequenceNode):
@@ -28,7 +28,7 @@ def tree(node: yaml.Node | None) -> object:
 
 
 def rest_and_ours(text: str, loader: Loader = yaml.SafeLoader) -> tuple[object, dict[str, object]]:
-    """A definition as data, by PyYAML's own parser and not libyaml's: what isn't ours, and ours by key."""
+    """Return what isn't ours in a definition, and ours by key. By default PyYAML's own parser reads it, not libyaml."""
     root = yaml.compose(text, Loader=loader)
     others: list[object] = []
     ours: dict[str, object] = {}
@@ -47,7 +47,7 @@ def rest_and_ours(text: str, loader: Loader = yaml.SafeLoader) -> tuple[object, 
 
 @dataclass(frozen=True)
 class Merged:
-    """A right merge and what it was made of."""
+    """A correct merge, and what it was made from."""
 
     before: Sample
     document: Document
@@ -56,7 +56,7 @@ class Merged:
 
 
 def random_merge(rng: random.Random) -> Merged | None:
-    """A random definition with random changes made; None where the definition, cut at its end, is none."""
+    """Make random changes in a random definition. Return None if the definition, cut at its end, is invalid."""
     before = sample(rng)
     keys = rng.sample(OURS, rng.randrange(1, len(OURS) + 1))
     changes = tuple(Change(key, SecretStr(value(rng)), rng.random() < 0.6) for key in keys)
@@ -68,7 +68,7 @@ def random_merge(rng: random.Random) -> Merged | None:
 
 
 def check_merge(rng: random.Random) -> bool:
-    """One random merge: the rest byte for byte, ours exactly as asked, and all of it back as it was when restored.
+    """Check one random merge: our keys are as asked, the rest is unchanged to the byte, and restoring undoes it all.
 
     Returns:
         Whether there was a definition to change.
@@ -95,7 +95,7 @@ def check_merge(rng: random.Random) -> bool:
     return True
 
 
-# --- corruptions of a right merge ---
+# --- corruptions of a correct merge ---
 
 
 def _lines(text: str) -> list[str]:
@@ -103,7 +103,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _some(rng: random.Random, text: str, wanted: str) -> int | None:
-    """The place of one of the `wanted` characters."""
+    """Return a random place of a `wanted` character; None if there is none."""
     places = [at for at, character in enumerate(text) if character in wanted]
     return rng.choice(places) if places else None
 
@@ -194,23 +194,23 @@ CORRUPTIONS: tuple[Callable[[random.Random, str], str], ...] = (
 
 
 def _means(text: str) -> tuple[object, dict[str, object]] | None:
-    """What a text says; None: it isn't YAML.
+    """Return what a text means; None if it isn't YAML.
 
-    libyaml, like ESC's own parser, allows tabs between tokens where PyYAML's parser doesn't: its word counts then.
+    libyaml, like ESC's own parser, allows tabs between tokens. PyYAML's parser doesn't; libyaml then decides.
     """
     for loader in (yaml.SafeLoader, yaml.CSafeLoader):
         try:
             return rest_and_ours(text, loader)
-        except (yaml.YAMLError, ValueError, OverflowError):  # the latter two: an escape of no character, in PyYAML's
+        except (yaml.YAMLError, ValueError, OverflowError):  # the latter two: an invalid escape, in PyYAML's parser
             pass
     return None
 
 
 def check_corruption(rng: random.Random) -> bool:
-    """One right merge, corrupted a little: where that means something else, the proof must refuse it.
+    """Corrupt one correct merge a little: if that changes its meaning, the proof must refuse it.
 
     Returns:
-        Whether it meant something else.
+        Whether the meaning changed.
     """
     case = random_merge(rng)
     if case is None:
@@ -227,10 +227,10 @@ def check_corruption(rng: random.Random) -> bool:
 
 
 def check_restore(rng: random.Random) -> bool:
-    """One merge that is taken back after somebody else's edit: theirs stays, ours is as it was, or it is refused.
+    """Restore one merge after somebody else's edit: theirs stays and ours is as before, or the restore is refused.
 
     Returns:
-        Whether it was taken back.
+        Whether it was restored.
     """
     case = random_merge(rng)
     if case is None:

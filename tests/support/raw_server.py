@@ -1,4 +1,4 @@
-"""A server that answers with given bytes, whatever it is asked: for answers that no well-made server gives."""
+"""A server that sends fixed bytes to every client, for responses that no correct server sends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self
 
 
 class RawServer:
-    """Answers each connection with `answer` and closes it, or, with `drip`, goes on sending it byte by byte."""
+    """A server that sends `answer` and closes the connection; with `drip`, it keeps sending `drip` instead."""
 
     def __init__(self, answer: bytes, drip: bytes = b"") -> None:
         self.requests: list[bytes] = []

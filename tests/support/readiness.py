@@ -1,4 +1,4 @@
-"""Wait for a server of ours to answer."""
+"""Wait until one of our servers answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program has left behind: processes that still run, and private folders in memory."""
+"""Find what a program has left behind: processes that still run, and private folders in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROCESSES = Path("/proc")
 
 
 def processes_with(text: str) -> list[Path]:
-    """The processes in whose environment a text occurs, such as a folder on PATH that only they were given."""
+    """Return the processes with `text` in their environment, such as a folder on PATH that only they were given."""
     found = []
     for process in PROCESSES.glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -22,11 +22,11 @@ def processes_with(text: str) -> list[Path]:
 
 
 def private_folders(url: str, since: float) -> list[Path]:
-    """Those in memory that were made for the service at an address: it stands in the CLI's files.
+    """Return the private folders in memory that were made for the service at an address. The CLI's files hold it.
 
     Args:
         url: The address.
-        since: A time, in seconds since the epoch. What is older is of another service that had the same address.
+        since: Seconds since the epoch. Older files belong to another service that had the same address.
     """
     found = []
     for folder in MEMORY.glob("sentry-esc-sync-*"):
@@ -46,6 +46,6 @@ def is_running(pid: int) -> bool:
 
 
 def wait_for_the_end_of(pid: int) -> None:
-    """Wait for a process that was killed: that takes a moment."""
+    """Wait until a killed process has ended."""
     with contextlib.suppress(ProcessLookupError), open(os.pidfd_open(pid), "rb") as descriptor:  # noqa: PTH123
         assert select.select([descriptor], [], [], 10)[0]

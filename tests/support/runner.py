@@ -1,4 +1,4 @@
-"""What a GitHub runner makes of a step's log and of its output file.
+"""Parse a step's log and its output file as a GitHub runner does.
 
 Written from the runner's own parsers: github.com/actions/runner, `src/Runner.Common/ActionCommand.cs` (`TryParseV2` and
 `TryParse`) and `src/Runner.Worker/FileCommandManager.cs` (the heredoc form of a file command).
@@ -22,7 +22,7 @@ class Command:
 
 
 def parse_command(line: str) -> Command | None:
-    """The command that a line of the log is, in either of the two notations; None for an ordinary line."""
+    """Return the command in a line of the log, in either of the two notations; None for an ordinary line."""
     return _double_colon(line) or _bracket(line)
 
 
@@ -38,7 +38,7 @@ def _double_colon(line: str) -> Command | None:
 
 
 def _bracket(line: str) -> Command | None:
-    """The runner's older notation, `##[name property=value;…]data`, which counts anywhere in a line."""
+    """Parse the runner's older notation, `##[name property=value;…]data`, which may begin anywhere in a line."""
     start = line.find("##[")
     end = line.find("]", start)
     if start < 0 or end < 0:
@@ -55,25 +55,25 @@ def _properties(text: str, separator: str, escaped: str) -> dict[str, str]:
 
 
 def _unescape(text: str, others: str) -> str:
-    """The runner replaces one token after the other, `%` last."""
+    """Replace one token after the other, `%` last, as the runner does."""
     for character in f"\r\n{others}%":
         text = text.replace(f"%{ord(character):02X}", character)
     return text
 
 
 def parse_log(text: str) -> list[Command | str]:
-    """A step's log, line by line: commands, and ordinary lines as they are."""
+    """Return a step's log, line by line: commands, and ordinary lines as they are."""
     lines = re.split(r"\r\n|\n|\r", text)
     return [parse_command(line) or line for line in lines[: -1 if lines[-1] == "" else None]]
 
 
 def commands(text: str, name: str) -> list[Command]:
-    """The commands of one name in a step's log."""
+    """Return the commands of one name in a step's log."""
     return [entry for entry in parse_log(text) if isinstance(entry, Command) and entry.name == name]
 
 
 def parse_outputs(text: str) -> dict[str, str]:
-    """The outputs in the text of a step's output file.
+    """Return the outputs in the text of a step's output file.
 
     Raises:
         ValueError: The runner would fail the step: a line is neither `name=value` nor the start of a heredoc, or a

@@ -1,4 +1,4 @@
-"""Shell code of the documentation, run as it stands."""
+"""Run the documentation's shell code, unchanged."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def run(
     Args:
         code: As in the documentation.
         environ: All variables that are set.
-        typed: What the person types meanwhile.
-        cwd: Where the person is.
+        typed: What the person types while it runs.
+        cwd: The working folder.
     """
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code],
@@ -35,5 +35,5 @@ def run(
 
 
 def output(code: str, environ: Mapping[str, str], cwd: Path = ROOT) -> str:
-    """What shell code prints that must succeed."""
+    """Return the output of shell code that must succeed."""
     return run(code, environ, cwd=cwd).stdout

@@ -1,6 +1,6 @@
-"""Stand-ins for the maintained actions that a release uses: the same inputs and outputs, on this machine's engine.
+"""Stand-ins for the actions that a release uses: the same inputs and outputs, on this machine's Docker engine.
 
-Each input is one that the action has in the version that the workflow pins; see the `action.yml` there.
+Each input exists in the version that the workflow pins; see the `action.yml` of that version.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class StandIn:
 
     Args:
         inputs: The names of the inputs that the real action has, as far as the workflow uses them.
-        script: What it does; each input is a variable in upper case, with `_` for `-`.
+        script: The shell script that it runs; each input is a variable in upper case, with `_` for `-`.
         outputs: The names of its outputs.
     """
 
@@ -45,7 +45,7 @@ ACTIONS: Mapping[str, StandIn] = {
     ),
     "docker/build-push-action": StandIn(
         ("context", "file", "platforms", "outputs", "no-cache", "provenance", "sbom", "tags", "labels"),
-        # The build itself is another test's: an image of one layer more shows which file was asked for.
+        # Another test covers the build itself. This image's label shows which file was asked for.
         'test "$OUTPUTS" = "type=image,push=true,compression-level=9"\n'
         'test "${SBOM%%=*} $PROVENANCE" = "generator mode=max"\n'
         'printf \'FROM %s\\nLABEL built-from=%s\\nENTRYPOINT ["python3", "-c", ""]\\n\' "$BASE" \\\n'
@@ -71,7 +71,7 @@ def write(folder: Path, environ: Mapping[str, str]) -> dict[str, Path]:
     """Write all stand-ins; return their folders by the actions' names.
 
     Args:
-        folder: Where to.
+        folder: The folder to write to.
         environ: Further variables of the scripts.
     """
     found = {}

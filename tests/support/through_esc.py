@@ -1,4 +1,4 @@
-"""Merges through Pulumi's own code: merged, stored, shown, opened and restored, judged by what consumers get."""
+"""Run merges through Pulumi's own code: merge, store, show, open, restore. Judge them by what consumers get."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def imported(_: str) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A definition that ESC has stored, and what is to be changed in it."""
+    """A definition as ESC stores it, and the changes to make in it."""
 
     stored: str
     changes: tuple[Change, ...]
@@ -44,7 +44,7 @@ class Case:
 
 
 class Esc:
-    """ESC, as far as a definition passes through it."""
+    """The parts of ESC that a definition passes through."""
 
     def __init__(self, engine: Engine, load: Load = imported) -> None:
         self.engine = engine
@@ -53,7 +53,7 @@ class Esc:
         self.ciphertext = re.findall(r"ciphertext: ([^}\s]+)", encrypted)[0]
 
     def save(self, text: str) -> str | None:
-        """Return a definition as it is stored; None where ESC refuses it."""
+        """Return a definition as ESC stores it; None if ESC refuses it."""
         if self.engine.check("n", text, self.load).failed:
             return None
         try:
@@ -65,13 +65,13 @@ class Esc:
         return self.engine.open("n", stored, self.load)
 
     def show(self, stored: str) -> Shown | None:
-        """Return what `env get --show-secrets` shows; None where ESC can't evaluate the definition."""
+        """Return what `env get --show-secrets` shows; None if ESC can't evaluate the definition."""
         definition = self.engine.decrypt("n", stored)
         checked = self.engine.check("<yaml>", definition, self.load, show_secrets=True)
         return None if checked.failed else Shown(definition, checked.plain())
 
     def random_case(self, rng: random.Random) -> Case | None:
-        """Return a random definition with random changes; None where ESC refuses it."""
+        """Return a random definition with random changes; None if ESC refuses it."""
         number = itertools.count()
         text = _COMMENT.sub(lambda found: f"{found[0]} keep-{next(number)}", sample(rng).text)
         text = text.replace("ZXNjeA==", self.ciphertext).replace("${other.key}", "${context.rootEnvironment.name}")
@@ -99,7 +99,7 @@ def _change(rng: random.Random, key: str) -> Change:
 
 
 def others(evaluated: Evaluated, names: Sequence[object]) -> dict[str, object]:
-    """Return what consumers get of all but `names`."""
+    """Return the values that consumers get, except those of `names`."""
     return {name: got for name, got in evaluated.plain().items() if name not in names}
 
 
@@ -114,7 +114,10 @@ def foreign_comments(document: Document, names: Sequence[str]) -> set[str]:
 
 
 def check(esc: Esc, case: Case) -> None:
-    """Prove one merge: the rest is equal for consumers, ours exact, no comment lost, all of it back when restored."""
+    """Check one merge and its restoration.
+
+    Consumers get our values exactly, and all others unchanged. No comment is lost. Restoring brings everything back.
+    """
     names = [str(change.name) for change in case.changes]
     before, document = esc.open(case.stored), parse(case.stored)
     sent = merge(document, case.changes)
@@ -144,14 +147,14 @@ def check(esc: Esc, case: Case) -> None:
 
 @functools.cache
 def _esc() -> Esc:
-    """Return the engine of this process, which ends with it."""
+    """Return this process's engine, which is closed at exit."""
     engine = Engine()
     atexit.register(engine.close)
     return Esc(engine)
 
 
 def check_through_esc(rng: random.Random) -> bool:
-    """Prove one random merge; return whether there was one."""
+    """Check one random merge. Return False if the random definition can't be used."""
     esc = _esc()
     case = esc.random_case(rng)
     if case is None:

@@ -21,10 +21,10 @@ HOST = "127.0.0.1"
 
 
 class PrivateCA:
-    """A CA that no machine knows, and a certificate of it for 127.0.0.1.
+    """A CA that no machine trusts, and a certificate that it issued for 127.0.0.1.
 
     Args:
-        folder: For `certificate`, the CA's own, and for what the server needs.
+        folder: Where to write `certificate`, which is the CA's own, and the server's file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -73,7 +73,7 @@ def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePub
 
 @contextlib.contextmanager
 def tls_in_front_of(url: str, context: ssl.SSLContext) -> Iterator[str]:
-    """Serve `url` by TLS meanwhile; give the new address."""
+    """Serve `url` over TLS; yield the new address."""
     port = int(url.rpartition(":")[2])
     loop = asyncio.new_event_loop()
     ports: list[int] = []

@@ -1,4 +1,4 @@
-"""An application of Starlette's on a free port of the loopback, in a thread of its own."""
+"""A Starlette application on a free port of the loopback, in its own thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
-    """Serve it meanwhile; its address."""
+    """Serve the application; yield its address."""
     web = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none", lifespan="on"))
     thread = threading.Thread(target=lambda: asyncio.run(web.serve()))
     thread.start()

@@ -1,4 +1,4 @@
-"""Unit tests know nothing of the machine that they run on, and fail at once if anything starts a process."""
+"""Isolate unit tests from their machine, and fail a test at once if it starts a process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAY_START = ("test_processes.py", "test_cli.py")
 
 
 class ProcessGuard:
-    """Refuses every start of a process while it is on, and remembers it, lest somebody catches the refusal."""
+    """Audit hook that refuses to start a process while it is on, and records it in case the error is caught."""
 
     def __init__(self) -> None:
         self.on = False
@@ -48,7 +48,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def no_inputs() -> Iterator[None]:
-    """Nothing that the action reads is set."""
+    """Unset every variable that the action reads."""
     with environment(without_inputs()):
         yield
 
@@ -61,7 +61,7 @@ def github_server() -> Iterator[GitHub]:
 
 @pytest.fixture
 def github(github_server: GitHub) -> Iterator[GitHub]:
-    """The local GitHub, as if nothing had happened to it yet."""
+    """Yield the local GitHub without the requests, dispatches and faults of earlier tests."""
     github_server.requests.clear()
     github_server.dispatches.clear()
     github_server.return_run_details = True

@@ -1,4 +1,4 @@
-"""How a run ends: what is told, what is reported, and the exit code. Runs that reach ESC: tests/cli."""
+"""How a run ends: its log, its report and its exit code. tests/cli covers runs that reach ESC."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Ran:
 
 
 def run(folder: Path, inputs: dict[str, str], *, on_runner: bool = True, path: str = "") -> Ran:
-    """One run with `inputs`, on a machine whose PATH is an empty folder."""
+    """Run the action once with `inputs`. PATH has no programs unless `path` is given."""
     output, summary = folder / "output", folder / "summary"
     stream = io.StringIO()
     variables = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary), "PATH": path or str(folder)}
@@ -147,7 +147,7 @@ class TestNoCli:
 
 
 class SendsSignal(io.StringIO):
-    """A log that is read by somebody who ends the run at its error."""
+    """A log that sends SIGTERM to the run when it writes an error."""
 
     def write(self, text: str) -> int:
         if "::error" in text:

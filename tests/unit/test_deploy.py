@@ -30,7 +30,7 @@ def settings_of(**changes: str) -> Settings:
 
 @pytest.fixture
 def no_cli(tmp_path: Path) -> list[Environment]:
-    """One on a machine without the Pulumi CLI: whatever is asked of ESC can't be known."""
+    """Return one environment on a machine without the Pulumi CLI, where every question to ESC fails."""
     pulumi = Pulumi(
         home=tmp_path,
         cloud_url="http://127.0.0.1:1",

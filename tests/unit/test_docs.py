@@ -1,4 +1,4 @@
-"""The documentation is held to what there is."""
+"""The documentation names the tests, error titles and exit codes that exist."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def kinds_of(error: type[SyncError]) -> list[type[SyncError]]:
     return [error, *(kind for below in error.__subclasses__() for kind in kinds_of(below))]
 
 
-# Those of the deploy program have the exit codes of docs/deploy.md, those of the command line of docs/command-line.md.
+# docs/deploy.md has the deploy program's exit codes, and docs/command-line.md those of the command line.
 OF_THE_ACTION = [kind for kind in kinds_of(SyncError) if re.match(r"sophia_sync\.(?!console\.)", kind.__module__)]
 
 

@@ -1,4 +1,4 @@
-"""What Sentry says of the new credentials, and what a sync does where Sentry can't be understood."""
+"""What Sentry says about the new credentials, and what a sync does if Sentry's answer makes no sense."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sentry_server() -> Iterator[Sentry]:
 
 @pytest.fixture
 def sentry(sentry_server: Sentry) -> Iterator[Sentry]:
-    """The local Sentry, as if nothing had happened to it yet."""
+    """Yield the local Sentry without the requests, changes and faults of earlier tests."""
     sentry_server.requests.clear()
     sentry_server.scopes.clear()
     sentry_server.scopes.update(DEFAULT_SCOPES)
@@ -71,7 +71,7 @@ def look(
     project: str | None = None,
     seconds: float = 5,
 ) -> Verdict:
-    """Check the server's own credentials, or others. No text ever holds one."""
+    """Check the server's own credentials, or the given ones. Assert that the verdict shows none of them."""
     token, dsn = token or sentry.token, dsn or sentry.dsn
 
     async def ask() -> Verdict:
@@ -93,7 +93,7 @@ def look(
 
 
 def the_refusal(verdict: Verdict) -> str:
-    """The one fact that is wrong, where everything could be asked."""
+    """Return the only refusal. Assert that nothing else stayed unknown."""
     assert verdict.unknown is None
     assert not verdict.ok
     (refused,) = verdict.refused
@@ -165,7 +165,7 @@ class TestTheToken:
 
 
 class TestARegionWithoutAnIndex:
-    """Such as https://de.sentry.io: the scopes are unknown, and everything else is asked."""
+    """A region such as https://de.sentry.io: the scopes stay unknown, and everything else is checked."""
 
     @pytest.fixture(params=["no index", "forbidden", "forbidden in HTML"])
     def region(self, sentry: Sentry, request: pytest.FixtureRequest) -> Sentry:
@@ -356,7 +356,7 @@ def a_project_with_keys(sentry: Sentry, count: int) -> tuple[int, list[str]]:
 
 
 class TestASentryThatFails:
-    """Never refuses anything: the sync goes on."""
+    """A failure of Sentry refuses nothing: the sync goes on."""
 
     @pytest.mark.parametrize("question", QUESTIONS)
     @pytest.mark.parametrize(

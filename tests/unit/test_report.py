@@ -1,4 +1,4 @@
-"""What happened → the step's summary and outputs."""
+"""Turn the outcome of a run into the step's summary and outputs."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def outcome(
     error: SyncError | None = None,
     revision: int | None = None,
 ) -> Outcome:
-    """That of a run with one environment."""
+    """Return the outcome of a run with one environment."""
     return Outcome((Ended(ENVIRONMENT, synced, revision=revision),), deployed, error)
 
 
 def rows(summary: str) -> dict[str, str]:
-    """The summary's table: what is told of each key."""
+    """Return the summary's table: what it says about each key."""
     table = [line.strip("|").split("|") for line in summary.splitlines() if line.startswith("| `")]
     return {cells[0].strip(" `"): " | ".join(cell.strip() for cell in cells[1:]) for cells in table}
 
@@ -142,7 +142,7 @@ MARKUP = st.lists(
 
 
 class TestTextOfAService:
-    """It is data: what a service says makes no link, image, heading or HTML in the summary."""
+    """The summary shows a service's text as data, without links, images, headings or HTML from it."""
 
     @settings(max_examples=examples(300), deadline=None)
     @given(text=MARKUP)
@@ -151,7 +151,7 @@ class TestTextOfAService:
         rendered = MARKDOWN.render(report.summary(outcome(error=EscError(text, "Run again."))))
         shown = rendered.split("</h2>")[1].split("<p><strong>What to do")[0].strip()
         assert set(re.findall(r"<[^>]*>", shown)) <= {"<p>", "</p>", "<code>", "</code>"}
-        # Between backticks it is code, as our own words are.
+        # Text between backticks becomes code, as in our own messages.
         plain = html.unescape(re.sub("</?p>", "", re.sub("</?code>", "`", shown)))
         assert plain.replace("` ", "`").replace(" `", "`") == text.replace("` ", "`").replace(" `", "`")
 
@@ -201,7 +201,7 @@ class TestTextOfAService:
 
 
 class TestSize:
-    """GitHub drops a summary of more than 1 MiB whole."""
+    """GitHub drops the whole summary if it is larger than 1 MiB."""
 
     @staticmethod
     def many(number: int) -> Outcome:

@@ -1,4 +1,4 @@
-"""Sentry's scopes, pages and slugs, as the preflight and the MCP server share them."""
+"""Sentry's scopes, pages and slugs, which the preflight and the MCP server share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The organisation that has this repository, and the local services that its workflow reaches."""
+"""The organisation that owns this repository, and the local services that its workflow reaches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFINITION = "# Ask before you change this.\nvalues:\n  region: eu-central-1\n"
 
 
 class Organisation:
-    """Its secrets and variables, as GitHub keeps them, and the run of a workflow with them."""
+    """An organisation with its secrets and variables in GitHub, which runs the workflow with them."""
 
     def __init__(self, box: Sandbox, checkout: Path) -> None:
         self.box = box
@@ -42,12 +42,12 @@ class Organisation:
 
     @property
     def kept(self) -> dict[str, object]:
-        """What ESC should hold after a sync."""
+        """The values that ESC should hold after a sync."""
         everything = self.secrets | self.variables
         return {name: value for name, value in everything.items() if name.startswith("SENTRY_") and "URL" not in name}
 
     def run(self, event: str, inputs: dict[str, str] | None = None) -> Run:
-        """Let an event trigger the sync, and wait for its end."""
+        """Trigger the sync by an event, and wait until it ends."""
         environment = {"GITHUB_API_URL": self.box.github.url, "GITHUB_REPOSITORY": REPOSITORY}
         return docker_act.run(
             self.checkout,
@@ -62,7 +62,7 @@ class Organisation:
 
 @pytest.fixture(scope="session")
 def checkout(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of this tree. That the image could be built shows that its base images are there."""
+    """Return a checkout of this tree. The `image` fixture ensures that the base images are there."""
     if not (ROOT / ".git").exists():
         pytest.skip("this tree is no checkout of a repository")
     folder = tmp_path_factory.mktemp("checkout")
@@ -72,7 +72,7 @@ def checkout(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def new_organisation(checkout: Path) -> Iterator[Callable[[], Organisation]]:
-    """Makes organisations, each with services of its own."""
+    """Yield a function that makes an organisation with services of its own."""
     with ExitStack() as boxes:
 
         def make() -> Organisation:

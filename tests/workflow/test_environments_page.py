@@ -24,7 +24,7 @@ CALL: dict[str, Any] = load(MANY)["on"]["workflow_call"]
 
 @pytest.fixture
 def caller(tmp_path: Path) -> Path:
-    """A repository with the page's workflow, and with ours beside it, so that linters can look into it."""
+    """Return a repository with the page's workflow and ours beside it, so that linters can read ours."""
     folder = tmp_path / ".github" / "workflows"
     folder.mkdir(parents=True)
     shutil.copy(MANY, folder)
@@ -77,7 +77,7 @@ def test_zizmor_finds_nothing_in_the_callers_workflow(tmp_path: Path) -> None:
 
 
 def test_the_caller_grants_what_the_jobs_ask_for_and_no_more() -> None:
-    """A called job that asks for more than its caller has fails the run before it begins."""
+    """If a called job asks for more than its caller grants, the run fails before it begins."""
     asked: dict[str, str] = {}
     for job in load(MANY)["jobs"].values():
         asked |= job["permissions"]
@@ -94,7 +94,7 @@ def test_the_page_has_all_inputs_with_their_defaults() -> None:
     }
 
 
-# Those of the workflow itself; all others are the action's.
+# Inputs of the workflow itself. All others are the action's.
 OF_THE_MATRIX = {"environments", "max-parallel"}
 
 

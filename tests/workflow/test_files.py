@@ -1,4 +1,4 @@
-"""The workflows as they are written: what they may do, what they run, and what they hand to the action."""
+"""The text of the workflows: their permissions, what they run, and what they pass to the action."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ every_workflow = pytest.mark.parametrize("path", FILES, ids=lambda path: path.na
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A YAML file; YAML 1.1 takes the name `on` for a truth value."""
+    """Load a YAML file. Restore the key `on`, which YAML 1.1 reads as true."""
     loaded: dict[Any, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {"on" if name is True else name: value for name, value in loaded.items()}
 
@@ -61,13 +61,13 @@ def test_every_job_has_a_time_limit_and_a_fixed_system(path: Path) -> None:
     for name, job in load(path)["jobs"].items():
         if "uses" in job:  # the called workflow's jobs have their own
             continue
-        # A leg's sync has a `timeout` of its own, of up to an hour.
+        # A leg's sync has its own `timeout` input, of up to an hour.
         assert 0 < job["timeout-minutes"] <= (65 if (path, name) in ((MANY, "sync"), (RELEASE, "images")) else 30)
         systems = [job["runs-on"]]
         if systems == ["${{ matrix.system }}"]:
             systems = [each["system"] for each in job["strategy"]["matrix"]["include"]]
         for system in systems:
-            # Or a runner of the user's own, if there is one.
+            # An input can name the user's own runner instead.
             assert re.fullmatch(r"(\$\{\{ inputs\.\w+ \|\| ')?ubuntu-\d\d\.04(-arm)?(' \}\})?", system)
 
 
@@ -79,7 +79,7 @@ def test_every_action_is_pinned_by_commit(path: Path) -> None:
     for reference in used:
         here = re.fullmatch(r"\./|\./\.github/workflows/[\w-]+\.yml|\$/actions/\w+", reference)
         assert here or re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", reference), reference
-    # The comment says which version that commit is.
+    # A comment names the version of the commit.
     pinned = re.findall(r"uses: \S+@\S+(.*)", path.read_text(encoding="utf-8"))
     assert pinned or path in (CALLER, MANY)
     assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", comment) for comment in pinned)
@@ -142,7 +142,7 @@ def test_the_sync_passes_inputs_that_the_action_has() -> None:
 
 
 def test_a_scheduled_sync_does_what_one_by_hand_does_without_choices() -> None:
-    """On a schedule the inputs are empty, and an empty input has its default: the action's, or else the program's."""
+    """On a schedule the inputs are empty. An empty input takes the action's default, or else the program's."""
     declared = load(ROOT / "action.yml")["inputs"]
     [environment] = Settings.model_fields["esc_environment"].default
     choices = {"dry-run": "dry-run", "environment": "esc-environment", "deploy": "deploy"}
@@ -202,7 +202,7 @@ def test_a_leg_passes_inputs_that_the_action_has_and_deploys_nothing() -> None:
 
 
 def test_what_a_called_workflow_runs_of_this_repository_is_of_its_own_commit() -> None:
-    """`./` would be the caller's repository, and `@v1` another commit than the one that the caller chose.
+    """`./` would be the caller's repository, and `@v1` could be another commit than the caller chose.
 
     The runner refuses `$/` without a path. Source: github.com/actions/runner, `PipelineConstants.cs`.
     """

@@ -1,7 +1,7 @@
-"""`sync-environments.yml`, called by the workflow of docs/environments.md: three environments of different secrets.
+"""`sync-environments.yml`, called by docs/environments.md's workflow, for three environments with different secrets.
 
-act knows no GitHub environments: its secrets are the same in all legs. So each environment's leg is a run of its own,
-which has the secrets of that environment and no others.
+act doesn't know GitHub environments: all legs would get the same secrets. So each environment's leg is a run of its
+own, with the secrets of that environment only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LISTED = {
 
 @dataclass
 class Environment:
-    """A GitHub environment: a Sentry of its own, and credentials that no other has."""
+    """A GitHub environment with its own Sentry and unique credentials."""
 
     name: str
     sentry: Sentry
@@ -63,7 +63,7 @@ class Environment:
 
     @property
     def kept(self) -> dict[str, object]:
-        """What ESC should hold of it."""
+        """The values that ESC should hold for this environment."""
         everything = self.secrets | self.variables
         return {name: value for name, value in everything.items() if name.startswith("SENTRY_") and "URL" not in name}
 
@@ -104,7 +104,7 @@ class Fleet:
         subprocess.run([*git, "-c", "commit.gpgsign=false", "commit", "--quiet", "--message=Call it"], check=True)
 
     def run(self, name: str) -> Run:
-        """Run the workflow with the secrets of one environment and its leg alone."""
+        """Run only one environment's leg of the workflow, with that environment's secrets."""
         environment = self.environments[name]
         return docker_act.run(
             self.caller,
@@ -123,7 +123,7 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of all environments, and what their summaries were."""
+    """A run of each environment. `refused` is production's, with a token that its Sentry doesn't know."""
 
     fleet: Fleet
     lab: Run
@@ -138,7 +138,7 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """Run lab; production, with a token that its Sentry doesn't know; staging; then production again."""
+    """Run lab, production with a token that its Sentry doesn't know, staging, and production again."""
     if not (ROOT / ".git").exists():
         pytest.skip("this tree is no checkout of a repository")
     with ExitStack() as started:

@@ -15,14 +15,14 @@ Make = Callable[[], Organisation]
 
 @pytest.fixture(scope="module")
 def scheduled(new_organisation: Make) -> tuple[Organisation, Run]:
-    """A first sync on schedule."""
+    """Run a first sync on schedule."""
     made = new_organisation()
     return made, made.run("schedule")
 
 
 @pytest.fixture(scope="module")
 def dry(new_organisation: Make) -> tuple[Organisation, Run]:
-    """A dry run that somebody started by hand."""
+    """Start a dry run by hand."""
     made = new_organisation()
     return made, made.run("workflow_dispatch", {"dry-run": "true"})
 

@@ -1,4 +1,4 @@
-"""The arguments of the tools. They may hold less than a path or a query of Sentry may."""
+"""The arguments of the tools. They allow less than Sentry's paths and queries do."""
 
 from __future__ import annotations
 

@@ -44,23 +44,23 @@ from sophia_sync.runtime.retries import asked_wait
 from sophia_sync.sentry import next_cursor, scopes_of, withholds_scopes
 
 LONGEST_CALL = 20.0
-"""Seconds for one question to Sentry with all its repetitions."""
+"""Time limit for one request to Sentry with all its retries, in seconds."""
 LONGEST_TRY = 10.0
 LARGEST_ANSWER = 5 * 1024 * 1024
-"""Bytes."""
+"""Maximum size of a response, in bytes."""
 KEPT_SCOPES = 60.0
-"""Seconds for which the token's scopes, and the project's number, are believed."""
+"""How long the token's scopes and the project's number are cached, in seconds."""
 
 ATTEMPTS = 5
 _BACKOFF = wait_exponential(multiplier=0.25, max=8) + wait_random(0, 0.25)
 
-# The only answers after which a request that isn't safe to repeat was certainly not carried out.
+# After these responses the request was certainly not carried out, so even a write is retried.
 _NOT_CARRIED_OUT = frozenset({HTTPStatus.TOO_MANY_REQUESTS})
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.InvalidURL)
 
 
 class Slot(enum.Enum):
-    """A part of a path that the credentials fill, never an argument."""
+    """A path segment that comes from the credentials, never from an argument."""
 
     ORGANIZATION = enum.auto()
     PROJECT = enum.auto()
@@ -74,19 +74,19 @@ ORGANIZATION: Path = ("organizations", Slot.ORGANIZATION)
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer of Sentry's that is no error."""
+    """A successful response from Sentry."""
 
     body: Any
     next_cursor: str | None
     credentials: Credentials
-    """What it was asked for with."""
+    """The credentials that the request was made with."""
     content: bytes = b""
-    """The content of a file."""
+    """The content of a downloaded file."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What was learnt with some credentials, and when, on the monotonic clock."""
+    """A cached value, the credentials that it was read with, and its time on the monotonic clock."""
 
     credentials: Credentials
     value: Any
@@ -94,12 +94,12 @@ class _Known:
 
 
 class SentryClient:
-    """Asks Sentry, with the credentials as they are at that moment.
+    """A client for Sentry's API that makes each request with the current credentials.
 
     Args:
         url: Sentry's address, without a slash at its end.
-        vault: Where the credentials are.
-        longest: Seconds for one question with all its repetitions.
+        vault: Supplies the credentials.
+        longest: Time limit for one request with all its retries, in seconds.
     """
 
     def __init__(self, url: str, vault: Vault, longest: float = LONGEST_CALL) -> None:
@@ -120,7 +120,7 @@ class SentryClient:
             await http.aclose()
 
     async def get(self, path: Path, **parameters: str | int | list[str] | None) -> Reply:
-        """Read; parameters that are None are left out.
+        """Send a GET request, without the parameters that are None.
 
         Raises:
             ToolError: One of `sentry_mcp.errors`.
@@ -128,17 +128,17 @@ class SentryClient:
         return await self._ask("GET", path, {key: value for key, value in parameters.items() if value is not None})
 
     async def put(self, path: Path, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Change, and return what Sentry answers; it is repeated only if it was certainly not carried out."""
+        """Send a PUT request and return Sentry's response. Retry only if it was certainly not carried out."""
         found: dict[str, Any] = (await self._ask("PUT", path, body=body)).body
         return found
 
     async def post(self, path: Path, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Add, and return what Sentry answers; it is repeated only if it was certainly not carried out."""
+        """Send a POST request and return Sentry's response. Retry only if it was certainly not carried out."""
         found: dict[str, Any] = (await self._ask("POST", path, body=body)).body
         return found
 
     async def scopes(self, *, fresh: bool = False) -> frozenset[str] | None:
-        """What the token may do; None if Sentry doesn't tell. Believed for `KEPT_SCOPES` unless `fresh`."""
+        """Return the token's scopes, cached for `KEPT_SCOPES` unless `fresh`; None if Sentry doesn't tell them."""
         credentials = await self.vault.credentials()
         if self._scopes is None or not _holds(self._scopes, credentials) or fresh:
             self._scopes = await self._ask_for_scopes()
@@ -146,7 +146,7 @@ class SentryClient:
         return found
 
     def last_scopes(self, default: frozenset[str] | None) -> frozenset[str] | None:
-        """What `scopes` told last, however long ago; `default` if it never told anything."""
+        """Return the last result of `scopes`, however old; `default` if there is none."""
         return self._scopes.value if self._scopes else default
 
     async def project_number(self, *, fresh: bool = False) -> str:
@@ -194,7 +194,7 @@ class SentryClient:
         *,
         raw: bool = False,
     ) -> Reply:
-        """Ask; if Sentry refuses the token, read the credentials afresh and ask once more."""
+        """Send a request. If Sentry refuses the token, read the credentials again and retry once."""
         credentials = await self.vault.credentials()
         try:
             return await self._ask_with(credentials, method, path, parameters, body, raw=raw)
@@ -241,17 +241,17 @@ class SentryClient:
             told = meaning(error, self.url, self.vault.redact)
             is_known = not may_pass(error.response.status_code) or _was_not_carried_out(error)
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
-            # Its text may hold anything.
+            # The exception's text may hold anything, so it isn't repeated.
             told, is_known = unanswered(error, self.url), isinstance(error, _NEVER_SENT)
         except UnavailableError as error:
             told, is_known = error, False
-        # The one place where a change of unknown outcome is told.
+        # The one place that reports a change with an unknown outcome.
         if method != "GET" and not is_known:
             raise type(told)(f"{told}{MAYBE_DONE}") from None
         raise told from None
 
     async def _try_again(self, request: _Request) -> tuple[httpx2.Response, bytes]:
-        """Ask until there is an answer that stays, as long as the deadline around it allows."""
+        """Send a request. Retry transient failures up to `ATTEMPTS` attempts, within the enclosing deadline."""
         is_transient = _is_transient if request.method == "GET" else _was_not_carried_out
         ends = anyio.current_effective_deadline()
         async for attempt in AsyncRetrying(
@@ -302,7 +302,11 @@ def _holds(known: _Known, credentials: Credentials) -> bool:
 
 
 def _path(path: Path, credentials: Credentials) -> str:
-    """The path of a route. Each part stays one: what could be more than a name is refused, and the rest is encoded."""
+    """Return a route's path. Each part stays one segment: it is encoded, or refused if it isn't a name.
+
+    Raises:
+        RefusedError: A part could be more than a name.
+    """
     slots = {Slot.ORGANIZATION: credentials.organization, Slot.PROJECT: credentials.project}
     parts = [slots[part] if isinstance(part, Slot) else part for part in path]
     for part in parts:
@@ -312,11 +316,11 @@ def _path(path: Path, credentials: Credentials) -> str:
 
 
 def _reply(path: Path, credentials: Credentials, response: httpx2.Response, content: bytes) -> Reply:
-    """Return what Sentry answers; of its index, the scopes of the token.
+    """Return Sentry's response; for its index, the token's scopes.
 
     Raises:
-        RefusedTokenError: The index doesn't know the token, and answers as if there were none.
-        UnavailableError: It isn't Sentry's answer.
+        RefusedTokenError: The index doesn't know the token: it answers as if there were none.
+        UnavailableError: The response isn't Sentry's.
     """
     try:
         body = parsed_json(content) if content else None
@@ -327,7 +331,7 @@ def _reply(path: Path, credentials: Credentials, response: httpx2.Response, cont
         raise RefusedTokenError
     try:
         cursor = next_cursor({"next": response.links.get("next", {})})
-    except ValueError:  # the rows of this page still stand
+    except ValueError:  # this page's rows are valid all the same
         cursor = None
     return Reply(body, cursor, credentials)
 

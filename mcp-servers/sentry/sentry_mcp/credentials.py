@@ -33,7 +33,7 @@ SHORTEST_ACCESS_TOKEN = 16
 
 DEFAULT_CACHE_SECONDS = 300.0
 RETRY_AFTER = 30.0
-"""Seconds before Pulumi ESC is asked again after it could not be read."""
+"""Wait before the next read after Pulumi ESC could not be read, in seconds."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class UnreadableError(Exception):
 
 
 class Source(Protocol):
-    """Where values come from."""
+    """A source of the server's values."""
 
     async def values(self) -> Mapping[str, str]:
         """Return all values by key, such as `SENTRY_API_TOKEN`; read them only if they are old."""
@@ -67,7 +67,7 @@ class Source(Protocol):
 
 
 class EscSource:
-    """Pulumi ESC, if it is configured. Environment variables stand in for what it doesn't have.
+    """Reads Pulumi ESC if it is configured. Environment variables stand in for what ESC doesn't have.
 
     Args:
         environ: The environment variables.
@@ -85,7 +85,7 @@ class EscSource:
         self._is_closed = False
 
     async def values(self) -> Mapping[str, str]:
-        """Return the values; calls that come while they are read wait for that one read."""
+        """Return the values. Concurrent calls wait for one read."""
         if self._clock() >= self._next_read:
             async with self._lock:
                 if self._clock() >= self._next_read:
@@ -100,12 +100,12 @@ class EscSource:
             return await self._read() if esc.is_configured(self._environ) else True
 
     def secrets(self) -> Iterable[SecretStr]:
-        """Return every secret that was read so far, former values too, and those among the environment variables."""
+        """Return every secret read so far, including former values, and those among the environment variables."""
         variables = (self._environ[name] for name in self._environ if _SECRET_NAME.search(name))
         return [*self._secrets, *(SecretStr(value) for value in variables if len(value) >= _SHORTEST_SECRET)]
 
     async def aclose(self) -> None:
-        """End a read, the CLI and its private folder, and wait until they are gone."""
+        """Cancel a running read, and wait until the CLI and its private folder are gone."""
         self._is_closed = True
         if self._scope is not None:
             self._scope.cancel()
@@ -113,7 +113,7 @@ class EscSource:
             pass
 
     async def _read(self) -> bool:
-        """Read, with the lock held; if that fails, what was known stays."""
+        """Read Pulumi ESC while the caller holds the lock. If that fails, keep the values from before."""
         problem = "the server is being ended" if self._is_closed else ""
         with anyio.CancelScope() as self._scope:
             if self._is_closed:
@@ -143,7 +143,7 @@ class EscSource:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What one request to Sentry is made with."""
+    """The credentials for one request to Sentry."""
 
     token: SecretStr
     organization: str
@@ -151,11 +151,11 @@ class Credentials:
 
 
 _held: ContextVar[list[Credentials] | None] = ContextVar("held", default=None)
-"""What this call read, once it did; None outside of calls."""
+"""The credentials that the current call has read, if any; None outside calls."""
 
 
 class Vault:
-    """Hands out the credentials as they are now."""
+    """Supplies the current credentials."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -167,7 +167,7 @@ class Vault:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Read the credentials once for everything in here, so that one call never mixes two projects."""
+        """Read the credentials only once in this block, so that one call never mixes two projects."""
         before = _held.set([])
         try:
             yield
@@ -175,7 +175,7 @@ class Vault:
             _held.reset(before)
 
     async def credentials(self) -> Credentials:
-        """Return those for Sentry.
+        """Return the credentials for Sentry.
 
         Raises:
             CredentialsError: One of them is missing or malformed.
@@ -194,10 +194,10 @@ class Vault:
         return credentials
 
     async def renewed(self, refused: Credentials) -> Credentials | None:
-        """The credentials read afresh after Sentry refused some; None if they are the same.
+        """Read the credentials again after Sentry refused some. Return None if they are unchanged.
 
         Raises:
-            UnreadableError: They are, for they couldn't be read.
+            UnreadableError: They are unchanged, because Pulumi ESC couldn't be read.
         """
         before = self._refreshed
         async with self._refreshing:
@@ -212,22 +212,22 @@ class Vault:
         return None
 
     async def client_secret(self) -> SecretStr | None:
-        """What Sentry signs its webhooks with; None if it isn't configured."""
+        """Return the secret that Sentry signs its webhooks with; None if it isn't configured."""
         return await self._secret(CLIENT_SECRET)
 
     async def renewed_client_secret(self) -> SecretStr | None:
-        """The client secret, read afresh."""
+        """Read the client secret again and return it."""
         before = self._refreshed
         async with self._refreshing:
             await self._refresh(before)
         return await self.client_secret()
 
     async def access_token(self) -> SecretStr | None:
-        """What this server's clients must show; None if it isn't configured."""
+        """Return the token that this server's clients must show; None if it isn't configured."""
         return await self._secret(ACCESS_TOKEN)
 
     def redact(self, text: str) -> str:
-        """`text` without any secret that is known here."""
+        """Return `text` without the secrets that the source knows or knew."""
         known = frozenset(self._source.secrets())
         if known - self._known:
             self._known |= known
@@ -239,10 +239,10 @@ class Vault:
         await self._source.aclose()
 
     async def _refresh(self, before: int) -> None:
-        """Read everything again, with the lock held, unless another call did while this one waited for the lock.
+        """Read everything again, unless another call did so while this one waited for the lock that it holds now.
 
         Args:
-            before: How often it was done when the call came.
+            before: The number of refreshes when the call began.
         """
         if self._refreshed == before:
             self._went_well = await self._source.refresh()
@@ -254,7 +254,7 @@ class Vault:
 
 
 def _credentials(stored: Mapping[str, str]) -> Credentials:
-    """Return what Sentry is asked with.
+    """Return the credentials for Sentry out of stored values.
 
     Raises:
         CredentialsError: One of them is missing or malformed.

@@ -1,7 +1,7 @@
-"""What goes wrong, in sentences that a model can act on: what failed, why, and what to do.
+"""Errors whose text a model can act on: what failed, why, and what to do.
 
-The SDK hands the text of a `ToolError` to the model. Nothing in it may hold a secret's value, and what Sentry said is
-in it between marks only (`sentry_mcp.outside`).
+The SDK hands the text of a `ToolError` to the model. So the text never holds a secret's value, and quotes Sentry only
+between marks (`sentry_mcp.outside`).
 """
 
 from mcp.server.mcpserver.exceptions import ToolError
@@ -12,11 +12,11 @@ class CredentialsError(ToolError):
 
 
 class UnavailableError(ToolError):
-    """Sentry can't be asked now."""
+    """Sentry gives no usable answer now."""
 
 
 class RefusedError(ToolError):
-    """Sentry, or this server, doesn't do what was asked for."""
+    """Sentry or this server refuses the request."""
 
 
 class MissingError(RefusedError):

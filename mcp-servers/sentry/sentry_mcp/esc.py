@@ -1,4 +1,4 @@
-"""Pulumi ESC, read by the Pulumi CLI: the one module that starts it. Cancelling a read ends the CLI too."""
+"""Reads Pulumi ESC with the Pulumi CLI, which only this module starts. Cancelling a read ends the CLI too."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sophia_sync.settings import checks
 DEFAULT_PROJECT = "default"
 """The project that Pulumi itself makes for an organisation."""
 LONGEST_READ = 20.0
-"""Seconds for one read."""
-# The variables of ours that the CLI gets: where programs are, and how the network is reached.
+"""Time limit for one read, in seconds."""
+# The server's variables that the CLI gets too: where programs are, and how to reach the network.
 _PASSED_ON = (
     "PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -32,7 +32,7 @@ class EscError(Exception):
 
 
 def is_configured(environ: Mapping[str, str]) -> bool:
-    """Tell whether somebody means the server to read Pulumi ESC."""
+    """Tell whether the server is configured to read Pulumi ESC."""
     return any(environ.get(name) for name in ("PULUMI_ACCESS_TOKEN", "PULUMI_ORG", "PULUMI_ENVIRONMENT"))
 
 
@@ -80,7 +80,7 @@ async def read(environ: Mapping[str, str]) -> dict[str, Opened]:
         raise EscError(f"Could not open {environment}: {reason}.")
     try:
         return opened.parse(done.stdout.decode())
-    except ValueError:  # the environment has errors: up to v3.260 the CLI prints them, no values, and exits 0
+    except ValueError:  # up to v3.260 the CLI prints an environment's errors in place of values, and exits 0
         raise EscError(f"Could not open {environment}: {reason}.") from None
 
 
@@ -89,7 +89,7 @@ def _private_folder() -> tempfile.TemporaryDirectory[str]:
     memory = "/dev/shm"  # noqa: S108 - the folder itself has mode 0700
     try:
         return tempfile.TemporaryDirectory(prefix="sentry-esc-sync-", dir=memory, ignore_cleanup_errors=True)
-    except OSError:  # it may be missing, or not be ours
+    except OSError:  # it may be missing or not writable
         return tempfile.TemporaryDirectory(prefix="sentry-esc-sync-", ignore_cleanup_errors=True)
 
 

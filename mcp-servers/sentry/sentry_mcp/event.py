@@ -1,4 +1,4 @@
-"""An event as a person reads it: what failed and where, what came before it, and in which surroundings."""
+"""Shows an event as a person reads it: what failed and where, what came before it, and its contexts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_THREADS = 30
 MOST_FRAMES = 30
 MOST_BREADCRUMBS = 40
 _CONTEXT_LINES = 2
-# Sentry's own contexts hold who the user is, or what other sections show.
+# These contexts of Sentry's own identify the user, or repeat what other sections show.
 _LEFT_OUT_CONTEXTS = frozenset({"user", "feedback", "trace", "geo"})
 
 Json: TypeAlias = dict[str, Any]
@@ -39,7 +39,7 @@ def _values(data: Any, name: str = "values") -> list[Json]:
 
 
 def _frames(owner: Json, *, whole: bool) -> tuple[list[Json], bool]:
-    """Return the frames of a stack trace, and whether one of the program's own has source lines."""
+    """Return the frames of a stack trace, and whether any frame of the program itself has source lines."""
     stack = owner.get("stacktrace") or owner.get("rawStacktrace")
     frames = _values(stack, "frames")
     return (frames if whole else frames[-MOST_FRAMES:]), any(
@@ -48,7 +48,7 @@ def _frames(owner: Json, *, whole: bool) -> tuple[list[Json], bool]:
 
 
 def _source(frame: Json) -> str | None:
-    """Return the source lines near a frame's own."""
+    """Return the source lines around a frame's line."""
     at, context = frame.get("lineNo"), frame.get("context")
     near = [
         f"{row[0]}{' >' if row[0] == at else '  '} {row[1]}"
@@ -66,7 +66,7 @@ _FRAME = record(
 
 
 def _frame(frame: Json, *, with_source: bool) -> Json:
-    """Return what of a frame is worth its place: no variables, and nothing that is said already."""
+    """Return a frame without values that repeat others, and with its source lines if wanted."""
     kept = dict(frame)
     kept["source"] = _source(frame) if with_source else None
     for name, same in (("absPath", "filename"), ("rawFunction", "function"), ("symbolAddr", "instructionAddr")):
@@ -78,7 +78,7 @@ def _frame(frame: Json, *, with_source: bool) -> Json:
 
 
 def _stack(marker: Marker, owner: Json, *, whole: bool) -> Json:
-    """Show the frames of an exception or thread, the innermost first: that is where the budget goes."""
+    """Show the frames of an exception or thread, the innermost first, so that the budget goes to those."""
     frames, has_source = _frames(owner, whole=whole)
     total = len(_values(owner.get("stacktrace") or owner.get("rawStacktrace"), "frames"))
     # If no frame of the program has source lines, show those of the libraries' frames.
@@ -90,7 +90,7 @@ def _stack(marker: Marker, owner: Json, *, whole: bool) -> Json:
 
 
 def _exceptions(marker: Marker, body: Json, whole: bool) -> Any:
-    """Show the exceptions, the one that was raised last first; groups tell who belongs to whom by their numbers."""
+    """Show the exceptions, the last raised first. In groups, `exception_id` and `parent_id` relate them."""
     values = list(reversed(_values(_entries(body).get("exception"))))
 
     def one(_: Marker, value: Json) -> Json:
@@ -125,12 +125,12 @@ def _threads(marker: Marker, body: Json, whole: bool) -> Any:
 
 
 def _stacktrace(marker: Marker, body: Json, whole: bool) -> Any:
-    """Show a stack trace that belongs to no exception, as of a captured message."""
+    """Show a stack trace without an exception, such as that of a captured message."""
     return _stack(marker, {"stacktrace": _entries(body).get("stacktrace")}, whole=whole)
 
 
 def _evidence(marker: Marker, body: Json, whole: bool) -> Any:
-    """Show what Sentry found: for performance, uptime, cron and other issues that are no errors."""
+    """Show Sentry's evidence for issues that aren't errors, such as performance, uptime and cron issues."""
     occurrence = body.get("occurrence")
     occurrence = occurrence if is_object(occurrence) else {}
     found = record(issueTitle=line, subtitle=line, detectionTime=number)(marker, occurrence) or {}
@@ -171,7 +171,7 @@ def _csp(marker: Marker, body: Json, _: bool) -> Any:
 
 
 def _feedback(marker: Marker, body: Json, _: bool) -> Any:
-    """Show what a user wrote, and where; not who it was."""
+    """Show what a user wrote and where, without who it was."""
     feedback = _context(body, "feedback")
     report = body.get("userReport")
     found = (
@@ -189,7 +189,7 @@ def _message(marker: Marker, body: Json, _: bool) -> Any:
 
 
 def _request(marker: Marker, body: Json, _: bool) -> Any:
-    """Show a request: method, address, query and body, scrubbed; no cookies, headers or variables of the server."""
+    """Show a request's method, address, query and body, scrubbed. Leave out cookies, headers and server variables."""
     request = _entries(body).get("request")
     if not is_object(request):
         return None
@@ -234,7 +234,7 @@ def _extra(marker: Marker, body: Json, _: bool) -> Any:
 
 
 def _errors(marker: Marker, body: Json, whole: bool) -> Any:
-    """Show what Sentry could not process, such as symbols or source maps that are missing."""
+    """Show what Sentry could not process, such as missing symbols or source maps."""
     errors = body.get("errors")
     found = rows(_ERROR, marker, errors, 100 if whole else 10) if isinstance(errors, list) else []
     images = [
@@ -249,7 +249,7 @@ _CRUMB = record(timestamp=shown.TIME, type=line, category=line, level=shown.LEVE
 
 
 def _breadcrumbs(marker: Marker, body: Json, whole: bool) -> Any:
-    """Show the breadcrumbs, the latest first: that is where the budget goes."""
+    """Show the breadcrumbs, the latest first, so that the budget goes to those."""
     crumbs = list(reversed(_values(_entries(body).get("breadcrumbs"))))
 
     def one(_: Marker, crumb: Json) -> Any:
@@ -264,7 +264,7 @@ def _breadcrumbs(marker: Marker, body: Json, whole: bool) -> Any:
 
 
 def _crumb_data(crumb: Json) -> str:
-    """Return what a breadcrumb's data say: a request, a navigation, an exception, connectivity, or anything else."""
+    """Return a breadcrumb's data as text: a request, a navigation, an exception, connectivity, or anything else."""
     data = scrubbed(crumb.get("data"))
     if not is_object(data):
         return "" if data in (None, "") else as_text(data)
@@ -295,7 +295,7 @@ SECTIONS: dict[str, tuple[Section, int]] = {
     "contexts": (_contexts, 2_000),
     "extra": (_extra, 2_000),
 }
-"""By its name: what shows a section, and the tokens that it may take beside the others."""
+"""The sections by name: the function that shows each, and its token budget when all sections are shown."""
 
 _HEAD = record(
     id=shown.HEX, groupID=shown.ID, title=line, culprit=line, location=line, type=line, level=shown.LEVEL,
@@ -308,9 +308,9 @@ def show(marker: Marker, body: Json, only: str | None = None) -> Json:
     """Show an event.
 
     Args:
-        marker: Marks its texts, and holds the budget.
+        marker: Marks the event's texts, and holds the budget.
         body: Sentry's JSON.
-        only: A section to show whole, without the others.
+        only: The one section to show, as whole as an answer may be.
     """
     release, sdk = body.get("release"), body.get("sdk")
     found: Json = _HEAD(

@@ -1,4 +1,4 @@
-"""Ids of issues and events in the forms in which people have them, such as an address copied from Sentry's page."""
+"""Parses ids of issues and events in the forms that people use, such as an address copied from Sentry's page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEX = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Place:
-    """Where addresses must lead.
+    """The project that addresses must belong to.
 
     Args:
         url: The address of Sentry.
@@ -40,7 +40,7 @@ def issue(value: str, place: Place) -> Address:
     """Return the issue that `value` names: a number, a short id or an address, which may name an event too.
 
     Raises:
-        RefusedError: It names none, or one elsewhere.
+        RefusedError: `value` names no issue, or is an address elsewhere.
     """
     value = value.strip()
     if "/" in value:
@@ -64,7 +64,7 @@ def _short_id(value: str) -> str:
 
 
 def short_id_in(query: str) -> str | None:
-    """Return the short id that a search consists of; None if it is another search."""
+    """Return the short id if the query is nothing else; otherwise None."""
     plain = query.strip().removeprefix("#").strip().upper()
     return plain if _SHORT_ID.fullmatch(plain) and re.search(r"-[A-Z0-9]*[0-9A-Z]$", plain) else None
 
@@ -73,7 +73,7 @@ def event(value: str, place: Place) -> Address:
     """Return the event that `value` names: 32 hexadecimal digits, also with dashes, a word or an address.
 
     Raises:
-        RefusedError: It names none, or one elsewhere.
+        RefusedError: `value` names no event, or is an address elsewhere.
     """
     value = value.strip()
     if "/" in value:
@@ -94,7 +94,7 @@ def _event_id(value: str) -> str:
 
 
 def _address(value: str, place: Place) -> Address:
-    """Take an address of Sentry's pages apart: `/organizations/ORG/issues/ID/events/EVENT/`, or `ORG.sentry.io/…`."""
+    """Parse the address of a Sentry page: `/organizations/ORG/issues/ID/events/EVENT/`, or `ORG.sentry.io/…`."""
     elsewhere = RefusedError(
         "That address isn't one of an issue or event of the organisation and project that this server is for."
     )
@@ -110,7 +110,7 @@ def _address(value: str, place: Place) -> Address:
     prefix = [part for part in own.path.split("/") if part]
     if path[: len(prefix)] == prefix:
         path = path[len(prefix) :]
-    # sentry.io is one service: its pages have the organisation in the host or path, its regions answer the API.
+    # sentry.io is one service: its pages name the organisation in the host or path, its regions serve the API.
     base = "sentry.io" if own_host.endswith(".sentry.io") or own_host == "sentry.io" else own_host
     if host == f"{place.organization}.{base}".lower() or (host in (base, own_host) and path[:1] == ["issues"]):
         organization = place.organization

@@ -1,4 +1,4 @@
-"""Starting the server, and how that fails."""
+"""Starts the server, or says why it can't start."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from sentry_mcp.credentials import Source
     from sentry_mcp.server import SentryServer
 
-# The server itself is imported when it already listens. That takes half a second, then ESC is read; clients that come
-# meanwhile, while one version makes way for the next, wait and aren't refused.
+# The server's modules are imported after its socket listens. The import takes half a second, and then ESC is read.
+# Clients that connect meanwhile, as while a new version replaces the old one, wait and aren't refused.
 
 CONFIGURATION_ERROR = 2
 LONGEST_GOODBYE = 5
-"""Seconds that requests have to end when the server is told to stop."""
+"""Time that requests have to finish after a stop signal, in seconds."""
 MOST_WAITING = 1024
-"""Connections that may wait until the server is ready."""
+"""Maximum number of connections that wait until the server is ready."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 logger = logging.getLogger(__name__)
@@ -49,14 +49,14 @@ def main(arguments: Sequence[str] | None = None, source: Source | None = None) -
     """Run the server until it is stopped.
 
     Returns:
-        The exit code: 0, or 2 if it can't be started as it is configured.
+        The exit code: 0, or 2 if the server can't start with this configuration.
     """
     try:
         settings = from_command_line(arguments)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         return _refuse(f"The settings make no sense: {problems}.")
-    # Until the server watches for signals itself: the first process of a container is ended only by those it handles.
+    # A container's first process ends only at signals that it handles. The server's own handlers replace these later.
     for number in SIGNALS:
         signal.signal(number, lambda number, _: os._exit(_exit_code(settings, number)))
     if settings.transport == "stdio":
@@ -126,7 +126,7 @@ async def _serve_http(settings: Settings, source: Source | None, listener: socke
 
 
 async def _end_on_signal(settings: Settings, server: SentryServer) -> None:
-    """End a read of Pulumi ESC at a signal, with the CLI and its folder, and then the process."""
+    """Wait for a signal. Then end a running read of Pulumi ESC, with its CLI and folder, and exit."""
     with anyio.open_signal_receiver(*SIGNALS) as signals:
         async for number in signals:
             await server.client.vault.aclose()
@@ -149,13 +149,13 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _log_to_stderr(server: SentryServer) -> None:
-    """Standard output belongs to MCP."""
+    """Log to standard error, since standard output belongs to MCP."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter(server.client.vault.redact))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # They tell every request with its address, and every message that a model reads.
+    # These would log every request with its address, and every message that a model reads.
     for name in ("httpx2", "httpcore2", "mcp"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -1,4 +1,4 @@
-"""Which tools there are, what each needs, and which are offered."""
+"""All tools, the scopes that each needs, and which of them are offered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sentry_mcp.settings import Settings
 from sophia_sync.sentry import allows
 
 _PROJECT = ("project:read",)
-# The project is asked for its number, which tells its issues from those of others.
+# project:read gives the project's number, which tells its issues from those of other projects.
 _EVENTS = ("event:read", "project:read")
 
 
@@ -60,11 +60,11 @@ OFFERS = {
     "update_project": Offer("Change the project's settings", ("project:write",), writes=True, destroys=True),
     "list_webhooks": Offer("List the last webhooks", (), asks_sentry=False, http_only=True),
 }
-"""By the tool's name, in the order in which they are listed."""
+"""The tools by name, in the order in which they are listed."""
 
 
 def configured(settings: Settings) -> list[str]:
-    """The tools that the server has as it was started."""
+    """Return the names of the tools that the settings allow."""
     return [
         name
         for name, offer in OFFERS.items()
@@ -73,5 +73,5 @@ def configured(settings: Settings) -> list[str]:
 
 
 def missing_scopes(name: str, scopes: frozenset[str]) -> list[str]:
-    """The scopes that a tool needs and the token doesn't have."""
+    """Return the scopes that a tool needs and the token lacks."""
     return [needed for needed in OFFERS[name].scopes if not allows(scopes, needed)]

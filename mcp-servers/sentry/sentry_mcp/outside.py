@@ -1,8 +1,8 @@
-"""Text that others wrote, marked as such, within a budget of tokens for the answer.
+"""Marks text that others wrote, within a token budget for each answer.
 
 Whoever can make a program fail can write into Sentry. A model must never take such text for the words of this server or
-of its user. So each text is cleaned and put between `⟪` and `⟫`, two characters that are removed from all texts: no
-text can end its own marks. A short boundary, drawn at random for each answer, stands after each opening mark.
+of its user. So each text is cleaned and put between `⟪` and `⟫`. The text itself loses these two characters, so it
+can't end its own marks. A short boundary, drawn at random for each answer, follows each opening mark.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from contextlib import contextmanager
 from typing import Any
 
 LONGEST_LINE = 300
-"""Characters of one line."""
+"""Maximum length of one line, in characters."""
 LONGEST_TEXT = 2000
-"""Characters of one text with line breaks."""
+"""Maximum length of one text with line breaks, in characters."""
 MOST_TOKENS = 18_500
-"""Tokens, as `cost` counts them, of the records and texts of one answer. With the rest it stays below 20,000."""
+"""Token budget for one answer's records and texts, as `cost` counts. The whole answer stays below 20,000."""
 
 _OPEN, _CLOSE = "⟪", "⟫"
-# Longer texts are cut before they are looked at; far more than what is ever shown of one.
+# In characters. Longer texts are cut before they are cleaned; far less of a text is ever shown.
 _LONGEST_LOOK = 64_000
 _KEPT_CONTROLS = frozenset("\n\t")
 # Control, format (zero-width, bidirectional, "tag") characters, surrogates, private use, unassigned: a person doesn't
 # see them, but a model may read them. Variation selectors can carry bytes in the same way.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-# What tokenizers never join: words with the space before them, numbers, other spaces, and each other character.
+# Pieces that tokenizers never join: words with the space before them, numbers, other spaces, and other characters.
 _PIECES = re.compile(r" ?(?P<word>[A-Za-z]+)|(?P<number>[0-9]+)|(?P<space> +)|(?P<foreign>[^\x00-\x7f]+)|[\x00-\x7f]")
 _OF_A_LETTER, _OF_A_DIGIT, _OF_A_SPACE = 0.72, 0.6, 0.1
 _OF_MARKS = 14
 
 
 def cost(text: str) -> int:
-    """Return the tokens that `text` takes as a JSON string, with the tokenizer that makes the most of it.
+    """Estimate the tokens that `text` takes as a JSON string, with the tokenizer that needs the most.
 
-    Base64 has 1.4 bytes a token, and other characters than ASCII's have one a byte where no tokenizer knows them. A
-    tokenizer may expand them first, by Unicode's form NFKC.
+    Base64 has 1.4 bytes a token. Non-ASCII characters that no tokenizer knows take one token a byte. A tokenizer may
+    expand them first, by Unicode's form NFKC.
     """
     found = 0.0
     for piece in _PIECES.finditer(json.dumps(text, ensure_ascii=False)[1:-1]):
@@ -63,9 +63,9 @@ class Marker:
     """Marks the texts of one answer.
 
     Args:
-        redact: Hides secrets; an event may hold those of this server.
-        budget: Tokens that the answer may take; what comes after that is left out.
-        longest: Characters of one text; a line may have no more either.
+        redact: Hides secrets: an event may hold this server's own.
+        budget: Tokens that the answer may take; the rest is left out.
+        longest: Maximum length of one text, in characters.
     """
 
     def __init__(self, redact: Callable[[str], str], budget: int = MOST_TOKENS, longest: int = LONGEST_TEXT) -> None:
@@ -108,7 +108,7 @@ class Marker:
 
     @contextmanager
     def section(self, budget: int) -> Iterator[None]:
-        """Give what is marked in here no more than `budget`; what it doesn't spend stays for the rest."""
+        """Limit this block to `budget` tokens. What it doesn't spend stays for the rest of the answer."""
         before = self._left
         self._left = min(before, budget)
         given = self._left
@@ -135,7 +135,7 @@ class Marker:
 
 
 def _seen(text: str) -> str:
-    """Return what a person would see of a text, without the characters that the marks are made of."""
+    """Return the visible part of a text, without the characters that the marks are made of."""
     text = _SELECTORS.sub("", text[:_LONGEST_LOOK].replace("\r\n", "\n").replace("\r", "\n"))
     kept = (
         character for character in text if character in _KEPT_CONTROLS or unicodedata.category(character) not in _UNSEEN
@@ -144,5 +144,5 @@ def _seen(text: str) -> str:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as text: Sentry keeps what it was sent, so a tag may be a number and a message an object."""
+    """Return a value as text. Sentry stores what it receives, so a tag may be a number and a message an object."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""The tools that read. Their docstrings are what a model knows of them."""
+"""The tools that read. A model sees their docstrings as descriptions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Answer: TypeAlias = dict[str, Any]
 _EVENT_FIELDS = ["id", "timestamp", "title", "issue", "issue.id", "project.id", "release", "environment", "level"]
 
 LONGEST_ATTACHMENT = 24_000
-"""Characters of an attachment that are shown."""
+"""Maximum length of an attachment's text that is shown, in characters."""
 _MOST_PAGES = 5
-"""Pages of releases that are asked for, to find those that begin with a prefix."""
+"""Maximum number of pages to read to find releases that begin with a prefix."""
 _TEXT_TYPES = re.compile(
     r"text/.*|application/(json|xml|x-yaml|yaml|javascript|x-ndjson|logfmt|toml)|.*\+(json|xml)", re.IGNORECASE
 )
@@ -31,10 +31,10 @@ _TEXT_NAMES = re.compile(r".*\.(txt|log|json|xml|ya?ml|csv|md|ini|toml|out|err|t
 
 
 def rows_of(reply: Reply) -> list[Any]:
-    """Return the rows of a list.
+    """Return the rows of a response.
 
     Raises:
-        UnavailableError: It is none.
+        UnavailableError: The response isn't a list.
     """
     if not isinstance(reply.body, list):
         raise not_understood()
@@ -42,10 +42,10 @@ def rows_of(reply: Reply) -> list[Any]:
 
 
 def object_of(reply: Reply) -> Answer:
-    """Return the object of an answer.
+    """Return the object in a response.
 
     Raises:
-        UnavailableError: It is none.
+        UnavailableError: The response isn't an object.
     """
     if not is_object(reply.body):
         raise not_understood()
@@ -53,13 +53,13 @@ def object_of(reply: Reply) -> Answer:
 
 
 def answer(marker: Marker, **members: Any) -> Answer:
-    """Return an answer without empty members, with how to tell others' text in it."""
+    """Return an answer without empty members, and with the notice that explains its marks."""
     kept = {name: value for name, value in members.items() if value is not None}
     return {"outside": marker.notice, **kept}
 
 
 class Access:
-    """What all tools need: Sentry, and the check that an issue is the project's own."""
+    """The base of all tools: the client for Sentry, and the check that an issue belongs to the project."""
 
     def __init__(self, client: SentryClient) -> None:
         self.client = client
@@ -68,15 +68,15 @@ class Access:
         return Marker(self.client.vault.redact, **limits)
 
     async def place(self) -> Place:
-        """Return where the addresses of issues and events must lead."""
+        """Return the project that addresses of issues and events must belong to."""
         credentials = await self.client.vault.credentials()
         return Place(self.client.url, credentials.organization, credentials.project)
 
     async def own_issue(self, issue_id: str) -> Answer:
-        """Return an issue of the project as Sentry shows it.
+        """Return an issue of the project as Sentry sends it.
 
         Raises:
-            MissingError: There is none; one of another project is none.
+            MissingError: There is no such issue, or it belongs to another project.
         """
         return await self._own_issue(ids.issue(issue_id, await self.place()))
 
@@ -88,7 +88,7 @@ class Access:
             reply = await self.client.get(issue_path(found))
         except MissingError:
             raise missing from None
-        # The routes of an organisation reach the issues of all its projects. Nothing of a foreign one is looked at.
+        # An organisation's routes reach the issues of all its projects. Read nothing else of a foreign one.
         if not is_own(reply.body, number):
             raise missing
         issue = object_of(reply)
@@ -97,7 +97,7 @@ class Access:
         return {**issue, "id": str(issue["id"])}
 
     def page(self, marker: Marker, name: str, show: Show, reply: Reply, limit: int, **members: Any) -> Answer:
-        """Return a page: rows that can't be shown whole are shown as far as they go, and what is cut is said."""
+        """Return a page of rows. If the budget cuts rows or texts, the page says so."""
         given = rows_of(reply)[:limit]
         found = shown.rows(show, marker, given)
         return answer(
@@ -116,7 +116,7 @@ def _shortened(missing: int, marker: Marker) -> str | None:
 
 
 def is_own(issue: Any, number: str) -> bool:
-    """Tell whether an issue as Sentry shows it is of the project with this number."""
+    """Tell whether an issue, as Sentry sends it, belongs to the project with this number."""
     project = issue.get("project") if is_object(issue) else None
     return is_object(project) and str(project.get("id")) == number
 
@@ -126,7 +126,7 @@ def issue_path(issue_id: str, *rest: str) -> Path:
 
 
 def times(period: str | None, start: str | None, end: str | None, default: str | None = None) -> dict[str, str | None]:
-    """Return the parameters of Sentry's for a time.
+    """Return Sentry's parameters for a range of time.
 
     Raises:
         RefusedError: They contradict each other.
@@ -137,7 +137,7 @@ def times(period: str | None, start: str | None, end: str | None, default: str |
 
 
 class Reading(Access):
-    """The tools."""
+    """The tools that read."""
 
     async def get_project(self) -> Answer:
         """Show the project that this server is for: number, platform, settings, teams."""
@@ -173,7 +173,7 @@ class Reading(Access):
             cursor=cursor,
             **times(period, start, end, "14d"),
         )
-        # Sentry answers the id of an event, or a short id, with an issue of any project.
+        # For the id of an event, or a short id, Sentry returns an issue of any project.
         own = [row for row in rows_of(reply)[:limit] if is_own(row, number)]
         return self.page(self.marker(), "issues", shown.ISSUE, replace(reply, body=own), limit)
 
@@ -230,7 +230,7 @@ class Reading(Access):
     async def _events_of_project(
         self, query: str | None, parameters: Mapping[str, str | None], limit: int, cursor: str | None
     ) -> Reply:
-        """Ask for the events of all issues of the project.
+        """Search the events of all the project's issues.
 
         Raises:
             RefusedError: The token's scopes don't suffice, or the query is wrong.
@@ -253,7 +253,7 @@ class Reading(Access):
                 f"{error} A search of all events needs org:read too; with `issue_id` it doesn't."
             ) from None
         rows = rows_of(replace(reply, body=object_of(reply).get("data")))
-        # The project is named in the request. A row of another one would still not be shown.
+        # The request names the project. A row of another one is dropped all the same.
         return replace(reply, body=[row for row in rows if is_object(row) and str(row.get("project.id")) == number])
 
     async def list_issue_events(
@@ -329,7 +329,7 @@ class Reading(Access):
         path: Path = (*PROJECT, "releases")
         reply = await self.client.get(path, query=prefix or None, per_page=limit, cursor=cursor)
         found = _beginning(prefix, rows_of(reply))
-        # Sentry's query finds the words anywhere in a version.
+        # Sentry's query matches anywhere in a version, so a page may hold no version that begins with the prefix.
         for _ in range(_MOST_PAGES - 1):
             if found or not prefix or reply.next_cursor is None:
                 break
@@ -349,10 +349,10 @@ class Reading(Access):
         return answer(marker, release=shown.RELEASE(marker, object_of(reply)))
 
     async def _event(self, event_id: str | None, issue_id: str | None) -> Answer:
-        """Return an event of the project as Sentry shows it.
+        """Return an event of the project as Sentry sends it.
 
         Raises:
-            MissingError: There is none; one of another project is none.
+            MissingError: There is no such event, or it belongs to another project.
         """
         place = await self.place()
         named = ids.event(event_id, place) if event_id else Address(None, None)

@@ -1,4 +1,4 @@
-"""What an answer that is an error means, in sentences that a model can act on; and what no answer at all means."""
+"""Turns error responses, and requests without a response, into errors that a model can act on."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ DONE = " The change itself was made; it is reading it back that failed."
 
 
 def may_pass(status: int) -> bool:
-    """Whether an error may go away by itself: Sentry's own, or of what stands before it, such as Cloudflare's 520."""
+    """Tell whether an error may be transient: Sentry's own, or a proxy's in front of it, such as Cloudflare's 520."""
     return status in TRANSIENT_STATUS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class StatusError(Exception):
-    """An answer that is an error, with its body."""
+    """An error response with its body."""
 
     def __init__(self, response: httpx2.Response, content: bytes) -> None:
         super().__init__(response.status_code)
@@ -42,7 +42,7 @@ class RefusedTokenError(Exception):
 
 
 class WithheldScopesError(Exception):
-    """Sentry keeps the scopes of the token to itself."""
+    """Sentry doesn't tell the token's scopes."""
 
     def __init__(self, credentials: Credentials) -> None:
         super().__init__()
@@ -50,10 +50,10 @@ class WithheldScopesError(Exception):
 
 
 def meaning(error: StatusError, url: str, redact: Callable[[str], str]) -> Exception:
-    """What an answer that is an error means.
+    """Return the exception for an error response.
 
     Args:
-        error: The answer.
+        error: The response.
         url: Sentry's address.
         redact: Hides secrets in what Sentry says.
     """
@@ -75,7 +75,7 @@ def meaning(error: StatusError, url: str, redact: Callable[[str], str]) -> Excep
 
 
 def unanswered(error: Exception, url: str) -> UnavailableError:
-    """The error for a question that got no whole answer."""
+    """Return the error for a request without a complete response."""
     late = isinstance(error, TimeoutError | httpx2.TimeoutException)
     what = "gives no answer in time" if late else "can't be reached, or breaks off its answer"
     return UnavailableError(f"Sentry at {url} {what}. Try later.")
@@ -83,7 +83,7 @@ def unanswered(error: Exception, url: str) -> UnavailableError:
 
 @contextmanager
 def told_after_a_change(what: str) -> Iterator[None]:
-    """Add to each failure in here what became of the change that came before: `DONE` or `MAYBE_DONE`."""
+    """Append to each failure in this block what became of the change before it: `DONE` or `MAYBE_DONE`."""
     try:
         yield
     except ToolError as error:
@@ -91,7 +91,7 @@ def told_after_a_change(what: str) -> Iterator[None]:
 
 
 def too_large(most: int) -> UnavailableError:
-    """The error for an answer of more than so many bytes."""
+    """Return the error for a response of more than `most` bytes."""
     return UnavailableError(
         f"Sentry's answer is larger than the {most // 2**20} MiB that this server takes. Ask for less: a smaller "
         "`limit`, or a narrower query."
@@ -99,7 +99,7 @@ def too_large(most: int) -> UnavailableError:
 
 
 def not_understood(content: bytes = b"") -> UnavailableError:
-    """Return the error for an answer that isn't Sentry's."""
+    """Return the error for a response that isn't Sentry's."""
     if _HTML.match(content):
         return UnavailableError(
             "A web page came in place of Sentry's answer: a proxy's or a sign-in page. Try later; if it stays so, a "
@@ -126,7 +126,7 @@ def _refusal(status: int, said: str) -> RefusedError:
 
 
 def _said(content: bytes, redact: Callable[[str], str]) -> str:
-    """Sentry's own words for an error, marked: they may quote others."""
+    """Return Sentry's own words for an error, marked because they may quote others."""
     try:
         body: Any = parsed_json(content)
     except ValueError:

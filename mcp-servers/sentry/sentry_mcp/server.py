@@ -55,12 +55,12 @@ logger = logging.getLogger(__name__)
 
 
 class SentryServer(Server[None]):
-    """The server.
+    """The MCP server for one Sentry project.
 
     Args:
-        settings: How it was started.
-        source: Where its credentials are.
-        client: Asks Sentry; by default one made of the two.
+        settings: The server's settings.
+        source: Supplies its credentials.
+        client: The client for Sentry; by default made from the two.
     """
 
     def __init__(self, settings: Settings, source: Source, client: SentryClient | None = None) -> None:
@@ -153,7 +153,7 @@ class SentryServer(Server[None]):
         """Call a tool.
 
         Raises:
-            ToolError: What was asked for isn't done; the text says why.
+            ToolError: The call failed; the text says why.
         """
         tool = await self._offered_tool(name)
         properties = tool.parameters["properties"]
@@ -220,7 +220,7 @@ class SentryServer(Server[None]):
 
 
 def _tool(name: str, function: Callable[..., Awaitable[Answer]]) -> Tool:
-    """Make a tool of a method: its schema takes no other arguments, and says no more than a model needs."""
+    """Make a tool from a method. Its schema allows no other arguments, and holds only what a model needs."""
     offer = OFFERS[name]
     tool = Tool.from_function(
         function,
@@ -235,7 +235,7 @@ def _tool(name: str, function: Callable[..., Awaitable[Answer]]) -> Tool:
 
 
 def _plain(argument: dict[str, Any]) -> dict[str, Any]:
-    """Return an argument's schema without its title, and without the null that counts as unset."""
+    """Return an argument's schema without its title, and without `null`, which counts as unset."""
     options = [option for option in argument.get("anyOf", ()) if option.get("type") != "null"]
     plain = {**argument, **options[0]} if len(options) == 1 else argument
     default = plain.get("default")
@@ -258,7 +258,7 @@ async def _open_client(server: Server[None]) -> AsyncIterator[None]:
 
 
 def _cause(name: str, error: ToolError) -> ToolError:
-    """Return what a model reads of a failure: our own error, or the wrong arguments by their names."""
+    """Return the error that a model reads: our own, or one that names the wrong arguments."""
     cause = error.__cause__
     if isinstance(cause, ValidationError):
         problems = cause.errors(include_url=False, include_input=False)

@@ -1,4 +1,4 @@
-"""How the server is started: environment variables, and command line options, which win over them."""
+"""The server's settings: environment variables, and command line options, which override them."""
 
 from __future__ import annotations
 

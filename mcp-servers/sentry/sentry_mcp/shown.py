@@ -1,7 +1,7 @@
-"""What of Sentry's answers a model is shown, and in which form.
+"""Selects which parts of Sentry's responses a model sees, and in which form.
 
-A `Show` takes a value of Sentry's JSON and returns what is shown of it, or None for nothing. Text that others wrote
-comes out marked. A value of an unexpected form is shown marked too, as far as it goes: one odd value hides no other.
+A `Show` takes a value of Sentry's JSON and returns what to show of it, or None for nothing. It marks text that others
+wrote. It shows a value of an unexpected form marked too, so that one odd value hides no other.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def number(marker: Marker, value: Any) -> int | float | str | None:
 
 
 def flag(marker: Marker, value: Any) -> bool | str | None:
-    """Show a truth value."""
+    """Show a boolean."""
     return marker.plain(value) if isinstance(value, bool) else line(marker, value)
 
 
 def matching(pattern: str) -> Show:
-    """Make a `Show` for words of Sentry's own that match `pattern`; any other value is shown marked."""
+    """Make a `Show` for Sentry's own words, which match `pattern` and need no marks. It marks any other value."""
     known = re.compile(pattern)
 
     def show(marker: Marker, value: Any) -> str | None:
@@ -68,7 +68,7 @@ def matching(pattern: str) -> Show:
 
 
 def record(**fields: Show) -> Show:
-    """Make a `Show` for an object: of its members only `fields`, those that hold nothing left out."""
+    """Make a `Show` for an object that shows only the members in `fields`, without empty ones."""
     names = {name: cost(name) + _OF_A_MEMBER for name in fields}
 
     def show(marker: Marker, value: Any) -> Any:
@@ -83,7 +83,7 @@ def record(**fields: Show) -> Show:
 
 
 def rows(show_one: Show, marker: Marker, values: Iterable[Any], most: int = 1_000_000) -> list[Any]:
-    """Show values in their order until `most` of them, or the budget, is reached; then `marker.cut` tells it."""
+    """Show up to `most` values in order while the budget lasts. Set `marker.cut` if some are left out."""
     found: list[Any] = []
     for value in values:
         if len(found) >= most or marker.is_full:
@@ -107,7 +107,7 @@ def listed(show_one: Show, most: int = 50) -> Show:
 
 
 def scrubbed(value: Any) -> Any:
-    """Return JSON data without the values whose name says that they are secret or tell who a user is."""
+    """Return JSON data without values whose names suggest a secret or a user's identity."""
     if isinstance(value, dict):
         return {
             name: _FILTERED if inner not in (None, "") and _SECRET_NAME.search(str(name)) else scrubbed(inner)
@@ -135,12 +135,12 @@ def _scrubbed_text(value: str) -> str:
 
 
 def is_of_a_user(key: Any) -> bool:
-    """Tell whether a tag says who used the program: `user`, made of an id, a name or an address, or `user.email`."""
+    """Tell whether a tag identifies a user: `user`, which holds an id, a name or an address, or `user.email`."""
     return isinstance(key, str) and key.lower().removeprefix("sentry:").partition(".")[0] == "user"
 
 
 def tags(marker: Marker, value: Any) -> dict[str, Any] | str | None:
-    """Show tags as one object: key and value, both marked, those of a user left out."""
+    """Show tags as one object with marked keys and values, without those that identify a user."""
     if not isinstance(value, list):
         return line(marker, value)
     pairs = [(row.get("key"), row.get("value")) if is_object(row) else (row, None) for row in value]
@@ -154,7 +154,7 @@ def tags(marker: Marker, value: Any) -> dict[str, Any] | str | None:
 
 
 def name_of(marker: Marker, user: Any) -> str | None:
-    """Show what a member of the organisation is called."""
+    """Show the name of a member of the organisation."""
     if not is_object(user):
         return line(marker, user)
     found = (user.get(name) for name in ("name", "username", "email", "id"))

@@ -1,4 +1,4 @@
-"""JSON that others wrote."""
+"""Parses JSON that others wrote."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def parsed_json(content: bytes) -> Any:
-    """What JSON text says.
+    """Parse JSON.
 
     Raises:
-        ValueError: It is none, or is nested deeper than Python takes.
+        ValueError: It isn't JSON, or is nested too deeply for Python.
     """
     try:
         return json.loads(content)

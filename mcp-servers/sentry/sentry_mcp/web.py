@@ -1,4 +1,4 @@
-"""The server over HTTP: MCP, webhooks, and the two questions of those who run it."""
+"""The server over HTTP: MCP, webhooks, health and readiness."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ READINESS = "/readyz"
 WEBHOOKS = "/webhooks/sentry"
 
 LARGEST_MESSAGE = 1024 * 1024
-"""Bytes of one request to MCP."""
+"""Maximum size of one request to MCP, in bytes."""
 KEPT_READY = 15.0
-"""Seconds for which the answer of `/readyz` is believed; Sentry is asked no more often, whoever asks us."""
+"""How long `/readyz` caches that the server is ready, in seconds. It limits how often strangers make us ask Sentry."""
 KEPT_NOT_READY = 3.0
 LONGEST_UPLOAD = 10.0
-"""Seconds that a webhook's body may take to arrive."""
+"""Time limit for a webhook's body to arrive, in seconds."""
 KEPT_SECRET = 30.0
-"""Seconds after which a signature that doesn't fit is worth another look at the secret in ESC."""
+"""Minimum time between two reads of the secret in ESC because of wrong signatures, in seconds."""
 
-# Anybody may ask these: the first two tell nothing, and the third shows its own proof.
+# These need no token: the first two reveal nothing, and webhooks carry a signature.
 _OPEN = frozenset({HEALTH, READINESS, WEBHOOKS})
 _WELL_KNOWN = "/.well-known/"
 
@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 def security(settings: Settings) -> TransportSecuritySettings:
-    """Which `Host` and `Origin` headers are believed."""
+    """Return the `Host` and `Origin` headers to accept."""
     loopback = [name for host in LOOPBACK_HOSTS for name in (host, f"{host}:*")]
     hosts = [*loopback, *settings.names]
     return TransportSecuritySettings(
@@ -60,7 +60,7 @@ def security(settings: Settings) -> TransportSecuritySettings:
 
 
 class HostGuard:
-    """Refuses requests with a forged name on every route, since the SDK looks at its own only; `/mcp/` is `/mcp`."""
+    """Refuses forged `Host` and `Origin` headers on every route, not only on the SDK's. Serves `/mcp/` as `/mcp`."""
 
     def __init__(self, app: ASGIApp, settings: TransportSecuritySettings) -> None:
         self._app = app
@@ -94,14 +94,14 @@ class OneToken(TokenVerifier):
 
 
 class TokenGuard:
-    """Lets in only who shows the token; on a loopback without a token, everybody. Deny is the rule, not the exception.
+    """Admits requests with the right token; if none is configured, everybody on a loopback. Refuses by default.
 
     A missing token is answered 401. A wrong one is answered 403: at 401 hosts would look for an OAuth server to get
     another one from, and there is none.
 
     Args:
-        vault: Has the token as it is now.
-        on_loopback: Whether only this machine can come here.
+        vault: Supplies the current token.
+        on_loopback: Whether only this machine can reach the server.
     """
 
     def __init__(self, app: ASGIApp, vault: Vault, *, on_loopback: bool) -> None:
@@ -139,7 +139,7 @@ class _Verdict:
 
 
 class Readiness:
-    """Whether the credentials work: they open the project. Asked of Sentry, and believed for a while.
+    """Checks with Sentry whether the credentials open the project, and caches the verdict.
 
     Args:
         clock: Monotonic seconds.
@@ -160,7 +160,7 @@ class Readiness:
             return self._verdict
 
     async def _problem(self) -> str:
-        """Why not, in a word that tells a stranger nothing; empty if all is well."""
+        """Return why the server isn't ready, in a word that tells a stranger nothing; empty if it is ready."""
         client = self._server.client
         try:
             await client.scopes(fresh=True)
@@ -175,7 +175,7 @@ class Readiness:
 
 
 class Webhooks:
-    """Takes Sentry's webhooks."""
+    """Receives Sentry's webhooks."""
 
     def __init__(self, server: SentryServer, clock: Callable[[], float] = time.monotonic) -> None:
         self._server = server
@@ -199,7 +199,7 @@ class Webhooks:
         try:
             verify(request.headers, body, secret, now)
         except WebhookError:
-            # The secret may have been rotated. Strangers, too, can send what doesn't fit: not at every one of these.
+            # The secret may have been rotated, so read it again. Do so rarely: strangers send wrong signatures too.
             if self._clock() - self._looked < KEPT_SECRET:
                 raise
             self._looked = self._clock()
@@ -221,10 +221,10 @@ class Webhooks:
 
 
 async def _body(request: Request) -> bytes:
-    """The body, every byte as it came.
+    """Return the body, every byte as received.
 
     Raises:
-        WebhookError: It is too large, or doesn't come.
+        WebhookError: It is too large, too slow or incomplete.
     """
     body = bytearray()
     try:
@@ -241,7 +241,7 @@ async def _body(request: Request) -> bytes:
 
 
 async def check_token(settings: Settings, vault: Vault) -> str | None:
-    """Why the server must not be started as it is, or None."""
+    """Return why the server must not start with these settings, or None."""
     token = await vault.access_token()
     if token is None and not settings.on_loopback:
         return (
@@ -254,7 +254,7 @@ async def check_token(settings: Settings, vault: Vault) -> str | None:
 
 
 def application(server: SentryServer) -> Starlette:
-    """Everything that is served over HTTP. No session is kept: a restart loses nothing of a client's."""
+    """Return the application that serves everything. It keeps no sessions, so a restart loses no client's state."""
     settings = server.options
     readiness, webhooks = Readiness(server), Webhooks(server)
 
@@ -280,7 +280,7 @@ def application(server: SentryServer) -> Starlette:
         transport_security=allowed,
         custom_starlette_routes=routes,
     )
-    # The one that is added last is asked first.
+    # The middleware that is added last runs first.
     app.add_middleware(TokenGuard, vault=server.client.vault, on_loopback=settings.on_loopback)
     app.add_middleware(AuthenticationMiddleware, backend=BearerAuthBackend(OneToken(server.client.vault)))
     app.add_middleware(HostGuard, settings=allowed)

@@ -1,7 +1,7 @@
-"""Webhooks of Sentry's: who may send one, and the last that came.
+"""Verifies Sentry's webhooks and keeps the latest ones.
 
-Source: docs.sentry.io/organization/integrations/integration-platform/webhooks. The signature is of the body alone: the
-time and the id of the request could be anybody's. So what is remembered against repeats is the body.
+Source: docs.sentry.io/organization/integrations/integration-platform/webhooks. The signature covers only the body, so
+anybody could change a request's time and id. A repeat is therefore recognised by its body.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pydantic import SecretStr
 from sentry_mcp.untrusted import parsed_json
 
 LARGEST_BODY = 1024 * 1024
-"""Bytes."""
+"""Maximum size of a body, in bytes."""
 MOST_SECONDS_APART = 300.0
 KEPT = 100
 REMEMBERED = 10_000
-"""Bodies, against repeats."""
+"""Number of bodies to remember, so that repeats are recognised."""
 
 RESOURCE = "sentry-hook-resource"
 SIGNATURE = "sentry-hook-signature"
@@ -35,7 +35,7 @@ _RESOURCES = re.compile(r"[a-z_]{1,40}")
 
 
 class WebhookError(Exception):
-    """A request that isn't taken; `status` is the HTTP status to answer with."""
+    """A request is refused; `status` is the HTTP status to answer with."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -44,7 +44,7 @@ class WebhookError(Exception):
 
 @dataclass(frozen=True)
 class Received:
-    """What is kept of a webhook: text as it came, to be marked when it is shown."""
+    """The parts of a webhook that are kept. Its text is unmarked until it is shown."""
 
     received: datetime
     resource: str
@@ -57,23 +57,23 @@ class Received:
 
 @dataclass(frozen=True)
 class Whose:
-    """The project that a webhook must be of."""
+    """The project that a webhook must belong to."""
 
     number: str
     slug: str
 
 
 def verify(headers: Mapping[str, str], body: bytes, secret: SecretStr, now: float) -> None:
-    """Check who sent a request, and when.
+    """Check that Sentry sent a request, and recently.
 
     Args:
         headers: With names in lower case.
-        body: As it was received, every byte.
+        body: Every byte as received.
         secret: The client secret of the integration.
         now: Seconds since the epoch.
 
     Raises:
-        WebhookError: It isn't Sentry's, or it is old.
+        WebhookError: Sentry didn't send it, or its time is missing or more than `MOST_SECONDS_APART` off.
     """
     wanted = hmac.new(secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(wanted.encode(), headers.get(SIGNATURE, "").encode("latin-1", "replace")):
@@ -93,24 +93,24 @@ class Inbox:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self.foreign = 0
-        """How many were of other projects."""
+        """Number of webhooks dropped because they weren't the project's."""
         self._kept: deque[Received] = deque(maxlen=KEPT)
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     @property
     def latest(self) -> list[Received]:
-        """What is kept, the latest first."""
+        """Return the kept webhooks, the latest first."""
         return list(reversed(self._kept))
 
     def is_repeat(self, body: bytes) -> bool:
-        """Whether this very body was taken before."""
+        """Tell whether the same body was taken before."""
         return hashlib.sha256(body).digest() in self._seen
 
     def take(self, resource: str, body: bytes, whose: Whose) -> Literal["taken", "repeat", "of another project"]:
-        """Keep a verified webhook, unless it was here before or is of another project.
+        """Keep a verified webhook, unless it is a repeat or belongs to another project.
 
         Raises:
-            WebhookError: It makes no sense.
+            WebhookError: The body or the resource is malformed.
         """
         if self.is_repeat(body):
             return "repeat"
@@ -144,13 +144,13 @@ class Inbox:
 
 
 def _subject(resource: str, data: dict[str, Any]) -> dict[str, Any]:
-    """What a webhook is about; a comment's data are about it themselves."""
+    """Return the object that a webhook is about. For a comment, that is `data` itself."""
     inner = data.get({"event_alert": "event"}.get(resource, resource))
     return inner if isinstance(inner, dict) else data
 
 
 def _is_of(subject: dict[str, Any], whose: Whose) -> bool:
-    """Whether the project that a webhook names is ours; one that names none is not."""
+    """Tell whether a webhook names our project. One that names no project isn't ours."""
     project = subject.get("project", subject.get("project_id"))
     if isinstance(project, dict):
         project = project.get("id")

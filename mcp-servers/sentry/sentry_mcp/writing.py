@@ -1,6 +1,6 @@
-"""The tools that change something in Sentry. Each has a dry run; what was changed is read back.
+"""The tools that change something in Sentry. Each has a dry run and reads its change back.
 
-For a note or a key that was added, the answer shows what Sentry answered.
+For an added note or key, the answer shows Sentry's response instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sentry_mcp.shown import is_object
 
 
 class Writing(Access):
-    """The tools."""
+    """The tools that write."""
 
     async def update_issue(
         self,
@@ -79,7 +79,7 @@ class Writing(Access):
         marker = self.marker()
         key = None
         if dry_run:
-            await self.client.project_number()  # that the project is there is all there is to try
+            await self.client.project_number()  # a dry run can only check that the project exists
         else:
             key = shown.CLIENT_KEY(marker, await self.client.post((*PROJECT, "keys"), sent))
         return answer(marker, dryRun=dry_run, sent=sent, key=key)
@@ -115,7 +115,7 @@ class Writing(Access):
         return shown.PROJECT(marker, object_of(await self.client.get(PROJECT)))
 
     async def _assignee(self, name: str) -> str:
-        """Return whom Sentry is told: it knows teams by number only.
+        """Return the assignee in Sentry's form, which names teams by number only.
 
         Raises:
             RefusedError: The project has no such team.
@@ -133,7 +133,7 @@ class Writing(Access):
 
 
 def _status(status: str | None, resolve_in: str | None, archive_until: str | None) -> dict[str, Any]:
-    """Return what Sentry is sent for a status.
+    """Return the fields to send for a status.
 
     Raises:
         RefusedError: The arguments contradict each other.

@@ -98,7 +98,7 @@ def _annotate(screen: Screen, diagnosis: Diagnosis) -> None:
 
 
 def _alike(checks: Sequence[Check]) -> list[list[Check]]:
-    """Return the checks in their order, with those together that could not be made for one reason."""
+    """Group adjacent checks that could not be made for the same reason. Keep the order."""
     groups: list[list[Check]] = []
     for check in checks:
         if groups and check.state is State.NOT_CHECKED and check.what == groups[-1][0].what:

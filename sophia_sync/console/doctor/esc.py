@@ -31,7 +31,7 @@ _SYNC = "`sophia-sync sync` writes it, or run the sync workflow."
 
 @dataclass(frozen=True)
 class _Holding:
-    """What was read of one environment."""
+    """Everything that was read from one environment."""
 
     held: Mapping[Name, Held]
     changes: Mapping[str, LastChange]
@@ -50,7 +50,7 @@ async def sections(
 
 
 async def pulumi(session: Session) -> tuple[list[Check], bool]:
-    """Check the CLI and its token. Return also whether the token works."""
+    """Check the CLI and its token. Also return whether the token works."""
     first = session.environments[0]
     try:
         client = await session.pulumi(first)
@@ -148,7 +148,7 @@ async def _newest(client: Pulumi, name: str) -> Check:
 
 
 async def _approvals(client: Pulumi, name: str) -> Check:
-    """Check whether updates need an approval, and which change request is open since when."""
+    """Check whether updates need an approval, and whether a change request is open."""
     try:
         asked = await approvals.ask(client, name)
     except EscError as error:

@@ -75,7 +75,7 @@ def _with_unfit(section: Section, unfit: Sequence[GitHubError]) -> Section:
 
 
 def unchecked(why: str, todo: str = "") -> list[Section]:
-    """Return the same sections with all checks not made."""
+    """Return the same sections with every check marked as not checked."""
     return [
         Section(GITHUB, tuple(none_of(NAMES, why, todo))),
         Section(GITHUB_SECRETS, tuple(none_of(SECRETS, why))),
@@ -92,7 +92,7 @@ def _unseen(repository: str, error: ReadingError) -> Check:
 
 
 def _untold(error: ReadingError, todo: str) -> tuple[str, str]:
-    """Return why something can't be told, and the next step: `todo` where the token may not see it."""
+    """Return why GitHub doesn't tell something, and the next step: `todo` if the token may not see it."""
     if error.status in (401, 403, 404) and not error.todo:
         return f"The token may not see it: {error}.", todo
     return f"GitHub doesn't tell: {error}.", error.todo or "Run it again later."
@@ -191,7 +191,7 @@ class _Looking:
             todo = "Use a fine-grained token with Secrets: read and Variables: read, or a classic one with `repo`."
             return none_of(SECRETS, *_untold(error, todo))
         variables = self._variables()
-        found = {one.name: one for one in [*(variables or []), *named]}  # the repository's own come last, and win
+        found = {one.name: one for one in [*(variables or []), *named]}  # the repository's own come last, so they win
         elsewhere = self._elsewhere([name for name in SECRETS if name not in found])
         return [self._named(name, found.get(name), elsewhere, variables is None, succeeded) for name in SECRETS]
 

@@ -14,7 +14,7 @@ _LOGS = "docker logs sentry-mcp"
 
 
 async def sections(url: str | None) -> list[Section]:
-    """Ask the MCP server whether it is ready. Without a URL, ask at the default address, where it may be missing."""
+    """Ask the MCP server whether it is ready. Without a URL, ask the default address, where there may be no server."""
     return [Section(MCP, (await _readiness(url),))]
 
 

@@ -31,12 +31,12 @@ _REPAIR = "Correct it where it comes from, GitHub's organisation secrets, and sy
 
 
 async def checks(session: Session, opened: Mapping[str, Opened] | EscError) -> list[Check]:
-    """Return the checks of what consumers get, of its form, and of Sentry's view of it."""
+    """Return the checks of the values that consumers get: their form, and Sentry's view of them."""
     if isinstance(opened, EscError):
         return [bad(CONSUMERS, opened.what, opened.todo), *none_of([VALUES, SENTRY], "The values can't be opened.")]
     values = {key: opened[key].text for key in SENTRY_KEYS if key in opened}
     for key in _CREDENTIALS:
-        if key in values:  # it may be in plain text: what is encrypted is hidden by the opening
+        if key in values:  # it may be in plain text, and `open_values` hides only encrypted values
             session.screen.redact.add(values[key])
     found = [_consumers(values), _agree(values)]
     missing = [key for key in _NEEDED if key not in values]
@@ -84,7 +84,7 @@ def _problem(key: str, value: SecretStr) -> str | None:
 
 
 async def _asked(session: Session, values: Mapping[str, SecretStr]) -> list[Check]:
-    """Return Sentry's view of what ESC holds."""
+    """Ask Sentry about the values that ESC holds. Return the checks."""
     from sophia_sync import preflight  # noqa: PLC0415 - it brings `requests`
 
     texts = {key: value.get_secret_value() for key, value in values.items()}
@@ -98,7 +98,7 @@ async def _asked(session: Session, values: Mapping[str, SecretStr]) -> list[Chec
     hide = Redactor(value for value in values.values() if value.get_secret_value() not in _host(session))
 
     def told(text: str) -> str:
-        # What ESC holds isn't new. Slugs are hidden, too, unless they stand in Sentry's own address.
+        # ESC's values aren't new. Hide slugs, too, unless they are a part of Sentry's host name.
         return hide(text.replace("the new ", "the "))
 
     found = [bad(SENTRY, told(refusal.what), told(refusal.todo)) for refusal in verdict.refusals]

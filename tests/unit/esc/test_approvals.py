@@ -1,4 +1,4 @@
-"""What Pulumi Cloud tells of an environment's approvals, and what is made of answers that are none."""
+"""What Pulumi Cloud says about an environment's approvals, and the errors for malformed answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calls of the CLI, without running it: their limits, their folder, and what becomes of failures."""
+"""Calls of the Pulumi CLI, without the real one: time limits, the private folder, failures and revisions."""
 
 from __future__ import annotations
 

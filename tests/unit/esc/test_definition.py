@@ -1,4 +1,4 @@
-"""What a definition holds, the change of our keys in it, and the proof."""
+"""Read a definition, change our keys in it, and prove that nothing else changed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TestHeld:
             ("a$$b", HeldKind.REFERENCES, "a$$b"),
             ("[a]", HeldKind.OTHER, None),
             ("{a: b}", HeldKind.OTHER, None),
-            ("{fn::secret: 12}", HeldKind.SECRET, "12"),  # ESC has only strings there, and shows some without quotes
+            ("{fn::secret: 12}", HeldKind.SECRET, "12"),  # ESC takes only strings there, and shows some without quotes
             ("{fn::secret: [a]}", HeldKind.OTHER, None),
             ("{fn::secret: {ciphertext: a, b: c}}", HeldKind.OTHER, None),
             ("{fn::secret: s, b: c}", HeldKind.OTHER, None),
@@ -243,8 +243,8 @@ class TestMerge:
     @pytest.mark.parametrize(
         "text",
         [
-            "values:\n  SENTRY_DSN: &a x\n  OTHER: *a\n",  # the anchor would go, the alias would stay
-            "values:\n  A: &a y\n  SENTRY_DSN: &a x\n  OTHER: *a\n",  # the alias would mean something else
+            "values:\n  SENTRY_DSN: &a x\n  OTHER: *a\n",  # the alias would lose its anchor
+            "values:\n  A: &a y\n  SENTRY_DSN: &a x\n  OTHER: *a\n",  # the alias would refer to another anchor
             "{values: {SENTRY_DSN: &a x, OTHER: *a}}",
             "values:\n  # no place is left for a key\n  ? [A]\n  : |+\n   x",
         ],
@@ -384,7 +384,7 @@ class TestRestore:
 
     @staticmethod
     def encrypted(text: str) -> str:
-        """What ESC stores of a text: the plaintext of our keys as ciphertext, everything else as it was sent."""
+        """Return what ESC stores for a text: our DSN as ciphertext, everything else as sent."""
         return text.replace('"https://k@h.example/1"', "{ciphertext: new}")
 
     def restored(self, before: str, now: str, *keys: str) -> str:
@@ -461,7 +461,7 @@ class TestRestore:
 
 
 class TestExported:
-    """Entries under `environmentVariables:`, which are ours beside those at the top of `values:`."""
+    """Our entries under `environmentVariables:`, in addition to those directly under `values:`."""
 
     DSN = '  SENTRY_DSN:\n    fn::secret: "https://k@h.example/1"\n'
     ENTRY = 'SENTRY_DSN: "${SENTRY_DSN}"'
@@ -529,7 +529,7 @@ class TestExported:
     @pytest.mark.parametrize(
         ("text", "refusal"),
         [
-            ("values:\n", NOT_ALONE),  # there is no key that it could refer to
+            ("values:\n", NOT_ALONE),  # the reference has no key to refer to
             ("", NOT_ALONE),
             ("values:\n  environmentVariables: [1]\n", NOT_A_MAPPING),
             (

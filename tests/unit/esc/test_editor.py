@@ -1,4 +1,4 @@
-"""The file that the CLI hands to its editor, and what it would lose of it."""
+"""The file that the CLI hands to its editor, and the part that the CLI would cut off."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DIAGNOSTICS = st.one_of(st.none(), st.sampled_from(["Error: unknown\n\n  on x li
 
 
 def handed_to_the_editor(text: str, evaluated: dict[str, object] | None, diagnostics: str | None) -> bytes:
-    """The editor's file, as `envEditCommand.editWithYAMLEditor` in github.com/pulumi/esc writes it."""
+    """Return the editor's file, as `envEditCommand.editWithYAMLEditor` in github.com/pulumi/esc writes it."""
     details = ""
     if diagnostics is not None:
         details += "---\n" + f"# Diagnostics\n\n{diagnostics}".replace("\n", "\n# ")
@@ -46,7 +46,7 @@ def handed_to_the_editor(text: str, evaluated: dict[str, object] | None, diagnos
 
 
 def taken_from_the_editor(text: str) -> str:
-    """What the CLI saves of an editor's file: a transcript of the end of the same function."""
+    """Return what the CLI saves of an editor's file. Transcribed from the end of the same function."""
     at = text.find("---")
     if at != -1:
         is_separator = True
@@ -91,7 +91,7 @@ class TestEditor:
             ("values:\n  A: 1\n---\n", True),
             ("---", True),
             ("values:\n  A: |\n    x\n    ---\n", False),
-            ("# --- head ---\n---\n", False),  # the CLI looks at the first only
+            ("# --- head ---\n---\n", False),  # the CLI looks only at the first `---`
             ("---\r\nvalues: {}\r\n", False),
             ("values:\n  A: a---b\n", False),
             ("", False),

@@ -1,4 +1,4 @@
-"""Which error the CLI's words mean, and that no source line of a definition is quoted."""
+"""The CLI's messages become errors, and none quotes a source line of a definition."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_address_of_the_console(said: str) -> None:
 
 
 def test_a_web_page_instead_of_a_change_request_tells_nothing() -> None:
-    """It may have been created: only another look tells."""
+    """The change request may have been created. Only another look at ESC can tell."""
     said = "error: creating environment draft: unmarshalling response object: invalid character '<' looking for …"
     assert type(messages.failure("propose", said, 1, CLOUD)) is TransientError
 

@@ -1,4 +1,4 @@
-"""How Pulumi is signed in to: with the stored token, or with one that GitHub's identity token is exchanged for."""
+"""Sign in to Pulumi with the stored token, or exchange GitHub's identity token for a Pulumi token."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def services() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def box(services: Sandbox) -> Iterator[Sandbox]:
-    """The local services, as if nothing had happened to them yet."""
+    """Yield the local services without the requests and faults of earlier tests."""
     for server in services.servers:
         server.requests.clear()
     yield services
@@ -49,7 +49,7 @@ def box(services: Sandbox) -> Iterator[Sandbox]:
 
 
 class Job:
-    """A job with the permission `id-token: write`, and what it has hidden."""
+    """A job with the permission `id-token: write`. It records the tokens that it hides."""
 
     def __init__(self, box: Sandbox) -> None:
         self.box = box
@@ -63,7 +63,7 @@ class Job:
         return token.get_secret_value()
 
     def refusal(self, **how: Any) -> SignInError:
-        """The error that sign-in ends with; nothing that is raised holds a token, hidden or not."""
+        """Return the error that sign-in raises. Assert that its traceback shows no token."""
         with pytest.raises(SignInError) as error:
             self.sign_in(**how)
         told = "".join(traceback.format_exception(error.value))
@@ -136,7 +136,7 @@ class TestARefusal:
         error = job.refusal()
         assert "HTTP 401: Unauthorized: the identity token is not trusted" in error.what
         for hint in (
-            f"issuer {github.id_token_issuer} in Pulumi Cloud",  # the token's own: GitHub Enterprise Server has another
+            f"issuer {github.id_token_issuer} in Pulumi Cloud",  # as in the token: GitHub Enterprise Server has its own
             "urn:pulumi:org:acme",
             "repo:OWNER/REPOSITORY:*",
             "repo:OWNER@OWNER_ID/REPOSITORY@REPOSITORY_ID:*",
@@ -186,7 +186,7 @@ class TestARefusal:
     def test_that_quotes_a_token_is_told_without_a_part_of_it(self, job: Job, which: int, before: str) -> None:
         body: dict[str, str] = {}
         job.box.esc.fail(EXCHANGE, status=400, body=body)
-        # What there is to quote is only known then.
+        # The token to quote exists only when the exchange is asked for.
         job.box.esc.before(EXCHANGE, lambda: body.update(message=before + job.hidden[which].get_secret_value()))
         what = job.refusal().what
         assert f"{before}***" in what

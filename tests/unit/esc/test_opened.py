@@ -1,4 +1,4 @@
-"""What `env open` prints, as data."""
+"""Parse what `env open` prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `env get` prints, taken apart."""
+"""Parse what `env get` prints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VALUES = st.dictionaries(TEXT, st.one_of(TEXT, st.integers(), st.none(), st.list
 
 
 def printed(values: object, definition: str) -> str:
-    """Return what the template `env-get.tmpl` makes of them."""
+    """Return these values and this definition as the CLI's template `env-get.tmpl` prints them."""
     value = "" if values is None else f"# Value\n```json\n{json.dumps(values, indent=2)}\n```\n"
     return value + (f"# Definition\n```yaml\n{definition}\n```\n" if definition else "") + "\n"
 

@@ -1,4 +1,4 @@
-"""The dispatch of the deploy and the wait for its run, by the real PyGithub against a local GitHub."""
+"""Dispatch the deploy and wait for its run, with the real PyGithub against a local GitHub."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def repository(github: GitHub) -> str:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look for a run, and at a run, as often as on GitHub, but with less time in between."""
+    """Shorten the waits between two looks for a run, or at its state."""
     monkeypatch.setattr(dispatch, "_LOOK_AGAIN", 0.05)
     monkeypatch.setattr(dispatch, "_SHORTEST_POLL", 0.05)
 
 
 @pytest.fixture
 def connect(github: GitHub, repository: str) -> Iterator[Connect]:
-    """Make a dispatcher for the repository's workflow; keyword arguments are inputs of the action."""
+    """Yield a function that makes dispatchers for the workflow. Its keyword arguments are the action's inputs."""
     opened = []
 
     def dispatcher(*, seconds: float = 60, ref: str | None = None, **given: str) -> Dispatcher:
@@ -61,7 +61,7 @@ def connect(github: GitHub, repository: str) -> Iterator[Connect]:
 
 
 def refused(dispatcher: Dispatcher) -> str:
-    """What is told where a dispatch fails."""
+    """Return the text of the error that a dispatch raises."""
     with pytest.raises(DeployError) as error:
         dispatcher.dispatch({})
     assert error.value.exit_code == 6
@@ -152,7 +152,7 @@ class TestDispatch:
 
 
 class TestAnOlderServer:
-    """One that doesn't know the field `return_run_details`, and so doesn't tell the run."""
+    """A server that ignores the field `return_run_details`, and so doesn't return the run."""
 
     @pytest.fixture(autouse=True)
     def older(self, github: GitHub) -> None:
@@ -494,7 +494,7 @@ class TestWaiting:
 
 
 class TestCheck:
-    """What would keep a dispatch from starting a run is known before one is due."""
+    """The check finds what would keep a dispatch from starting a run, and dispatches nothing."""
 
     def found(self, dispatcher: Dispatcher, **given: object) -> str:
         return "; ".join(f"{one.what}. {one.todo}" for one in dispatcher.check(given))

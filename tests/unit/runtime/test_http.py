@@ -1,4 +1,4 @@
-"""The HTTP client of the preflight and the sign-in. Their tests have retries, redirects and time limits."""
+"""The HTTP client of the preflight and the sign-in. Their tests cover retries, redirects and time limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output that nobody waits for."""
+"""The background writer: a slow or closed reader doesn't stop the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Children: exactly the environment that they are given, and nothing of them left behind."""
+"""Child processes have exactly the environment that they are given, and leave nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a program is conducted: errors, signals at any moment, and the exit code."""
+"""How a program runs and ends: errors, signals at any moment, and the exit code."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_second_signal_does_not_tear_the_report_apart() -> None:
 
 @pytest.mark.full
 def test_a_signal_at_any_moment_of_much_work() -> None:
-    """Two hundred rounds, each with a hundred tasks and a thread that sends the signal at its own time."""
+    """Run 200 rounds with 100 tasks each. In each round, a thread sends the signal a little later."""
     for number in range(200):
         started = threading.Event()
 

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from sophia_sync.runtime.redact import REPLACEMENT, SHORTEST, Redactor, forms
 from tests.support.examples import examples
 
-# Without `*`, of which the replacement is made.
+# Exclude `*`, because the replacement consists of it.
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="*")
 SECRETS = st.text(CHARACTERS, min_size=SHORTEST, max_size=60).filter(
     lambda text: len(" ".join(text.split())) >= SHORTEST
@@ -39,7 +39,7 @@ def go_json(text: str) -> str:
 
 
 def unquoted(text: str) -> str:
-    """Return a quoted string without its quotes, as it stands in the middle of a longer one."""
+    """Return a quoted string without its quotes, as it appears inside a longer string."""
     return text.strip()[1:-1]
 
 
@@ -119,7 +119,7 @@ class TestEveryFormIsGone:
         encoded = ENCODINGS[encoding](secret).rstrip("\n")
         left = redacted(f"[{encoded}]", secret)
         if encoding.startswith("base64"):
-            # The last character may hold bits of what follows, and so varies; `=` fills up.
+            # The last character also holds bits of the text that follows, so it varies; `=` is padding.
             left = left.replace("=", "").replace(f"***{encoded.rstrip('=')[-1]}]", "***]")
         assert left == "[***]"
 
@@ -131,7 +131,7 @@ class TestEveryFormIsGone:
     ) -> None:
         data = secret.encode()
         encoded = encode(before + data + after).decode()
-        # What is the secret's alone: whole characters of 6 bits within its bytes.
+        # Only the characters whose 6 bits all come from the secret.
         certain = encoded[-(-len(before) * 8 // 6) : (len(before) + len(data)) * 8 // 6]
         assert certain not in redacted(f"token: {encoded}.", secret)
 
@@ -174,7 +174,7 @@ class TestEveryFormIsGone:
 
     @pytest.mark.parametrize("stray", [0xD800, 0xDBFF, 0xDC80, 0xDCFF, 0xDFFF])
     def test_of_a_secret_that_is_no_valid_text(self, stray: int) -> None:
-        # A variable's bytes that aren't UTF-8 reach us like this.
+        # Bytes of a variable that aren't UTF-8 reach us as surrogates.
         secret = f"token{chr(stray)}17"
         assert redacted(f"<{secret}>", secret) == "<***>"
         assert redacted(json.dumps(secret), secret) == '"***"'
@@ -207,12 +207,12 @@ def test_a_secret_can_be_told_at_any_time() -> None:
 
 
 def tokens(number: int) -> list[SecretStr]:
-    """Return secrets with the same beginning, as tokens have."""
+    """Return secrets that begin alike, as tokens do."""
     return [SecretStr(f"sntryu_{at * 7_919_777:064x}/&") for at in range(number)]
 
 
 def calls(work: Callable[[], object]) -> int:
-    """Return how many functions a piece of work calls, Python's own included."""
+    """Return the number of function calls that a piece of work makes, built-in functions included."""
     profile = cProfile.Profile()
     profile.runcall(work)
     return sum(counted for counted, *_ in pstats.Stats(profile).stats.values())  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What is tried again, how often, and after which wait."""
+"""Which calls are retried, how often, and after which wait."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TestWaitThatAServerAsksFor:
 
 
 class Failing:
-    """Fails with each of `errors` in turn, and then succeeds."""
+    """A call that raises each of `errors` in turn, then succeeds."""
 
     def __init__(self, *errors: Exception) -> None:
         self.calls = 0

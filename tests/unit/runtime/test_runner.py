@@ -1,4 +1,4 @@
-"""The runner understands what we tell it."""
+"""The GitHub runner reads our workflow commands, outputs and summary as we mean them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.examples import examples
 from tests.support.runner import Command, commands, parse_log, parse_outputs
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-# What a title is made of: the runner drops the white space at its ends.
+# Titles have no white space at their ends, because the runner drops it.
 TITLE = TEXT.filter(lambda text: bool(text.strip()) and text == text.strip() and not text.startswith("="))
 LIKE_COMMANDS = st.sampled_from(
     ["::", "::error::", "##[", "##[error]", "]", "::add-mask::x", "%0A", "%25", " ", "\n", "\r"]
@@ -30,7 +30,7 @@ NOISE = st.lists(st.one_of(LIKE_COMMANDS, st.text(max_size=5)), max_size=8).map(
 
 @contextlib.contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """Let no file of this process become larger than `size` bytes."""
+    """Limit the files that this process writes to `size` bytes each."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -57,7 +57,7 @@ class TestAnnotations:
         runner, stream = log_of(on_runner=False)
         runner.error("It failed.", "Sync")
         runner.warning("It is odd.", "Sync")
-        runner.notice("It is done.")  # the log has it already
+        runner.notice("It is done.")  # prints nothing: the log has it already
         assert stream.getvalue() == "error: Sync: It failed.\nwarning: Sync: It is odd.\n"
 
     def test_hide_secrets_in_text_and_title(self) -> None:

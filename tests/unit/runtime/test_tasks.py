@@ -1,4 +1,4 @@
-"""Tasks with results, threads that can be left behind, and work that a cancellation doesn't tear apart."""
+"""Tasks with results, threads that can be abandoned, and work that is finished despite a cancellation."""
 
 from __future__ import annotations
 

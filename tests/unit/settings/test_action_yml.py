@@ -1,4 +1,4 @@
-"""action.yml, the pages and the code tell the same inputs, defaults and outputs."""
+"""action.yml, the documentation and the code list the same inputs, defaults and outputs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding
 INPUTS: dict[str, dict[str, Any]] = ACTION["inputs"]
 FIELDS = {field.replace("_", "-"): info for field, info in Settings.model_fields.items()}
 
-# The one default that only a workflow can give.
+# The only default that is a workflow expression.
 TOKEN_OF_THE_JOB = {"github-token": "${{ github.token }}"}
 
 
 def table(*header: str, page: str = "README.md") -> dict[str, list[str]]:
-    """Return the page's table with that header: the cells of each row, by each name in the row's first cell."""
+    """Return the table with that header: each row's other cells, keyed by each name in its first cell."""
     lines = iter((ROOT / page).read_text(encoding="utf-8").replace("&nbsp;", "").splitlines())
     for line in lines:
         if _cells(line)[: len(header)] == list(header):
@@ -53,7 +53,7 @@ def _cells(line: str) -> list[str]:
 
 
 def default_of(name: str) -> str | None:
-    """The default of a setting, as action.yml would write it; None where there is none."""
+    """Return a setting's default as action.yml writes it. Return None if there is none."""
     default = FIELDS[name].default
     if isinstance(default, Enum):
         return str(default.value)
@@ -74,7 +74,7 @@ class TestInputs:
 
     @pytest.mark.parametrize("name", INPUTS)
     def test_action_yml_has_the_default_of_the_settings(self, name: str) -> None:
-        """An input with a default is always set, so that a plain variable would never count."""
+        """A default in action.yml always sets the input, so its plain variable would never be read."""
         written = TOKEN_OF_THE_JOB.get(name) if name in PLAIN_VARIABLES else default_of(name)
         assert INPUTS[name].get("default") == written
         assert INPUTS[name]["required"] == FIELDS[name].is_required()

@@ -1,4 +1,4 @@
-"""Further keys as dotenv lines: each value exactly as it was given, or a refusal that shows none."""
+"""Further keys as dotenv lines: each value is kept exactly, or the refusal shows no value."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.support.examples import examples
 CANARY = "Kanarienvogel-17"
 
 
-# Any text, and texts that are dense with what means something in dotenv lines.
+# Arbitrary texts, and texts full of the pieces that dotenv lines give a meaning.
 PIECES = ["'", '"', "\\", "\n", "\r\n", " ", "#", "=", "B=", "B='", "export ", "x"]
 TEXTS = (
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
     | st.lists(st.sampled_from(PIECES), min_size=1).map("".join)
 )  # fmt: skip
-# After such a quote the value is over, or may be.
+# A quote that ends the value, or may end it.
 ENDS = re.compile(r"'[^\S\r\n]*[\r\n]|'[^\S\r\n]+#|[\r\n]\s*(export\s+)?[A-Za-z_]\w*[^\S\r\n]*=[^\S\r\n]*'")
 
 

@@ -1,4 +1,4 @@
-"""The environment → the settings, or every problem at once."""
+"""The environment becomes settings, or one error that lists every problem."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECRET = ["sentry-dsn", "sentry-api-token", "sentry-client-secret", "pulumi-acce
 PRIVATE_KEY = "-----BEGIN RSA PRIVATE KEY-----\nbm90IGEga2V5\n-----END RSA PRIVATE KEY-----\n"
 APP = {"github-app-id": "17", "github-app-private-key": PRIVATE_KEY}
 
-# For each input with a plain variable two values that it takes, unlike each other.
+# Two different valid values for each input that has a plain variable.
 TWO_VALUES = {
     "sentry-dsn": ("https://a@one.example/1", "https://b@two.example/2"),
     "sentry-api-token": ("token-one", "token-two"),
@@ -49,7 +49,7 @@ TWO_VALUES = {
 
 
 def load(**changes: str | None) -> tuple[Settings, list[str]]:
-    """The settings that come of the valid inputs with `changes` (None: the input isn't given)."""
+    """Return the settings and warnings of the valid inputs with `changes`. None removes an input."""
     return load_inputs(VALID | {name.replace("_", "-"): value for name, value in changes.items()})
 
 
@@ -59,14 +59,14 @@ def load_inputs(given: dict[str, Any]) -> tuple[Settings, list[str]]:
 
 
 def refusal(**changes: str | None) -> InputError:
-    """The error that comes of the valid inputs with `changes`."""
+    """Return the error that the valid inputs with `changes` raise."""
     with pytest.raises(InputError) as error:
         load(**changes)
     return error.value
 
 
 def value_of(loaded: Settings, name: str) -> object:
-    """The value of an input among the settings, a secret's in the clear."""
+    """Return an input's value from the settings, with a secret in plain text."""
     value = getattr(loaded, name.replace("-", "_"))
     if isinstance(value, tuple):
         return "\n".join(value)
@@ -267,7 +267,7 @@ class TestWhiteSpace:
             load_inputs(VALID | {name: " \t\n"})
 
 
-# Everything that is refused: the input, the value, and words of the reason. CANARY must not be told.
+# Refused values: the input, the value, and words of the reason. No error may show CANARY.
 CANARY = "Kanarienvogel"
 REFUSED = [
     ("sentry-api-token", "vog", "fewer than 4 characters"),
@@ -424,7 +424,7 @@ class TestWhatIsRefused:
 
     @pytest.mark.parametrize("name", ["sentry-dsn", "sentry-api-token", "sentry-client-secret", "pulumi-access-token"])
     def test_a_nul_byte(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        # No variable can hold one; the check stands between the value and a program that reads to the first NUL.
+        # A real variable holds no NUL byte. The check protects a program that reads only to the first NUL.
         monkeypatch.setattr(os, "environ", as_runner(VALID | {name: f"{CANARY}\0x"}))
         with pytest.raises(InputError) as error:
             inputs.load()

@@ -1,4 +1,4 @@
-"""The settings → the keys that ESC should hold."""
+"""Turn the settings into the keys that ESC should hold."""
 
 from __future__ import annotations
 

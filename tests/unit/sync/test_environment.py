@@ -1,4 +1,4 @@
-"""When a text may be changed as planned, and when what ESC holds is what was sent. With the real CLI: tests/cli."""
+"""When a definition may be changed as planned, and why a revision is wrong. tests/cli uses the real CLI."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def as_planned(stored: str, read: str) -> str:
 
 
 class TestMayBeChangedAsPlanned:
-    """What was read, decrypted, against what is stored, encrypted."""
+    """Compare the decrypted definition that was read with the encrypted one that is stored."""
 
     @pytest.mark.parametrize(
         ("read", "stored"),

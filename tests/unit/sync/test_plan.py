@@ -1,4 +1,4 @@
-"""What ESC holds and what it should hold → what to do about each key."""
+"""Plan what to do about each key, from what ESC holds and what it should hold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VALUE = "1e5"
 
 
 def holding(entry: str, got: object, **more: object) -> Holding:
-    """Return what an environment with one entry holds, of which consumers get `got`."""
+    """Return the holding of an environment with one entry, for which consumers get `got`."""
     values = {"KEY": got, **more}
     return shown.holding(Shown(f"values: {{{entry}}}\n", values), ["KEY", Exported("KEY")])
 
@@ -32,17 +32,17 @@ def action(held: Holding, *, secret: bool) -> Action:
     ("entry", "got", "for_a_secret", "for_plain_text"),
     [
         ("OTHER: 1", None, Action.ADD, Action.ADD),
-        ("OTHER: 1", VALUE, Action.ADD, Action.ADD),  # an import's, which may go
+        ("OTHER: 1", VALUE, Action.ADD, Action.ADD),  # from an import, which may be removed
         ("KEY: '1e5'", VALUE, Action.ENCRYPT, Action.UNCHANGED),
-        ("KEY: 1e5", 100000, Action.CHANGE, Action.CHANGE),  # a number for consumers
+        ("KEY: 1e5", 100000, Action.CHANGE, Action.CHANGE),  # consumers get a number
         ("KEY: {fn::secret: 1e5}", VALUE, Action.UNCHANGED, Action.DECRYPT),
-        ("KEY: {fn::secret: {ciphertext: eA==}}", VALUE, Action.UNCHANGED, Action.DECRYPT),  # below `Values:`
+        ("KEY: {fn::secret: {ciphertext: eA==}}", VALUE, Action.UNCHANGED, Action.DECRYPT),  # compared with `got`
         ("KEY: {fn::secret: {ciphertext: eA==}}", "another", Action.CHANGE, Action.CHANGE),
         ("KEY: '1e5'", "final", Action.CHANGE, Action.CHANGE),
         ("KEY: {fn::secret: 1e5}", "final", Action.CHANGE, Action.CHANGE),
         ("KEY: {fn::secret: another}", "another", Action.CHANGE, Action.CHANGE),
         ("KEY: ''", "", Action.CHANGE, Action.CHANGE),
-        ("KEY: '${OTHER}'", VALUE, Action.CHANGE, Action.CHANGE),  # right, but no literal
+        ("KEY: '${OTHER}'", VALUE, Action.CHANGE, Action.CHANGE),  # the right value, but a reference
         ("KEY: {fn::concat: [1e5]}", VALUE, Action.CHANGE, Action.CHANGE),
     ],
 )
