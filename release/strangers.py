@@ -105,16 +105,22 @@ def _lacks(image: str, platform: str, program: str, environ: Mapping[str, str]) 
 
 
 def _size(image: str, platform: str, environ: Mapping[str, str], pauses: tuple[float, ...]) -> int:
-    """Return the size of an image's compressed layers in the registry, in bytes."""
+    """Return the size of an image's compressed layers in the registry, in bytes.
+
+    Raises:
+        ImageError: An index doesn't name exactly one image for the platform.
+    """
     manifest = _manifest(image, environ, pauses)
     if "manifests" in manifest:
         system, _, architecture = platform.partition("/")
-        [digest] = [
+        found = [
             each["digest"]
             for each in manifest["manifests"]
             if (each["platform"]["os"], each["platform"]["architecture"]) == (system, architecture)
         ]
-        manifest = _manifest(f"{image.partition('@')[0]}@{digest}", environ, pauses)
+        if len(found) != 1:
+            raise _unfit(f"{image} names {len(found)} images for {platform}. It must name one.")
+        manifest = _manifest(f"{image.partition('@')[0]}@{found[0]}", environ, pauses)
     return sum(layer["size"] for layer in manifest["layers"])
 
 

@@ -107,10 +107,14 @@ class Server(ABC):
 
     def stop(self) -> None:
         self._stopping.set()
-        for timer in self._timers:
-            timer.cancel()
+        self._cancel_timers()
         self._listener.close(hang_up=True)
         self._listener.release()
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -183,6 +187,7 @@ class Server(ABC):
     def reset_faults(self) -> None:
         """Forget all faults and hooks, and listen again if the service is down."""
         self._orders.clear()
+        self._cancel_timers()
         self.up()
 
     # How a request is handled.

@@ -175,9 +175,11 @@ class Environments:
         environment = self.get(path)
         if not 1 < number < environment.latest.number:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"Revision {number} can't be retracted")
-        self.change_revision(path, number, replacement=number - 1)
+        earlier = reversed(environment.revisions[: number - 1])
+        previous = next(each.number for each in earlier if each.replacement is None)
+        self.change_revision(path, number, replacement=previous)
         for tag in environment.revision_tags.values():
-            tag.revision = number - 1 if tag.revision == number else tag.revision
+            tag.revision = previous if tag.revision == number else tag.revision
 
     def change_revision(self, path: str, number: int, **changes: Any) -> None:
         """Change attributes of a revision."""

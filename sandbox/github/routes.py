@@ -108,11 +108,14 @@ class GitHubRoutes(Server):
         """Check `Authorization: Bearer T` or `token T`. A wrong token gets 401; without one, no repository is seen."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         g.app = next((app for app in self.apps.values() if app.has_signed(token)), None)
-        if not scheme:
+        if request.path == ID_TOKENS:
+            if (scheme.lower(), token) != ("bearer", self.id_token_request_token):
+                raise RefusedError(HTTPStatus.UNAUTHORIZED, "Bad credentials")
+        elif not scheme:
             g.permissions = Permissions(actions="none", repositories=())
         elif scheme.lower() in ("bearer", "token") and token in self.tokens:
             g.permissions = self.tokens[token]
-        elif g.app is None and not (request.path == ID_TOKENS and token == self.id_token_request_token):
+        elif g.app is None:
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "Bad credentials")
         self._redirect()
 

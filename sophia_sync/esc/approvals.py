@@ -1,8 +1,9 @@
 """Ask Pulumi Cloud whether an environment's updates need an approval, and which change request is open.
 
-The CLI of the image has no command for either, so this module sends its own requests. Sources: Pulumi Cloud's OpenAPI,
-`GetEnvironmentMetadata` and `ReadChangeRequest`; github.com/pulumi/pulumi, `pkg/cmd/esc/cli/env_change_request.go` (the
-statuses), `cmd/esc/cli/login.go` (`cloudConsoleURL`) and `sdk/go/common/workspace/creds.go` (`credentials.json`).
+The CLI has no command for the first and an experimental one for the second, so this module sends its own requests.
+Sources: Pulumi Cloud's OpenAPI, `GetEnvironmentMetadata` and `ReadChangeRequest`; github.com/pulumi/pulumi,
+`pkg/cmd/esc/cli/env_change_request.go` (the statuses), `cmd/esc/cli/login.go` (`cloudConsoleURL`) and
+`sdk/go/common/workspace/creds.go` (`credentials.json`).
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def failure(doing: str, said: str, code: int | None, cloud: str, *, by_oidc: boo
         # Search only the reason. The line before it, that the CLI logs in with PULUMI_ACCESS_TOKEN, is no failure.
         if re.search(pattern, why, re.IGNORECASE):
             remedy = _EXPIRED if todo is _REFUSED and by_oidc else todo
-            return error(f"Could not {doing}: {why}.".replace("..", "."), remedy.format(url=cloud))
+            return error(f"Could not {doing}: {why.rstrip('.')}.", remedy.format(url=cloud))
     return TransientError(f"Could not {doing}: {why} (exit code {code}).", f"Check that {cloud} is up, and run again.")
 
 

@@ -131,6 +131,16 @@ class TestSignIn:
         shown = laptop.run("plan", PULUMI_ACCESS_TOKEN=None, PULUMI_BACKEND_URL=None)
         assert (shown.code, shown.err) == (0, "")
 
+    def test_an_access_token_takes_the_place_of_a_login(
+        self, laptop: Laptop, pulumi: Path, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        laptop.synced()
+        subprocess.run([pulumi, "login"], env=laptop.variables, check=True, capture_output=True)
+        another = "pul-" + "0" * 40
+        monkeypatch.setitem(box.esc.tokens, another, "other")
+        monkeypatch.delitem(box.esc.tokens, box.esc.token)
+        assert laptop.run("plan", PULUMI_ACCESS_TOKEN=another).code == 0
+
     def test_without_one(self, laptop: Laptop) -> None:
         shown = laptop.run("plan", PULUMI_ACCESS_TOKEN=None)
         assert shown.code == 4

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import requests
@@ -110,6 +111,18 @@ def test_it_is_applied_once_enough_others_approved(box: Sandbox, cli: Cli) -> No
     assert box.esc.apply(request) == box.esc.revision(ENVIRONMENT) == 3
     assert box.esc.values(ENVIRONMENT)["greeting"] == "bonjour"
     assert "activeChangeRequest" not in _metadata(box)
+
+
+def test_somebody_else_approves_and_applies_it_with_the_cli(box: Sandbox, cli: Cli, tmp_path: Path) -> None:
+    cli("edit", ENVIRONMENT, "--draft", *EDITOR)
+    request = _only(box)
+    box.esc.tokens["pul-reviewer"] = box.esc.reviewer
+    reviewer = {"PULUMI_ACCESS_TOKEN": "pul-reviewer", "PULUMI_HOME": str(tmp_path / "reviewer")}
+    for step in ("approve", "apply"):
+        done = cli("change-request", step, request.id, "-o", "acme", "--yes", **reviewer)
+        assert done.returncode == 0, done.stderr
+    assert request.status == "applied"
+    assert box.esc.values(ENVIRONMENT)["greeting"] == "bonjour"
 
 
 def test_an_edit_of_a_draft_takes_its_approvals_away(box: Sandbox, cli: Cli) -> None:

@@ -49,6 +49,15 @@ def test_an_edit_is_refused_if_another_writer_came_in_between(box: Sandbox, cli:
     assert (edit.returncode, box.esc.definition(ENVIRONMENT)) == (0, other.replace("hello", "bonjour"))
 
 
+def test_the_first_call_with_another_token_still_reads_with_the_stored_one(box: Sandbox, cli: Cli) -> None:
+    """v3.274.1 does so if PULUMI_HOME holds another login. Hence each access token of ours gets a folder of its own."""
+    box.esc.create(ENVIRONMENT, DEFINITION)
+    box.esc.tokens["pul-other"] = "other"
+    del box.esc.tokens[box.esc.token]
+    assert "[401]" in cli("get", ENVIRONMENT, PULUMI_ACCESS_TOKEN="pul-other").stderr
+    assert cli("get", ENVIRONMENT, PULUMI_ACCESS_TOKEN="pul-other").returncode == 0
+
+
 def test_a_read_is_tried_again(box: Sandbox, cli: Cli) -> None:
     box.esc.create(ENVIRONMENT, DEFINITION)
     fault = box.esc.fail("GET .*/production", status=503)
@@ -107,6 +116,17 @@ def test_a_retracted_revision_is_listed_as_one_and_can_not_be_read(box: Sandbox,
     assert box.esc.revision_tags(ENVIRONMENT)["stable"] == 1
     with pytest.raises(RefusedError):
         box.esc.retract(ENVIRONMENT, 3)
+
+
+def test_a_tag_moves_past_retracted_revisions(box: Sandbox) -> None:
+    box.esc.create(ENVIRONMENT, DEFINITION)
+    for _ in range(2):
+        box.esc.save(ENVIRONMENT, DEFINITION)
+    latest = box.esc.revision(ENVIRONMENT)
+    box.esc.environments.create_revision_tag(ENVIRONMENT, "stable", latest - 1, box.esc.login)
+    box.esc.retract(ENVIRONMENT, latest - 2)
+    box.esc.retract(ENVIRONMENT, latest - 1)
+    assert box.esc.revision_tags(ENVIRONMENT)["stable"] == latest - 3
 
 
 def test_a_revision_may_be_of_another_day(box: Sandbox, cli: Cli) -> None:

@@ -85,8 +85,11 @@ def test_an_identity_token_for_another_audience_is_refused(box: Sandbox, form: d
     assert exchange(box, form | {"subject_token": id_token(box, "sts.amazonaws.com")}).status_code == 401
 
 
-def test_a_job_without_the_permission_gets_no_identity_token(box: Sandbox, form: dict[str, str]) -> None:
-    headers = {"Authorization": "Bearer wrong"}
+@pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Bearer {token}"])
+def test_only_the_jobs_request_token_gets_an_identity_token(
+    box: Sandbox, form: dict[str, str], authorization: str | None
+) -> None:
+    headers = {"Authorization": authorization.format(token=box.github.token)} if authorization else {}
     assert requests.get(box.github.id_token_url, headers=headers, timeout=60).status_code == 401
 
 

@@ -50,7 +50,7 @@ def run(step: Step, environ: Mapping[str, str], path_of: Callable[[str], str]) -
         env=environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
         check=False,
     )
     stderr = [f"! {line}".rstrip() for line in _lines(done.stderr)]

@@ -94,7 +94,7 @@ class _Writer:
         if style == 7:
             return f" !!str {self.scalar()}{comment}\n"
         if style == 8:
-            return f" plain text{comment and ''}\n{deep}over two lines{comment}\n"
+            return f" plain text\n{deep}over two lines{comment}\n"
         return f" {self.flow_value()}{comment}\n"
 
     def noise(self, pad: str) -> str:

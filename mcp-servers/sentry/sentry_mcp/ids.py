@@ -66,7 +66,7 @@ def _short_id(value: str) -> str:
 def short_id_in(query: str) -> str | None:
     """Return the short id if the query is nothing else; otherwise None."""
     plain = query.strip().removeprefix("#").strip().upper()
-    return plain if _SHORT_ID.fullmatch(plain) and re.search(r"-[A-Z0-9]*[0-9A-Z]$", plain) else None
+    return plain if _SHORT_ID.fullmatch(plain) else None
 
 
 def event(value: str, place: Place) -> Address:

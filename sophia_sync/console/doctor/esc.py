@@ -210,5 +210,5 @@ def _key(key: str, holding: _Holding) -> Check:
             "`sophia-sync sync` encrypts it. Then replace the credential: older revisions still show it.",
         )
     if secret is False and held.encrypted:
-        return warning(key, f"encrypted, and need not be{when}", f"{_SYNC} Until then consumers blot it out.")
+        return warning(key, f"encrypted, and need not be{when}", f"{_SYNC} Until then consumers mask it.")
     return good(key, form + when)
