@@ -1,4 +1,4 @@
-"""List the parts of Sentry's items that stay unchanged: those that Sentry groups by, links by and reads.
+"""List the parts of Sentry's items that stay unchanged, because Sentry reads them, or groups or links items by them.
 
 Source: develop.sentry.dev, "Event Payloads", "Logs" and "Metrics", and what sentry-sdk 2.75 sends.
 """

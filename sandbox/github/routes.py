@@ -383,7 +383,10 @@ def _run_filter() -> Callable[[Run], bool]:
 
 
 def _period(created: str) -> tuple[datetime, datetime]:
-    """Return the begin and the end of `>=T`, `>T`, `<=T`, `<T`, `T..T` or `T`. T is a date, or a time to the second."""
+    """Return the start and end of the period that `>=T`, `>T`, `<=T`, `<T`, `T..T` or `T` means.
+
+    T is a date, or a time to the second.
+    """
     ever = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
     if not created:
         return ever

@@ -1,4 +1,4 @@
-"""A child that is forked while another thread reads ESC never waits for a lock that nobody will release."""
+"""A thread reads ESC while another forks: the child never waits for the lock that the first one held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the server with a source that gives no values until it is closed. It prints when it is asked for them."""
+"""Run the server with a source that gives no values until it is closed. The source prints when it is asked for them."""
 
 import os
 import sys

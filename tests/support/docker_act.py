@@ -54,7 +54,7 @@ class Run:
 
 
 def image_with_docker() -> str:
-    """Build an image for jobs that run Docker and Git, with this machine's engine. Return its name."""
+    """Use this machine's engine to build an image for jobs that run Docker and Git. Return its name."""
     provide_base_images()
     text = f"FROM {RUNNER_IMAGE}\nRUN apt-get update -qq && apt-get install -qq --yes docker-cli git openssh-client\n"
     command = ["docker", "build", "--quiet", "--tag", "sentry-esc-sync:job", "-"]

@@ -67,7 +67,7 @@ class Source(Protocol):
 
 
 class EscSource:
-    """Reads Pulumi ESC if it is configured. Environment variables stand in for what ESC doesn't have.
+    """A reader of Pulumi ESC, if that is configured. Environment variables stand in for what ESC doesn't have.
 
     Args:
         environ: The environment variables.

@@ -1,4 +1,4 @@
-"""Reads Pulumi ESC with the Pulumi CLI, which only this module starts. Cancelling a read ends the CLI too."""
+"""Read Pulumi ESC with the Pulumi CLI, which only this module starts. Cancelling a read ends the CLI too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parses ids of issues and events in the forms that people use, such as an address copied from Sentry's page."""
+"""Parse ids of issues and events in the forms that people use, such as an address copied from Sentry's page."""
 
 from __future__ import annotations
 

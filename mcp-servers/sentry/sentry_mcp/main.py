@@ -1,4 +1,4 @@
-"""Starts the server, or says why it can't start."""
+"""Start the server, or say why it can't start."""
 
 from __future__ import annotations
 

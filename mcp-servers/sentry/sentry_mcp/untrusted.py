@@ -1,4 +1,4 @@
-"""Parses JSON that others wrote."""
+"""Parse JSON that others wrote."""
 
 from __future__ import annotations
 

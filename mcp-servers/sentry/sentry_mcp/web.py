@@ -139,7 +139,7 @@ class _Verdict:
 
 
 class Readiness:
-    """Checks with Sentry whether the credentials open the project, and caches the verdict.
+    """A check with Sentry of whether the credentials open the project. It caches the verdict.
 
     Args:
         clock: Monotonic seconds.

@@ -26,6 +26,7 @@ PULUMI = "Pulumi"
 CLI, TOKEN, ENVIRONMENT, APPROVALS = "CLI", "access token", "environment", "approvals"
 
 _OTHERS = "Add it in the Pulumi console, or let the sync carry it, by `extra-secrets` or `extra-variables`."
+_INSTALL_PAGE = "https://www.pulumi.com/docs/install/"
 _SYNC = "`sophia-sync sync` writes it, or run the sync workflow."
 
 
@@ -59,7 +60,7 @@ async def pulumi(session: Session) -> tuple[list[Check], bool]:
     try:
         checks = [_of_version(await client.version() or "version unknown")]
     except EscError as error:
-        missing = "Install it: https://www.pulumi.com/docs/install/, and put it on PATH."
+        missing = f"Install it: {_INSTALL_PAGE}, and put it on PATH."
         return [bad(CLI, error.what, missing), *none_of([TOKEN], "It takes the CLI to ask.")], False
     try:
         whose = await client.account()
@@ -77,7 +78,7 @@ def _of_version(version: str) -> Check:
     return warning(
         CLI,
         f"{version} is older than {newer}: its writes may not notice another writer",
-        "Install a newer one: https://www.pulumi.com/docs/install/. The action's image has its own.",
+        f"Install a newer one: {_INSTALL_PAGE}. The action's image has its own.",
     )
 
 
