@@ -28,13 +28,16 @@ def tree(node: yaml.Node | None) -> object:
 
 
 def rest_and_ours(text: str, loader: Loader = yaml.SafeLoader) -> tuple[object, dict[str, object]]:
-    """Return what isn't ours in a definition, and ours by key. By default PyYAML's own parser reads it, not libyaml."""
+    """Return what isn't ours in a definition, and ours by key. By default PyYAML's own parser reads it, not libyaml.
+
+    ESC ignores the case of the names at the top: `vaLues` is `values`.
+    """
     root = yaml.compose(text, Loader=loader)
     others: list[object] = []
     ours: dict[str, object] = {}
     values: list[object] = []
     for key, item in root.value if isinstance(root, yaml.MappingNode) else []:
-        if key.value != "values":
+        if str(key.value).casefold() != "values":
             others.append((tree(key), tree(item)))
         elif isinstance(item, yaml.MappingNode):
             for name, held in item.value:
