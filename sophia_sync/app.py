@@ -156,7 +156,7 @@ class Run(Program):
         return settings
 
     async def sign_in(self, settings: Settings, home: Path) -> dict[str, Pulumi]:
-        """Sign in to each organisation. Report those that refuse.
+        """Sign in to each organization. Report those that refuse.
 
         Raises:
             SignInError: All of them refuse.

@@ -49,7 +49,7 @@ class Ended:
     """How the sync of one environment ended.
 
     Attributes:
-        environment: `organisation/project/environment`.
+        environment: `organization/project/environment`.
         synced: What was done and verified; None if the sync failed.
         error: The error of the sync, if it failed.
         revision: The revision that was saved, verified or not.

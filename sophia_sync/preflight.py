@@ -47,10 +47,10 @@ _DENIED = {
     401: ("refuses the new token for it", _REPLACE_IT),
     403: (
         "doesn't let the new token see it",
-        "The token must be of that organisation, and if it is a person's, that person in a team of the project. "
+        "The token must be of that organization, and if it is a person's, that person in a team of the project. "
         f"{_RIGHT_SLUGS}, or replace the token: {_REPLACE_IT}",
     ),
-    404: ("says there is none", f"{_RIGHT_SLUGS}, and that the token is of that organisation."),
+    404: ("says there is none", f"{_RIGHT_SLUGS}, and that the token is of that organization."),
 }
 
 
@@ -102,7 +102,7 @@ async def check(url: str, token: SecretStr, dsn: SecretStr, organization: str, p
         url: Sentry's address, without a slash at its end.
         token: Sentry's API token. It is sent to `url` only.
         dsn: A well-formed DSN.
-        organization: The organisation's slug.
+        organization: The organization's slug.
         project: The project's slug.
     """
     examination = _Examination(url, token, dsn, organization, project)

@@ -24,12 +24,12 @@ _SCOPE = re.compile(r"[a-z]+:[a-z]+")
 _LEVELS = ("read", "write", "admin")
 # Sentry has no `issue` scopes: some documents call the `event` scopes by that name.
 _ALIASES = {"issue": "event"}
-# An OAuth token for one organisation works on that organisation's routes. The index refuses it with these words.
+# An OAuth token for one organization works on that organization's routes. The index refuses it with these words.
 _LIMITED = "limited to organization endpoints"
 
 
 def is_organization_slug(value: str) -> bool:
-    """Return whether `value` can be the slug of an organisation."""
+    """Return whether `value` can be the slug of an organization."""
     return bool(_ORGANIZATION_SLUG.fullmatch(value))
 
 

@@ -261,7 +261,7 @@ class AutoEscConfig:
 
     @property
     def esc_path(self) -> str:
-        """Return the ESC environment that the variables name now, `organisation/project/environment`, unchecked."""
+        """Return the ESC environment that the variables name now, `organization/project/environment`, unchecked."""
         parts = (self._environ.get("PULUMI_ENVIRONMENT") or DEFAULT_ENVIRONMENT).strip().split("/")
         defaults = (
             self._environ.get("PULUMI_ORG") or DEFAULT_ORGANIZATION,

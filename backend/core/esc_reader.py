@@ -40,7 +40,7 @@ class Read:
 
     Args:
         environ: The environment variables. They say where ESC is and how to sign in.
-        path: `organisation/project/environment`, or that with `@version`.
+        path: `organization/project/environment`, or that with `@version`.
         secrets: The secrets to hide in the CLI's output.
     """
 

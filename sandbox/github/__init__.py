@@ -96,12 +96,12 @@ class GitHub(GitHubRoutes):
             return run.id
 
     def add_secret(self, owner: str, name: str, updated: datetime | None = None) -> None:
-        """Add a secret to an organisation, or to a repository if `owner` is its full name."""
+        """Add a secret to an organization, or to a repository if `owner` is its full name."""
         with self.lock:
             self._names(owner).secrets[name] = Named(name, updated or datetime.now(UTC))
 
     def add_variable(self, owner: str, name: str, value: str, updated: datetime | None = None) -> None:
-        """Add a variable to an organisation, or to a repository if `owner` is its full name."""
+        """Add a variable to an organization, or to a repository if `owner` is its full name."""
         with self.lock:
             self._names(owner).variables[name] = Named(name, updated or datetime.now(UTC), value)
 

@@ -79,7 +79,7 @@ class Repository:
     names: Names = field(default_factory=Names)
     """Its own secrets and variables."""
     unshared: set[str] = field(default_factory=set)
-    """Names of its organisation's secrets and variables that it can't use."""
+    """Names of its organization's secrets and variables that it can't use."""
     private: bool = True
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     pushed: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -133,7 +133,7 @@ class Permissions:
     names: bool = False
     """Whether it may list the names of a repository's secrets and variables. No job's own token may."""
     organization_names: bool = False
-    """Whether it may list those of a whole organisation."""
+    """Whether it may list those of a whole organization."""
 
     def sees(self, repository: Repository) -> bool:
         return self.repositories is None or repository.full_name in self.repositories

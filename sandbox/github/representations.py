@@ -69,7 +69,7 @@ class Representations:
         }
 
     def owner(self, login: str) -> Json:
-        """Return an organisation as an owner."""
+        """Return an organization as an owner."""
         url = f"{self._api}/users/{login}"
         number = int(sha1(login.encode(), usedforsecurity=False).hexdigest()[:6], 16)
         return {
@@ -109,7 +109,7 @@ class Representations:
         }
 
     def named(self, named: Named, *, shared: bool = False) -> Json:
-        """Return a secret, or a variable with its value. A `shared` one has a visibility in its organisation."""
+        """Return a secret, or a variable with its value. A `shared` one has a visibility in its organization."""
         row = {"name": named.name, "created_at": time(named.updated), "updated_at": time(named.updated)}
         seen = {"visibility": "all"} if shared else {}
         return row | seen if named.value is None else row | seen | {"value": named.value}

@@ -53,7 +53,7 @@ class GitHubRoutes(Server):
         self.id_token_key = SigningKey()
         self.repositories: dict[str, Repository] = {}
         self.organizations: dict[str, Names] = defaultdict(Names)
-        """The secrets and variables of each organisation."""
+        """The secrets and variables of each organization."""
         self.renamed: dict[str, Repository] = {}
         """Repositories by their former full names, in lower case."""
         self.runs: dict[int, Run] = {}
@@ -224,7 +224,7 @@ class GitHubRoutes(Server):
         return self._page_of("variables", self._with_names(owner, name).names.variables)
 
     def list_shared_secrets(self, owner: str, name: str) -> ResponseReturnValue:
-        """List the organisation's secrets that the repository can use."""
+        """List the organization's secrets that the repository can use."""
         return self._page_of("secrets", self.organizations[owner].secrets, self._with_names(owner, name).unshared)
 
     def list_shared_variables(self, owner: str, name: str) -> ResponseReturnValue:

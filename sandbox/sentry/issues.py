@@ -5,7 +5,7 @@ Event", "List a Tag's Values for an Issue") and, in github.com/getsentry/sentry,
 `organization_group_index.py`, `group_details.py`, `group_notes.py`, `group_activities.py`, `group_events.py`,
 `group_event_details.py`, `project_event_details.py`.
 
-As in Sentry, an organisation's routes reach the issues of all its projects. A search for an event's id finds the event
+As in Sentry, an organization's routes reach the issues of all its projects. A search for an event's id finds the event
 in any project, whatever `project` says.
 """
 
@@ -207,7 +207,7 @@ class IssueRoutes(SentryServer):
         return page(shown, begin, size, len(rows))
 
     def find_issue(self, organization: str, issue_id: str, scopes: frozenset[str]) -> Issue:
-        """Return an issue by number or short id, from any project of the organisation."""
+        """Return an issue by number or short id, from any project of the organization."""
         for issue in self.issues.values():
             if issue.project.organization == organization and issue_id in (str(issue.id), issue.short_id):
                 require(scopes)

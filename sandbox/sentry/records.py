@@ -11,7 +11,7 @@ from sandbox.server import Json
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 _seconds = itertools.count(60)
 _MEMBER: Json = {"id": "7", "name": "Jane", "email": "jane@example.com", "username": "jane@example.com"}
-"""A member of the organisation, whose e-mail address is private."""
+"""A member of the organization, whose e-mail address is private."""
 
 
 def moment() -> str:

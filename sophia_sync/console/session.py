@@ -42,7 +42,7 @@ class Session:
         return self.access.esc_environment
 
     async def pulumi(self, environment: str) -> Pulumi:
-        """Return the Pulumi CLI, signed in for an environment's organisation.
+        """Return the Pulumi CLI, signed in for an environment's organization.
 
         Raises:
             SignInError: Pulumi refuses, or there is no token or login.

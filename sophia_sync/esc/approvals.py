@@ -95,8 +95,8 @@ async def ask(pulumi: Pulumi, environment: str, seconds: float | None = None) ->
     """Ask Pulumi Cloud about an environment: one request, and two more if a change request is open.
 
     Args:
-        pulumi: The CLI, signed in to the environment's organisation: the requests use its access token.
-        environment: `organisation/project/environment`.
+        pulumi: The CLI, signed in to the environment's organization: the requests use its access token.
+        environment: `organization/project/environment`.
         seconds: Maximum time; that of one call of the CLI by default.
 
     Raises:

@@ -138,7 +138,7 @@ class Pulumi:
     by_oidc: bool = False
 
     def prepare(self, organization: str) -> None:
-        """Configure the CLI's default organisation, which saves a request in every call.
+        """Configure the CLI's default organization, which saves a request in every call.
 
         Leave the configuration of an existing login alone: it belongs to a person.
 
@@ -153,7 +153,7 @@ class Pulumi:
         """Return what the CLI shows of an environment, for `shown.parse`: its values and its definition. One call.
 
         Args:
-            environment: `organisation/project/environment`.
+            environment: `organization/project/environment`.
             version: A revision number or revision tag; the latest revision if empty.
 
         Raises:
@@ -169,7 +169,7 @@ class Pulumi:
         All secrets among them are hidden from then on, other teams' included.
 
         Args:
-            environment: `organisation/project/environment`.
+            environment: `organization/project/environment`.
             draft: The change request whose draft to open instead.
 
         Raises:
@@ -202,7 +202,7 @@ class Pulumi:
         save it, and `on_saved` still gets the revision.
 
         Args:
-            environment: `organisation/project/environment`.
+            environment: `organization/project/environment`.
             change: Gets the stored definition and returns the new text. If it raises, nothing is saved and the error is
                 passed on.
             on_saved: Called with the new revision's number at once.
@@ -237,7 +237,7 @@ class Pulumi:
         The environment itself stays as it is. A cancellation works as with `edit`.
 
         Args:
-            environment: `organisation/project/environment`.
+            environment: `organization/project/environment`.
             change: As with `edit`.
             on_created: Called with the id at once, even if the change request can't be submitted afterwards.
 
@@ -294,7 +294,7 @@ class Pulumi:
         """Run one `env edit` to its end.
 
         Args:
-            environment: `organisation/project/environment`.
+            environment: `organization/project/environment`.
             change: As with `edit`.
             told: Called with what the CLI printed until it ended or was killed.
             reading: What the first half of the edit does, for an error.
@@ -387,14 +387,14 @@ class Pulumi:
         return (await self._ask("ask for the owner of the access token", "whoami")).strip()
 
     async def environments(self, organization: str) -> list[str]:
-        """List an organisation's environments that can be seen, as `organisation/project/environment`. One call.
+        """List an organization's environments that can be seen, as `organization/project/environment`. One call.
 
         Raises:
-            EscError: There is no such organisation, or they can't be listed.
+            EscError: There is no such organization, or they can't be listed.
         """
         doing = f"list the environments of {organization}"
         listed = await self._ask(doing, "env", "ls", "--organization", organization)
-        # The CLI omits the organisation if it is the user's own.
+        # The CLI omits the organization if it is the user's own.
         return [name if name.count("/") == 2 else f"{organization}/{name}" for name in listed.split()]
 
     async def revisions(self, environment: str) -> list[Revision]:

@@ -83,7 +83,7 @@ def failure(doing: str, said: str, code: int | None, cloud: str, *, by_oidc: boo
     return TransientError(f"Could not {doing}: {why} (exit code {code}).", f"Check that {cloud} is up, and run again.")
 
 
-_REFUSED = "{url} refused the access token: check `pulumi-access-token` (expired, or of another organisation?)."
+_REFUSED = "{url} refused the access token: check `pulumi-access-token` (expired, or of another organization?)."
 _EXPIRED = (
     "{url} refused the access token that it gave for GitHub's OIDC token: it has expired, or was revoked. Run again."
 )

@@ -45,7 +45,7 @@ _Hide = Callable[[SecretStr], None]
 def access_token(
     settings: Access, organization: str, context: RunContext, deadline: TimeLimit, hide: _Hide
 ) -> SecretStr:
-    """Return the access token for an organisation's ESC: the stored one, else one exchanged for this run.
+    """Return the access token for an organization's ESC: the stored one, else one exchanged for this run.
 
     Raises:
         SignInError: There is no token, and none can be exchanged.
@@ -68,8 +68,8 @@ def exchange(
 
     Args:
         cloud_url: Pulumi Cloud's address, without a slash at its end.
-        organization: The Pulumi organisation that trusts GitHub.
-        scope: The token's owner: the organisation, a team or a user.
+        organization: The Pulumi organization that trusts GitHub.
+        scope: The token's owner: the organization, a team or a user.
         request: Where GitHub gives the identity token.
         deadline: The time limit for retries. Its `seconds` are the time of the run.
         hide: Called with each token first.
@@ -161,7 +161,7 @@ def _issuer(id_token: SecretStr) -> str:
 
 
 def _trust(audience: str, scope: TokenScope, issuer: str) -> str:
-    """Return how to make a Pulumi organisation trust GitHub."""
+    """Return how to make a Pulumi organization trust GitHub."""
     whom = {"organization": "", "team": f" for the team {scope.name}", "personal": f" for the user {scope.name}"}
     return (
         f"Register GitHub's issuer {issuer} in Pulumi Cloud → Settings → Access "

@@ -25,7 +25,7 @@ def arguments(environment: str, draft: str = "") -> list[str]:
     """Return the CLI's arguments.
 
     Args:
-        environment: `organisation/project/environment`, or that with `@version`.
+        environment: `organization/project/environment`, or that with `@version`.
         draft: The change request whose draft to open instead.
     """
     # The format `json` doesn't tell what is secret.
@@ -60,7 +60,7 @@ def variables(
 
 
 def configuration(cloud_url: str, organization: str) -> str:
-    """Return the CLI's `config.json` with a default organisation, which saves a request."""
+    """Return the CLI's `config.json` with a default organization, which saves a request."""
     return json.dumps({"backends": {cloud_url: {"defaultOrg": organization}}})
 
 

@@ -20,7 +20,7 @@ _TRIES = 4
 
 
 def organization_of(environment: str) -> str:
-    """Return the organisation of `organisation/project/environment`."""
+    """Return the organization of `organization/project/environment`."""
     return environment.partition("/")[0]
 
 
@@ -34,11 +34,11 @@ async def sign_in(
     *,
     at_terminal: bool,
 ) -> Pulumi:
-    """Return the Pulumi CLI, signed in for one organisation.
+    """Return the Pulumi CLI, signed in for one organization.
 
     Args:
         access: The inputs.
-        organization: The Pulumi organisation.
+        organization: The Pulumi organization.
         home: A private folder; the CLI gets one of its own in it.
         context: What the GitHub runner offers.
         redact: Hides secrets in the CLI's messages.

@@ -79,7 +79,7 @@ class Workflow:
 
 @dataclass(frozen=True)
 class Named:
-    """The name of a secret or variable, and its owner: `organisation` or `repository`."""
+    """The name of a secret or variable, and its owner: `organization` or `repository`."""
 
     name: str
     updated: datetime
@@ -142,28 +142,28 @@ class Reader:
                 return None
             raise
 
-    def names(self, kind: Literal["secrets", "variables"], owner: Literal["organisation", "repository"]) -> list[Named]:
+    def names(self, kind: Literal["secrets", "variables"], owner: Literal["organization", "repository"]) -> list[Named]:
         """Return the names of the secrets or variables that the repository's workflows can use.
 
         Args:
             kind: `secrets` or `variables`.
-            owner: `organisation` or `repository`.
+            owner: `organization` or `repository`.
 
         Raises:
             ReadingError: The token may not see them.
         """
 
-        place = f"organization-{kind}" if owner == "organisation" else kind
+        place = f"organization-{kind}" if owner == "organization" else kind
         return self._told(lambda: self._named(f"{self._repository().url}/actions/{place}", kind, owner))
 
-    def of_organisation(self, kind: Literal["secrets", "variables"]) -> list[Named]:
-        """Return the names of all secrets or variables of the repository's organisation.
+    def of_organization(self, kind: Literal["secrets", "variables"]) -> list[Named]:
+        """Return the names of all secrets or variables of the repository's organization.
 
         Raises:
             ReadingError: The token may not see them, as is usual.
         """
         owner = self._name.partition("/")[0]
-        return self._told(lambda: self._named(f"/orgs/{owner}/actions/{kind}", kind, "organisation"))
+        return self._told(lambda: self._named(f"/orgs/{owner}/actions/{kind}", kind, "organization"))
 
     def _named(self, url: str, kind: str, owner: str) -> list[Named]:
         from github.PaginatedList import PaginatedList  # noqa: PLC0415

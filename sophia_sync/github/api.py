@@ -39,12 +39,12 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "saml enforcement",
-        "the organisation demands single sign-on (SAML), and the token isn't authorised for it",
+        "the organization demands single sign-on (SAML), and the token isn't authorised for it",
         "Authorise the token: GitHub → Settings → Developer settings → the token → Configure SSO.",
     ),
     (
         "ip allow list",
-        "the organisation's IP allow list doesn't have the runner's address",
+        "the organization's IP allow list doesn't have the runner's address",
         "Add the runner's address to the allow list, or run the job on a runner that is on it.",
     ),
     (
@@ -54,7 +54,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "oauth app access restrictions",
-        "the organisation restricts access by OAuth apps",
+        "the organization restricts access by OAuth apps",
         "Use a fine-grained token or a GitHub App.",
     ),
 )
@@ -163,7 +163,7 @@ def _app_refused(error: GithubException, repository: str, permissions: Mapping[s
     if "suspended" in message(error.data).lower():
         reasons[403] = (
             "the installation of the GitHub App is suspended",
-            "Unsuspend it in the organisation's settings.",
+            "Unsuspend it in the organization's settings.",
         )
     if error.status not in reasons:
         return None

@@ -206,10 +206,10 @@ def extra_variable(value: str) -> str:
 
 
 def organization_slug(value: str) -> str:
-    """Check the slug of a Sentry organisation."""
+    """Check the slug of a Sentry organization."""
     given(value, *(kind for kind, _ in _KINDS))
     if not is_organization_slug(value):
-        raise ValueError("isn't an organisation's slug: letters, digits and hyphens, and no hyphen first")
+        raise ValueError("isn't an organization's slug: letters, digits and hyphens, and no hyphen first")
     return value
 
 
@@ -222,7 +222,7 @@ def project_slug(value: str) -> str:
 
 
 def environment(value: str) -> str:
-    """Check the path of an environment, `organisation/project/environment`."""
+    """Check the path of an environment, `organization/project/environment`."""
     value = given(value.strip(), *(kind for kind, _ in _KINDS))
     parts = value.split("/")
     if "@" in value:
@@ -232,7 +232,7 @@ def environment(value: str) -> str:
     if any(part.startswith("-") for part in parts):
         raise ValueError("has a part that begins with a hyphen, which the Pulumi CLI would take for an option")
     if len(parts) != 3 or not all(_ENVIRONMENT_PART.fullmatch(part) for part in parts):
-        raise ValueError("isn't a path like organisation/project/environment")
+        raise ValueError("isn't a path like organization/project/environment")
     return value
 
 

@@ -57,7 +57,7 @@ class TokenKind(StrEnum):
 
 @dataclass(frozen=True)
 class TokenScope:
-    """Access token to ask Pulumi for. `name` is the team or user; for the organisation, it is empty or `admin`.
+    """Access token to ask Pulumi for. `name` is the team or user; for the organization, it is empty or `admin`.
 
     Source: pulumi.com/docs, "OAuth Token Exchange".
     """
@@ -67,7 +67,7 @@ class TokenScope:
 
     @classmethod
     def parse(cls, text: str) -> TokenScope:
-        """Read `team:NAME` or `user:NAME`; an empty text or `admin`, Pulumi's own word, means the organisation.
+        """Read `team:NAME` or `user:NAME`; an empty text or `admin`, Pulumi's own word, means the organization.
 
         Raises:
             ValueError: The text is something else. The message doesn't show it.
@@ -176,7 +176,7 @@ class Access(BaseSettings):
         tuple[str, ...],
         Input(
             checks.environments,
-            "Give it as `organisation/project/environment`, several one a line.",
+            "Give it as `organization/project/environment`, several one a line.",
             variable="PULUMI_ESC_ENVIRONMENT",
             option="--environment",
         ),
@@ -185,7 +185,7 @@ class Access(BaseSettings):
         SecretStr | None,
         Input(
             checks.pasted(checks.pulumi_token, required=False),
-            "Create one in Pulumi Cloud → user menu → Personal access tokens, and keep it as the organisation secret "
+            "Create one in Pulumi Cloud → user menu → Personal access tokens, and keep it as the organization secret "
             "PULUMI_ACCESS_TOKEN.",
             variable="PULUMI_ACCESS_TOKEN",
             yaml="${{ secrets.PULUMI_ACCESS_TOKEN }}",
@@ -193,7 +193,7 @@ class Access(BaseSettings):
     ] = None
     pulumi_token_scope: Annotated[
         TokenScope,
-        Input(TokenScope.parse, "Give admin, team:NAME or user:NAME, or leave it out for a token of the organisation."),
+        Input(TokenScope.parse, "Give admin, team:NAME or user:NAME, or leave it out for a token of the organization."),
     ] = TokenScope()
     pulumi_cloud_url: Annotated[
         str,
@@ -273,7 +273,7 @@ class Settings(Access):
         SecretStr,
         Input(
             checks.pasted(checks.dsn),
-            "Copy it from Sentry → Project Settings → Client Keys (DSN) into the organisation secret SENTRY_DSN.",
+            "Copy it from Sentry → Project Settings → Client Keys (DSN) into the organization secret SENTRY_DSN.",
             variable="SENTRY_DSN",
             yaml="${{ secrets.SENTRY_DSN }}",
         ),
@@ -283,7 +283,7 @@ class Settings(Access):
         Input(
             checks.pasted(checks.sentry_token),
             "Create an internal integration in Sentry → Settings → Custom Integrations, and keep its token as the "
-            "organisation secret SENTRY_API_TOKEN. Settings → Auth Tokens makes another kind, which doesn't suffice.",
+            "organization secret SENTRY_API_TOKEN. Settings → Auth Tokens makes another kind, which doesn't suffice.",
             variable="SENTRY_API_TOKEN",
             yaml="${{ secrets.SENTRY_API_TOKEN }}",
         ),

@@ -92,8 +92,8 @@ class Environment:
     """One environment of a run. `state` says in words what the run has done to it so far.
 
     Args:
-        pulumi: The CLI, signed in to its organisation.
-        name: `organisation/project/environment`.
+        pulumi: The CLI, signed in to its organization.
+        name: `organization/project/environment`.
         bundle: The keys that it should hold.
     """
 

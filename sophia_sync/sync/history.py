@@ -178,7 +178,7 @@ async def last_changes(
 
     Args:
         pulumi: The CLI.
-        environment: `organisation/project/environment`.
+        environment: `organization/project/environment`.
         keys: The keys.
         limit: Maximum number of revisions to read.
         kinds: Which changes count.

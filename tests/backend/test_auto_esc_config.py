@@ -328,7 +328,7 @@ class TestFailing:
         [
             (
                 {"PULUMI_ENVIRONMENT": "a/b/c/d"},
-                "PULUMI_ENVIRONMENT isn't a path like organisation/project/environment.",
+                "PULUMI_ENVIRONMENT isn't a path like organization/project/environment.",
             ),
             ({"PULUMI_ENVIRONMENT": "../.."}, "PULUMI_ENVIRONMENT has a part that is nothing but dots."),
             ({"PULUMI_BACKEND_URL": "http://pulumi.invalid"}, "PULUMI_BACKEND_URL isn't https"),

@@ -100,14 +100,14 @@ class TestSeveral:
         assert ran.code == 4
         assert any("Sentry" in warning for warning in ran.warnings)
 
-    def test_the_refused_sign_in_of_one_organisation_does_not_stop_the_other(
+    def test_the_refused_sign_in_of_one_organization_does_not_stop_the_other(
         self, action: Action, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made = create(action, 2)
 
         async def refusing(access: Access, organization: str, *rest: Any, **options: Any) -> Pulumi:
             if organization == "others":
-                raise SignInError("The organisation others refuses the identity token.", "Let it in there.")
+                raise SignInError("The organization others refuses the identity token.", "Let it in there.")
             return await sign_in(access, organization, *rest, **options)
 
         monkeypatch.setattr("sophia_sync.app.sign_in", refusing)
@@ -115,7 +115,7 @@ class TestSeveral:
         assert ran.code == 4
         told = results(ran.outputs)
         assert [told[name][0] for name in made] == ["synced", "synced"]
-        assert told["others/default/one"] == (None, "The organisation others refuses the identity token.")
+        assert told["others/default/one"] == (None, "The organization others refuses the identity token.")
         assert "2 of 3" not in ran.log
         assert action.box.github.dispatches == []
 

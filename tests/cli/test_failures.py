@@ -145,7 +145,7 @@ class TestTheMachine:
         assert list(action.temporary.iterdir()) == []
 
 
-def test_an_organisation_with_300_characters(action: Action) -> None:
+def test_an_organization_with_300_characters(action: Action) -> None:
     ran = action.run(esc_environment=f"{'a' * 300}/default/production")
     assert ran.code == 4
     assert len(ran.annotations) == 1

@@ -230,7 +230,7 @@ def test_the_file_that_the_cli_edits_is_ours_alone_and_in_memory(
 
     ((folder, mode),) = seen
     assert stat.S_IMODE(mode) == 0o700
-    private = folder.parent  # it holds one for each organisation
+    private = folder.parent  # it holds one for each organization
     assert private.parent == (MEMORY if MEMORY.is_dir() else action.temporary)
     file, file_mode, folder_mode = _noted(log)
     assert file.parent == folder

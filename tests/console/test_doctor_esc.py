@@ -150,11 +150,11 @@ class TestTheEnvironment:
         assert todo in found["environment"].todo
         assert {found[name].state for name in ["SENTRY_DSN", *VALUE_CHECKS]} == {State.NOT_CHECKED}
 
-    def test_is_of_an_organisation_that_the_token_does_not_see(self, laptop: Laptop, box: Sandbox) -> None:
+    def test_is_of_an_organization_that_the_token_does_not_see(self, laptop: Laptop, box: Sandbox) -> None:
         box.esc.fail(r"GET /api/esc/environments/nowhere", status=404, times=None)
         found = esc_checks(laptop, PULUMI_ESC_ENVIRONMENT="nowhere/default/production")
         assert found["environment"].state is State.BAD
-        assert found["environment"].what == "The token sees no organisation nowhere."
+        assert found["environment"].what == "The token sees no organization nowhere."
         assert "member" in found["environment"].todo
 
     def test_may_not_be_read(self, laptop: Laptop, box: Sandbox) -> None:

@@ -55,8 +55,8 @@ def test_all_is_well(well: Laptop) -> None:
     assert list(names) == [*SENTRY_KEYS, "PULUMI_ACCESS_TOKEN"]
     assert found["schedule"].what == "alive, last run by it 3 hours ago"
     assert found["last sync"].what.startswith(f"went well, 3 hours ago: https://github.com/{well.repository}/actions/")
-    assert names["SENTRY_DSN"].what.startswith("secret of the organisation, last updated 20")
-    assert names["SENTRY_PROJECT_SLUG"].what.startswith("variable of the organisation, last updated 20")
+    assert names["SENTRY_DSN"].what.startswith("secret of the organization, last updated 20")
+    assert names["SENTRY_PROJECT_SLUG"].what.startswith("variable of the organization, last updated 20")
 
 
 class TestPartsThatAreMissing:
@@ -269,7 +269,7 @@ class TestTheSecrets:
         assert secrets(well)["SENTRY_DSN"].what == "there is none that this repository can use"
         box.github.add_token(well.token, Permissions(names=True, organization_names=True))
         found = secrets(well)["SENTRY_DSN"]
-        assert (found.state, found.what) == (State.BAD, "the organisation has it, but this repository can't use it")
+        assert (found.state, found.what) == (State.BAD, "the organization has it, but this repository can't use it")
         assert "Repository access" in found.todo
 
     def test_the_token_may_not_list_them(self, well: Laptop, box: Sandbox) -> None:

@@ -264,7 +264,7 @@ class TestSecretsAndVariables:
         assert (secret.name, secret.updated_at) == ("OWN", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
         assert (variable.name, variable.value) == ("OWN_VARIABLE", "another")
 
-    def test_of_an_organisation(self, box: Sandbox) -> None:
+    def test_of_an_organization(self, box: Sandbox) -> None:
         answer = requests.get(
             f"{box.github.url}/orgs/ai-cherry/actions/secrets", headers={"Authorization": "Bearer lister"}, timeout=60
         ).json()
@@ -272,7 +272,7 @@ class TestSecretsAndVariables:
         assert [set(row) for row in answer["secrets"]] == [{"name", "created_at", "updated_at", "visibility"}] * 2
 
     @pytest.mark.parametrize(("kind", "names"), [("secrets", ["SHARED"]), ("variables", ["SHARED_VARIABLE"])])
-    def test_of_an_organisation_that_a_repository_can_use(self, box: Sandbox, kind: str, names: list[str]) -> None:
+    def test_of_an_organization_that_a_repository_can_use(self, box: Sandbox, kind: str, names: list[str]) -> None:
         requester = github(box, "lister").requester
         _, answer = requester.requestJsonAndCheck("GET", f"/repos/{REPOSITORY}/actions/organization-{kind}")
         assert [row["name"] for row in answer[kind]] == names

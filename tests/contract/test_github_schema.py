@@ -231,12 +231,12 @@ def by_doctor(github: Observed) -> None:
         assert reader.facts().full_name == REPOSITORY
         assert reader.workflow(WORKFLOW) is not None
         assert reader.workflow("missing.yml") is None
-        assert [one.name for one in reader.names("secrets", "organisation")] == ["SENTRY_DSN"]
+        assert [one.name for one in reader.names("secrets", "organization")] == ["SENTRY_DSN"]
         assert [one.name for one in reader.names("secrets", "repository")] == ["SENTRY_DSN"]
-        assert [one.name for one in reader.names("variables", "organisation")] == ["SENTRY_PROJECT_SLUG"]
+        assert [one.name for one in reader.names("variables", "organization")] == ["SENTRY_PROJECT_SLUG"]
         assert [one.name for one in reader.names("variables", "repository")] == ["SENTRY_PROJECT_SLUG"]
-        assert [one.name for one in reader.of_organisation("secrets")] == ["SENTRY_DSN"]
-        assert [one.name for one in reader.of_organisation("variables")] == ["SENTRY_PROJECT_SLUG"]
+        assert [one.name for one in reader.of_organization("secrets")] == ["SENTRY_DSN"]
+        assert [one.name for one in reader.of_organization("variables")] == ["SENTRY_PROJECT_SLUG"]
     finally:
         reader.close()
 

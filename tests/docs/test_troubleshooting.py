@@ -72,7 +72,7 @@ SCENES: dict[str, Scene] = {
     "is not set (a missing secret arrives as an empty string)": lambda _action, _box: {"sentry_dsn": ""},
     "holds the same value as": lambda _action, _box: {"sentry_client_secret": VALID["sentry-api-token"]},
     "is `***`: it was copied from a log": lambda _action, _box: {"sentry_api_token": "***"},
-    "isn't a path like organisation/project/environment": lambda _action, _box: {"esc_environment": "acme"},
+    "isn't a path like organization/project/environment": lambda _action, _box: {"esc_environment": "acme"},
     "was shown the new token and refused it": lambda _action, box: (
         _asking_sentry(box) | {"sentry_api_token": "sntrys_unknown"}
     ),

@@ -48,7 +48,7 @@ def issue(sentry: Sentry) -> Issue:
 
 @pytest.fixture
 def stranger(sentry: Sentry) -> Issue:
-    """An issue of another project of the same organisation, which the token may see too."""
+    """An issue of another project of the same organization, which the token may see too."""
     sentry.add_project(sentry.organization, "other", 42)
     stranger = sentry.add_issue("TypeError: theirs", project="other")
     sentry.add_event(stranger, "theirs")

@@ -132,7 +132,7 @@ async def test_slugs_that_are_none_are_refused_before_sentry_is_asked(
     assert sentry.requests == []
 
 
-async def test_an_organisation_of_a_self_hosted_sentry_may_have_capitals(
+async def test_an_organization_of_a_self_hosted_sentry_may_have_capitals(
     client: Client, sentry: Sentry, values: Values
 ) -> None:
     sentry.add_project("Acme", "pay_ready", 43)

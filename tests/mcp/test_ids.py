@@ -88,4 +88,4 @@ async def test_the_address_of_an_event_shows_it(client: Client, sentry: Sentry, 
     assert (await call(client, "get_event", issue_id=address))["event"]["id"] == first.id
     assert (await call(client, "get_event", event_id=address))["event"]["id"] == first.id
     told = await refused(client, "get_event", event_id=address.replace("organizations/pay-ready", "organizations/evil"))
-    assert told.startswith("That address isn't one of an issue or event of the organisation and project")
+    assert told.startswith("That address isn't one of an issue or event of the organization and project")

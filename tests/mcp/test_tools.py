@@ -100,7 +100,7 @@ async def test_a_read_only_server_has_no_tool_that_writes(settings: Settings, va
 async def test_a_token_whose_scopes_arent_told_is_offered_everything(
     status: int, client: Client, sentry: Sentry
 ) -> None:
-    """Sentry doesn't tell them for an OAuth token of one organisation, or in a region such as https://de.sentry.io."""
+    """Sentry doesn't tell them for an OAuth token of one organization, or in a region such as https://de.sentry.io."""
     sentry.fail("GET /api/0/", status=status, body={"detail": "limited to organization endpoints"}, times=None)
     assert await tools(client) == set(OFFERS) - {"list_webhooks"}
     assert (await call(client, "whoami"))["scopes"] == "Sentry doesn't tell"
@@ -130,7 +130,7 @@ async def test_an_unknown_tool_and_an_unknown_argument(client: Client) -> None:
     assert await refused(client, "delete_issue") == "There is no such tool: see the list of tools."
     told = await refused(client, "get_project", organization="evil", project="other")
     assert told == (
-        "get_project has no argument 'organization', 'project'; it has: none. The organisation and the project are "
+        "get_project has no argument 'organization', 'project'; it has: none. The organization and the project are "
         "the server's, and can't be chosen."
     )
 

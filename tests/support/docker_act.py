@@ -112,7 +112,7 @@ def run(
         checkout: The repository.
         workflow: The workflow's file name.
         event: What triggers it.
-        secrets: The repository's and organisation's secrets.
+        secrets: The repository's and organization's secrets.
         variables: Their variables.
         environment: What the runner sets in every job.
         inputs: The inputs of `workflow_dispatch`.

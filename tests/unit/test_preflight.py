@@ -152,7 +152,7 @@ class TestTheToken:
         assert sentry.token[:12] not in refused
         assert sentry.public_key[:8] not in refused
 
-    def test_for_one_organisation_is_good_though_the_index_refuses_it(self, sentry: Sentry) -> None:
+    def test_for_one_organization_is_good_though_the_index_refuses_it(self, sentry: Sentry) -> None:
         limited = {"detail": "This token access is limited to organization endpoints."}
         sentry.fail(INDEX, status=401, body=limited, times=None)
         verdict = look(sentry)
@@ -263,12 +263,12 @@ class TestTheProject:
         assert "`sentry-organization-slug` and `sentry-project-slug`" in refused
         assert len(sentry.requests) == 2, "the keys of no project are not asked for"
 
-    def test_is_of_an_organisation_that_the_token_isn_t_of(self, sentry: Sentry) -> None:
+    def test_is_of_an_organization_that_the_token_isn_t_of(self, sentry: Sentry) -> None:
         sentry.fail(PROJECT, status=403, body={"detail": "You do not have permission to perform this action."})
         refused = the_refusal(look(sentry))
         assert "doesn't let the new token see it (HTTP 403: You do not have permission" in refused
 
-    def test_is_of_an_organisation_that_wants_another_sign_in(self, sentry: Sentry) -> None:
+    def test_is_of_an_organization_that_wants_another_sign_in(self, sentry: Sentry) -> None:
         detail = {"code": "sso-required", "message": "Must login via SSO", "extra": {"loginUrl": "/auth/login/"}}
         sentry.fail(PROJECT, status=401, body={"detail": detail})
         assert "HTTP 401: Must login via SSO" in the_refusal(look(sentry))

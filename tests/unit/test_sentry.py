@@ -90,11 +90,11 @@ class TestPages:
 
 class TestSlugs:
     @pytest.mark.parametrize("slug", ["pay-ready", "Pay-Ready", "a", "0", "4711", "acme-", "x" * 100])
-    def test_of_organisations(self, slug: str) -> None:
+    def test_of_organizations(self, slug: str) -> None:
         assert is_organization_slug(slug)
 
     @pytest.mark.parametrize("slug", ["", "-acme", "pay_ready", "pay ready", "a/b", "..", "ä", "a\n", "x" * 101])
-    def test_of_no_organisation(self, slug: str) -> None:
+    def test_of_no_organization(self, slug: str) -> None:
         assert not is_organization_slug(slug)
 
     @pytest.mark.parametrize("slug", ["frontend", "frontend-", "_x", "-x", "a_b-1", "4711", "x" * 100])

@@ -1,4 +1,4 @@
-"""The organisation that owns this repository, and the local services that its workflow reaches."""
+"""The organization that owns this repository, and the local services that its workflow reaches."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ STAGING = "scoobyjava-org/default/sophia-ai-staging"
 DEFINITION = "# Ask before you change this.\nvalues:\n  region: eu-central-1\n"
 
 
-class Organisation:
-    """An organisation with its secrets and variables in GitHub, which runs the workflow with them."""
+class Organization:
+    """An organization with its secrets and variables in GitHub, which runs the workflow with them."""
 
     def __init__(self, box: Sandbox, checkout: Path) -> None:
         self.box = box
@@ -71,16 +71,16 @@ def checkout(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def new_organisation(checkout: Path) -> Iterator[Callable[[], Organisation]]:
-    """Yield a function that makes an organisation with services of its own."""
+def new_organization(checkout: Path) -> Iterator[Callable[[], Organization]]:
+    """Yield a function that makes an organization with services of its own."""
     with ExitStack() as boxes:
 
-        def make() -> Organisation:
+        def make() -> Organization:
             box = boxes.enter_context(Sandbox())
             for environment in (PRODUCTION, STAGING):
                 box.esc.create(environment, DEFINITION)
             box.github.add_repository(REPOSITORY)
             box.github.add_workflow(REPOSITORY, "deploy-sentry-mcp.yml")
-            return Organisation(box, checkout)
+            return Organization(box, checkout)
 
         yield make

@@ -153,7 +153,7 @@ def test_a_scheduled_sync_does_what_one_by_hand_does_without_choices() -> None:
         assert str(dispatch_inputs()[name]["default"]).lower() == declared[target].get("default", environment)
 
 
-def test_the_credentials_come_from_the_organisation() -> None:
+def test_the_credentials_come_from_the_organization() -> None:
     passed = sync_step()["with"]
     for name in ("sentry-dsn", "sentry-api-token", "sentry-client-secret", "pulumi-access-token"):
         assert passed[name] == f"${{{{ secrets.{name.upper().replace('-', '_')} }}}}"

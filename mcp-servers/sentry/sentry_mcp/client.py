@@ -1,4 +1,4 @@
-"""Requests to Sentry's web API: within one organisation and project, with time limits, retries and bounded answers.
+"""Requests to Sentry's web API: within one organization and project, with time limits, retries and bounded answers.
 
 Source: docs.sentry.io/api ("Auth Tokens", "Rate Limits", "Paginating Results", "Permissions & Scopes").
 """
@@ -150,7 +150,7 @@ class SentryClient:
         return self._scopes.value if self._scopes else default
 
     async def project_number(self, *, fresh: bool = False) -> str:
-        """Return the number of the project, by which the organisation's routes tell projects apart."""
+        """Return the number of the project, by which the organization's routes tell projects apart."""
         return (await self._known_project(fresh=fresh))[0]
 
     async def teams(self) -> list[Any]:

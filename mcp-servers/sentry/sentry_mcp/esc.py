@@ -17,7 +17,7 @@ from sophia_sync.runtime.redact import Redactor
 from sophia_sync.settings import checks
 
 DEFAULT_PROJECT = "default"
-"""The project that Pulumi itself makes for an organisation."""
+"""The project that Pulumi itself makes for an organization."""
 LONGEST_READ = 20.0
 """Time limit for one read, in seconds."""
 # The server's variables that the CLI gets too: where programs are, and how to reach the network.
@@ -37,7 +37,7 @@ def is_configured(environ: Mapping[str, str]) -> bool:
 
 
 def environment_path(environ: Mapping[str, str]) -> str:
-    """Return the path of the ESC environment, `organisation/project/environment`.
+    """Return the path of the ESC environment, `organization/project/environment`.
 
     Raises:
         EscError: The variables don't name one.

@@ -19,7 +19,7 @@ class Place:
 
     Args:
         url: The address of Sentry.
-        organization: The slug of the configured organisation.
+        organization: The slug of the configured organization.
         project: The slug of the configured project.
     """
 
@@ -96,7 +96,7 @@ def _event_id(value: str) -> str:
 def _address(value: str, place: Place) -> Address:
     """Parse the address of a Sentry page: `/organizations/ORG/issues/ID/events/EVENT/`, or `ORG.sentry.io/…`."""
     elsewhere = RefusedError(
-        "That address isn't one of an issue or event of the organisation and project that this server is for."
+        "That address isn't one of an issue or event of the organization and project that this server is for."
     )
     try:
         parts = urlsplit(value if "://" in value else f"https://{value}")
@@ -110,7 +110,7 @@ def _address(value: str, place: Place) -> Address:
     prefix = [part for part in own.path.split("/") if part]
     if path[: len(prefix)] == prefix:
         path = path[len(prefix) :]
-    # sentry.io is one service: its pages name the organisation in the host or path, its regions serve the API.
+    # sentry.io is one service: its pages name the organization in the host or path, its regions serve the API.
     base = "sentry.io" if own_host.endswith(".sentry.io") or own_host == "sentry.io" else own_host
     if host == f"{place.organization}.{base}".lower() or (host in (base, own_host) and path[:1] == ["issues"]):
         organization = place.organization

@@ -88,7 +88,7 @@ class Access:
             reply = await self.client.get(issue_path(found))
         except MissingError:
             raise missing from None
-        # An organisation's routes reach the issues of all its projects. Read nothing else of a foreign one.
+        # An organization's routes reach the issues of all its projects. Read nothing else of a foreign one.
         if not is_own(reply.body, number):
             raise missing
         issue = object_of(reply)

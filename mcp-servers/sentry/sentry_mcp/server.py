@@ -160,7 +160,7 @@ class SentryServer(Server[None]):
         if unknown := sorted(set(arguments) - set(properties)):
             takes = ", ".join(sorted(properties)) or "none"
             raise RefusedError(
-                f"{name} has no argument {', '.join(map(repr, unknown[:5]))}; it has: {takes}. The organisation and "
+                f"{name} has no argument {', '.join(map(repr, unknown[:5]))}; it has: {takes}. The organization and "
                 "the project are the server's, and can't be chosen."
             )
         required = tool.parameters.get("required", ())

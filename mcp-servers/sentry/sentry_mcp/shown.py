@@ -154,7 +154,7 @@ def tags(marker: Marker, value: Any) -> dict[str, Any] | str | None:
 
 
 def name_of(marker: Marker, user: Any) -> str | None:
-    """Show the name of a member of the organisation."""
+    """Show the name of a member of the organization."""
     if not is_object(user):
         return line(marker, user)
     found = (user.get(name) for name in ("name", "username", "email", "id"))

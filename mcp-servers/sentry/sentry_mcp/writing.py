@@ -53,7 +53,7 @@ class Writing(Access):
         )
 
     async def add_issue_note(self, issue_id: args.IssueId, text: args.Note, dry_run: args.DryRun = False) -> Answer:
-        """Add a note to an issue, which the members of the organisation see there."""
+        """Add a note to an issue, which the members of the organization see there."""
         issue = await self.own_issue(issue_id)
         sent = {"text": text}
         marker = self.marker()

@@ -12,7 +12,7 @@ from sophia_sync.esc.definition import Held, Name
 from sophia_sync.sync.bundle import SENTRY_KEYS
 from sophia_sync.sync.history import NEW_VALUE, LastChange, last_changes
 
-_REPLACE = "Make a new one, put it into GitHub's organisation secrets, sync, and revoke the old one."
+_REPLACE = "Make a new one, put it into GitHub's organization secrets, sync, and revoke the old one."
 _LOOK_FURTHER = "Look at more revisions with --limit."
 
 

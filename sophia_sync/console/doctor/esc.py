@@ -178,7 +178,7 @@ async def _missing(client: Pulumi, name: str) -> Check:
     except EscError:
         return bad(
             ENVIRONMENT,
-            f"The token sees no organisation {organization}.",
+            f"The token sees no organization {organization}.",
             "Check its name in Pulumi Cloud, and that the token's owner is a member of it.",
         )
     create = f"`pulumi env init {name}` makes it; then sync."

@@ -186,7 +186,7 @@ class _Looking:
         """Check that each secret exists, and when it was updated. GitHub shows no value."""
         reader = self._reader
         try:
-            named = [*reader.names("secrets", "organisation"), *reader.names("secrets", "repository")]
+            named = [*reader.names("secrets", "organization"), *reader.names("secrets", "repository")]
         except ReadingError as error:
             todo = "Use a fine-grained token with Secrets: read and Variables: read, or a classic one with `repo`."
             return none_of(SECRETS, *_untold(error, todo))
@@ -198,16 +198,16 @@ class _Looking:
     def _variables(self) -> list[Named] | None:
         """Return the variables; None if the token may not list them."""
         try:
-            return [*self._reader.names("variables", "organisation"), *self._reader.names("variables", "repository")]
+            return [*self._reader.names("variables", "organization"), *self._reader.names("variables", "repository")]
         except ReadingError:
             return None
 
     def _elsewhere(self, missing: Sequence[str]) -> set[str]:
-        """Return which of the missing secrets the organisation has, if the token may list them."""
+        """Return which of the missing secrets the organization has, if the token may list them."""
         if not missing:
             return set()
         try:
-            return {one.name for one in self._reader.of_organisation("secrets")} & set(missing)
+            return {one.name for one in self._reader.of_organization("secrets")} & set(missing)
         except ReadingError:
             return set()
 
@@ -228,8 +228,8 @@ class _Looking:
     def _absent(self, name: str, elsewhere: set[str]) -> Check:
         owner, _, repository = self._facts.full_name.partition("/")
         if name in elsewhere:
-            todo = f"Let it: organisation {owner} → Settings → Secrets → Actions → {name} → Repository access."
-            return bad(name, "the organisation has it, but this repository can't use it", todo)
+            todo = f"Let it: organization {owner} → Settings → Secrets → Actions → {name} → Repository access."
+            return bad(name, "the organization has it, but this repository can't use it", todo)
         if name in OPTIONAL_KEYS:
             return good(name, "there is none; needed for webhooks only")
         kind = "variable" if SENTRY_KEYS.get(name) is False else "secret"

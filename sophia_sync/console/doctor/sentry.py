@@ -27,7 +27,7 @@ _CHECKS: Mapping[str, Callable[[str], str]] = {
 }
 _NEEDED = [key for key in SENTRY_KEYS if key not in OPTIONAL_KEYS]
 _CREDENTIALS = [key for key, secret in SENTRY_KEYS.items() if secret]
-_REPAIR = "Correct it where it comes from, GitHub's organisation secrets, and sync."
+_REPAIR = "Correct it where it comes from, GitHub's organization secrets, and sync."
 
 
 async def checks(session: Session, opened: Mapping[str, Opened] | EscError) -> list[Check]:

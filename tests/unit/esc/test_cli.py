@@ -135,7 +135,7 @@ class TestPrivateFolder:
             pass
         assert error.value.title == "No temporary folder can be made"
 
-    def test_holds_the_default_organisation(self, pulumi: Pulumi, tmp_path: Path) -> None:
+    def test_holds_the_default_organization(self, pulumi: Pulumi, tmp_path: Path) -> None:
         pulumi.prepare("acme")
         assert json.loads((tmp_path / "config.json").read_text()) == {"backends": {URL: {"defaultOrg": "acme"}}}
 

@@ -84,7 +84,7 @@ def asked(server: Esc | GitHub) -> list[str]:
 
 
 class TestTheExchange:
-    def test_gives_a_token_of_the_organisation(self, job: Job) -> None:
+    def test_gives_a_token_of_the_organization(self, job: Job) -> None:
         token = job.sign_in()
         grant = job.box.esc.accounts.grants[token]
         assert (grant.organization, grant.team) == (ORGANIZATION, None)
@@ -280,7 +280,7 @@ class TestTheAccessToken:
         assert token.get_secret_value() == VALID["pulumi-access-token"]
         assert not job.box.github.requests
 
-    def test_that_is_not_stored_is_exchanged_for_the_environment_s_organisation(self, job: Job) -> None:
+    def test_that_is_not_stored_is_exchanged_for_the_environment_s_organization(self, job: Job) -> None:
         settings = self.settings(job, **{"pulumi-access-token": "", "pulumi-token-scope": "team:web"})
         token = access_token(settings, "acme", self.context(job), TimeLimit(10), job.hidden.append)
         grant = job.box.esc.accounts.grants[token.get_secret_value()]
@@ -322,7 +322,7 @@ class TestTheScope:
             (" user:jane-doe\n", TokenKind.PERSONAL, "jane-doe", "user:jane-doe"),
         ],
     )
-    def test_is_that_of_the_organisation_a_team_or_a_user(
+    def test_is_that_of_the_organization_a_team_or_a_user(
         self, text: str, kind: TokenKind, name: str, sent: str
     ) -> None:
         scope = TokenScope.parse(text)
