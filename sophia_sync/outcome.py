@@ -117,6 +117,11 @@ class Outcome:
         return tuple(ended.change_request for ended in self.environments if ended.change_request is not None)
 
     @property
+    def planned(self) -> tuple[Synced, ...]:
+        """The environments of a dry run."""
+        return tuple(synced for synced in self.synced if synced.result is Result.PLANNED)
+
+    @property
     def waits_for_approval(self) -> bool:
         """Whether an environment waits for its change request to be applied."""
         return any(synced.result is Result.PROPOSED for synced in self.synced)

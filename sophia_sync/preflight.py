@@ -345,10 +345,12 @@ def heed(verdict: Verdict, mode: PreflightMode) -> list[str]:
     warnings = list(verdict.warnings)
     if verdict.unknown is not None:
         warnings.append(f"{verdict.unknown} The sync goes on.")
-    if verdict.refused and mode is PreflightMode.ENFORCE:
-        facts = "\n".join(f"- {fact}" for fact in verdict.refused)
+    if verdict.refusals and mode is PreflightMode.ENFORCE:
+        facts = [refusal.what for refusal in verdict.refusals]
+        listed = "\n".join(["Sentry doesn't accept the new credentials:", *(f"- {fact}" for fact in facts)])
+        todo = dict.fromkeys(refusal.todo for refusal in verdict.refusals)
         raise PreflightError(
-            f"Sentry doesn't accept the new credentials:\n{facts}" if len(verdict.refused) > 1 else verdict.refused[0],
-            "Nothing was written: ESC keeps what it holds. `preflight: warn` would write them all the same.",
+            listed if len(facts) > 1 else facts[0],
+            " ".join([*todo, "`preflight: warn` would write the credentials all the same."]),
         )
     return [*warnings, *(f"{fact} `preflight: warn` lets the sync go on." for fact in verdict.refused)]

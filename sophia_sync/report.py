@@ -115,14 +115,20 @@ def summary(outcome: Outcome) -> str:
     Leave out what has no room, and say so in the summary.
     """
     first = [_error(outcome.error)] if outcome.error is not None else []
-    last = [_deploy(outcome)]
+    last = [_next(outcome), _deploy(outcome)]
     if len(outcome.environments) == 1:
-        first += [_environment(synced, heading=outcome.error is None) for synced in outcome.synced]
+        level = "##" if outcome.error is None else "###"
+        for synced in outcome.synced:
+            first += [f"{level} {_HEADINGS[synced.result]}\n", _environment(synced, f"`{synced.environment}`")]
         return _joined(first + last)
     ends = sorted(outcome.environments, key=_rank)
     if ends:
-        first.append(_overview(ends, has_heading=outcome.error is None))
-    changes = [_environment(ended.synced) for ended in ends if ended.synced and _rank(ended) == _CHANGED]
+        first.append(_overview(ends, outcome.planned, has_heading=outcome.error is None))
+    changes = [
+        f"### `{ended.environment}`\n\n{_environment(ended.synced)}"
+        for ended in ends
+        if ended.synced and _rank(ended) == _CHANGED
+    ]
     shown, left = _fitting(changes, _LARGEST - _size(_joined(first + last)))
     if left:
         shown.append(f"The changes in {left} more environments are left out: the output `environments` has all.\n")
@@ -162,26 +168,49 @@ def _error(error: SyncError) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _overview(ends: Sequence[Ended], *, has_heading: bool) -> str:
-    """Return a table with one line for each environment."""
-    rows = []
+def _overview(ends: Sequence[Ended], planned: Sequence[Synced], *, has_heading: bool) -> str:
+    """Return a table with one line for each environment. Of a dry run, return the total too."""
+    rows, total = [], ""
     for ended in ends:
         if ended.synced is None:
             how = "❌ failed" if ended.error else "not verified" if ended.revision else "not done"
             rows.append(f"| `{ended.environment}` | {how} | {_number(ended.revision)} |")
         else:
             icon, how = _RESULTS[ended.synced.result]
+            if ended.synced.result is Result.PLANNED:
+                how = _would_change([ended.synced])
             rows.append(f"| `{ended.environment}` | {icon} {how} | {_number(ended.synced.revision)} |")
     shown, left = _fitting(rows, _LARGEST_OVERVIEW)
     more = f"\nand {left} more environments: the output `environments` has all.\n" if left else ""
-    heading = f"## {_ALL}\n\n" if has_heading else ""
-    return heading + "\n".join(["| Environment | Result | Revision |", "| --- | --- | --- |", *shown]) + "\n" + more
+    heading = f"## {_HEADINGS[Result.PLANNED] if planned else _ALL}\n\n" if has_heading else ""
+    if planned:
+        total = f"**{_would_change(planned)}**, in {len(planned)} environments · nothing was written\n\n"
+    table = "\n".join(["| Environment | Result | Revision |", "| --- | --- | --- |", *shown])
+    return f"{heading}{total}{table}\n{more}"
 
 
-def _environment(synced: Synced, *, heading: bool = False) -> str:
+def _would_change(planned: Sequence[Synced]) -> str:
+    changed = sum(len(synced.plan.changed_keys) for synced in planned)
+    return f"{changed} of {sum(len(synced.plan.steps) for synced in planned)} keys would change"
+
+
+def _next(outcome: Outcome) -> str:
+    """Return what to do after a dry run."""
+    if not outcome.planned or outcome.error is not None:
+        return ""
+    changed = [synced for synced in outcome.planned if synced.plan.changed_keys]
+    if not changed:
+        return "**Next:** nothing. A sync would write nothing.\n"
+    proposed = sum(synced.proposes for synced in changed)
+    what = ["open the change request" if proposed == 1 else "open the change requests"] if proposed else []
+    if proposed < len(changed):
+        what.append("write the others" if proposed else "write this")
+    return f"**Next:** run it again with `dry-run: false` to {' and '.join(what)}.\n"
+
+
+def _environment(synced: Synced, *names: str) -> str:
     """Return what a sync did to one environment, key by key. If not all keys have room, changed ones come first."""
-    level = "##" if heading else "###"
-    facts = [f"`{synced.environment}`"]
+    facts = list(names)
     if synced.revision is not None:
         facts.append(f"revision {_revisions(synced, f'**{synced.revision}**')}")
     if synced.change_request is not None:
@@ -191,14 +220,13 @@ def _environment(synced: Synced, *, heading: bool = False) -> str:
         facts.append("a sync would open a change request")
     elif synced.result is not Result.PLANNED:
         facts.append("verified by reading back" if synced.result is Result.SYNCED else "nothing was written")
-    changed, total = len(synced.plan.changed_keys), len(synced.plan.steps)
     if synced.result is Result.PLANNED:
-        facts += [f"**{changed} of {total} keys would change**", "nothing was written"]
-    word = 2 if synced.result in (Result.PLANNED, Result.PROPOSED) else 1
+        facts += [f"**{_would_change([synced])}**", "nothing was written"]
+    is_ahead = synced.result in (Result.PLANNED, Result.PROPOSED)
 
     def rows(steps: Iterable[Step]) -> list[str]:
         return [
-            f"| `{step.name}` | {_WORDS[step.action][0]} {_WORDS[step.action][word]} "
+            f"| `{step.name}` | {_WORDS[step.action][0]} {_WORDS[step.action][2 if is_ahead else 1]} "
             f"| {'🔒 encrypted' if step.secret else 'plain text'} |"
             for step in steps
         ]
@@ -207,12 +235,10 @@ def _environment(synced: Synced, *, heading: bool = False) -> str:
     if left:
         steps = sorted(synced.plan.steps, key=lambda step: step.action is Action.UNCHANGED)
         shown, left = _fitting(rows(steps), _LARGEST_TABLE)
-    happened = "What would change" if synced.result is Result.PLANNED else "What happened"
+    happened = "What would change" if is_ahead else "What happened"
     table = [f"| Key | {happened} | Stored as |", "| --- | --- | --- |", *shown]
     more = f"\nand {left} more keys\n" if left else ""
-    if heading and synced.result is Result.PLANNED and changed:
-        more += "\n**Next:** run it again with `dry-run: false` to write this.\n"
-    return f"{level} {_HEADINGS[synced.result]}\n\n{' · '.join(facts)}\n\n" + "\n".join(table) + "\n" + more
+    return f"{' · '.join(facts)}\n\n" + "\n".join(table) + "\n" + more
 
 
 def _page(request: ChangeRequest) -> str:

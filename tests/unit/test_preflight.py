@@ -511,14 +511,17 @@ class TestWhatAVerdictMeans:
         assert heed(self.ODD, mode) == ["The host is another."]
 
     def test_a_refusal_ends_the_sync(self) -> None:
-        with pytest.raises(PreflightError, match=r"The token is refused\. Replace it\. Nothing was written") as error:
+        with pytest.raises(PreflightError) as error:
             heed(self.BAD, PreflightMode.ENFORCE)
         assert error.value.exit_code == 3
+        assert error.value.what == "The token is refused."
+        assert error.value.todo == "Replace it. `preflight: warn` would write the credentials all the same."
 
     def test_several_refusals_are_told_at_once(self) -> None:
         with pytest.raises(PreflightError) as error:
             heed(self.WORSE, PreflightMode.ENFORCE)
-        assert "\n- The token is refused. Replace it.\n- The DSN is another's. Copy it.\n" in str(error.value)
+        assert error.value.what.endswith(":\n- The token is refused.\n- The DSN is another's.")
+        assert error.value.todo.startswith("Replace it. Copy it. ")
 
     def test_refusals_are_warnings_where_that_is_asked_for(self) -> None:
         unknown, token, dsn = heed(self.WORSE, PreflightMode.WARN)

@@ -92,10 +92,42 @@ class TestSummary:
         assert "| Key | What would change | Stored as |" in text
         assert text.endswith("\n**Next:** run it again with `dry-run: false` to write this.\n")
 
-    def test_of_a_dry_run_that_finds_nothing_to_do_has_no_next_step(self) -> None:
+    def test_of_a_dry_run_that_finds_nothing_to_do_says_so(self) -> None:
         text = report.summary(outcome(replace(PLANNED, plan=NOTHING)))
         assert "**0 of 5 keys would change** · nothing was written" in text
-        assert "Next" not in text
+        assert text.endswith("\n**Next:** nothing. A sync would write nothing.\n")
+
+    @pytest.mark.parametrize(
+        ("proposes", "todo"),
+        [
+            ((True,), "open the change request"),
+            ((True, True), "open the change requests"),
+            ((True, False), "open the change request and write the others"),
+            ((False, False), "write this"),
+        ],
+    )
+    def test_of_a_dry_run_says_what_a_sync_would_do(self, proposes: tuple[bool, ...], todo: str) -> None:
+        ends = [
+            Ended(f"a/b/{at}", replace(PLANNED, environment=f"a/b/{at}", proposes=how))
+            for at, how in enumerate(proposes)
+        ]
+        text = report.summary(Outcome((*ends, Ended("a/b/c", replace(PLANNED, plan=NOTHING)))))
+        assert text.endswith(f"\n**Next:** run it again with `dry-run: false` to {todo}.\n")
+
+    def test_of_a_dry_run_of_several_environments_has_one_total(self) -> None:
+        ends = [Ended(name, replace(PLANNED, environment=name)) for name in ("a/b/c", "a/b/d")]
+        text = report.summary(Outcome(tuple(ends)))
+        assert text.startswith(
+            "## 🔎 Dry run: what a sync would change in Pulumi ESC\n\n**8 of 10 keys would change**, in 2"
+        )
+        assert "| `a/b/c` | 🔎 4 of 5 keys would change |" in text
+        assert [line for line in text.splitlines() if line.startswith("###")] == ["### `a/b/c`", "### `a/b/d`"]
+        assert text.count("**Next:**") == 1
+
+    def test_of_a_proposal_says_what_would_change(self) -> None:
+        text = report.summary(outcome(PROPOSED))
+        assert "| Key | What would change | Stored as |" in text
+        assert rows(text)["SENTRY_DSN"].startswith("🔄 would be changed")
 
     def test_links_the_deploy_run(self) -> None:
         text = report.summary(outcome(SYNCED, DEPLOYED))
