@@ -35,7 +35,9 @@ def history(screen: Screen, given: Mapping[str, str], *, keys: Sequence[str], li
 
     def show(seen: tuple[Session, dict[str, list[Entry]]]) -> int:
         looking, found = seen
-        for name, entries in found.items():
+        for at, (name, entries) in enumerate(found.items()):
+            if at:
+                screen.line()
             _show(looking, name, entries, everything)
         screen.json({"environments": [_json(looking, *item) for item in found.items()], "error": None})
         return 0
@@ -55,7 +57,6 @@ def _show(looking: Session, environment: str, entries: Sequence[Entry], everythi
     screen.table([row for entry in shown for row in _rows(looking, entry)])
     others = len(entries) - len(shown)
     screen.line(f"{counted(len(entries), 'revision')} looked at; {_left_out(others)}")
-    screen.line()
 
 
 def _left_out(others: int) -> str:

@@ -345,14 +345,51 @@ def restore(now: Document, before: Document, sent: Document, names: Collection[N
     if _outside(now, names) == _outside(sent, names):
         text = before.bom + before.text
     else:
-        was = {name: (view, pair) for name, view, pair in before.entries(names)}
-        edits = [
-            _put_back(now, pair, *was[name]) if name in was else _remove(view, pair)
-            for name, view, pair in now.entries(names)
-        ]
-        text = now.bom + _splice(now.text, edits)
+        text = now.bom + _splice(now.text, _set_back(now, before, names))
     prove_restored(now, before, text, names)
     return text
+
+
+def _set_back(now: Document, before: Document, names: Collection[Name]) -> list[_Edit]:
+    """Give `names` their former values, and remove those that had none.
+
+    A section in which nothing would be left becomes what it was: ESC refuses an empty `values:`, and an empty
+    `environmentVariables:` hides the imported ones.
+    """
+    was = {name: (view, pair) for name, view, pair in before.entries(names)}
+    edits, removed = [], {}
+    for name, view, pair in now.entries(names):
+        if name in was:
+            edits.append(_put_back(now, pair, *was[name]))
+        else:
+            removed[pair] = _remove(view, view.values, pair)
+    for view in map(now.of, _sections(names)):
+        if not view.value_pairs or not removed.keys() >= set(view.value_pairs):
+            continue
+        for pair in view.value_pairs:
+            del removed[pair]
+        pair = next(pair for pair in view.root_pairs if pair.name == view.section)
+        old = before.of(view.section)
+        former = _section_pair(old)
+        if former is None and not (view.section == VALUES and len(view.root_pairs) == 1):
+            removed[pair] = _remove(view, view.root, pair)
+            continue
+        if former is None or old.value_pairs:  # its other entries have been removed since
+            old, former = _NOTHING, _NOTHING.root_pairs[0]
+        edits.append(_put_back(now, pair, old, former))
+    return [*edits, *removed.values()]
+
+
+_NOTHING = parse("values: {}")
+
+
+def _sections(names: Collection[Name]) -> list[str]:
+    """Return the sections that hold `names`, the inner one first."""
+    return [*([ENVIRONMENT_VARIABLES] if any(isinstance(name, Exported) for name in names) else []), VALUES]
+
+
+def _section_pair(document: Document) -> Pair | None:
+    return next((pair for pair in document.root_pairs if pair.name == document.section), None)
 
 
 def _outside(document: Document, names: Collection[Name]) -> str:
@@ -386,11 +423,11 @@ def _rest_of_line(text: str, at: int) -> str:
     return rest if re.fullmatch(r"[ \t]*(#.*)?", rest) else ""
 
 
-def _remove(document: Document, pair: Pair) -> _Edit:
-    """Delete an entry: its lines in a block mapping, or itself and one comma in a flow mapping."""
+def _remove(document: Document, mapping: int | None, pair: Pair) -> _Edit:
+    """Delete an entry of `mapping`: its lines in a block mapping, or itself and one comma in a flow mapping."""
     text = document.text
     start, end = document.start(pair.key), _leaf_end(document, pair.after)
-    if not _flow(document, document.values):
+    if not _flow(document, mapping):
         return _without_lines(text, start, end)
     comma = re.compile(r"\s*,\s*").match(text, end)
     return _Edit(start, comma.end() if comma else end, "")
@@ -407,11 +444,27 @@ def prove_restored(now: Document, before: Document, text: str, names: Collection
         new is None
         or _foreign(new, names) != _foreign(now, names)
         or _entries_of(new, names) != _entries_of(before, names)
+        or any(_is_left_empty(new.of(section), now, before) for section in _sections(names))
     ):
         raise DefinitionError(
             "Our keys can't be set back without changing something else in the definition.",
             "Set them back by hand from the environment's revision history.",
         )
+
+
+def _is_left_empty(view: Document, now: Document, before: Document) -> bool:
+    """Return whether a section has no entries, and is neither `{}` nor as empty as it was."""
+    left = _emptiness(view)
+    as_it_was = (_emptiness(now.of(view.section)), _emptiness(before.of(view.section)), _emptiness(_NOTHING))
+    return left is not None and left not in as_it_was
+
+
+def _emptiness(view: Document) -> list[tuple[object, ...]] | None:
+    """Return the value of a section without entries, nothing if there is no section, and None if it has entries."""
+    if view.value_pairs:
+        return None
+    pair = _section_pair(view)
+    return [] if pair is None else [_signature(event) for event in view.events[pair.value : pair.after]]
 
 
 def _parsed(text: str) -> Document | None:

@@ -22,6 +22,8 @@ MOST_INPUTS = 25
 
 # Pulumi: "alphanumeric characters, hyphens, underscores, and periods". A part of dots alone would be a path upwards.
 _ENVIRONMENT_PART = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+# A label may begin with an underscore, as some in private networks do.
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _DSN_FORM = "(a DSN is https://PUBLIC_KEY@HOST/PROJECT_ID)"
@@ -133,7 +135,7 @@ def _unbroken(value: str) -> str:
 def sentry_token(value: str) -> str:
     """Check a Sentry API token."""
     given(value, "a Sentry DSN", "a Pulumi token", "a GitHub token", "an address", "a private key")
-    return _unbroken(_literal(_maskable(value)))
+    return _header(_literal(value))
 
 
 def pulumi_token(value: str) -> str:
@@ -149,6 +151,8 @@ def github_token(value: str) -> str:
 def _header(value: str) -> str:
     if not _unbroken(_maskable(value)).isascii() or not value.isprintable():
         raise ValueError("holds characters that no token has")
+    if value[0] == value[-1] and value[0] in "\"'":
+        raise ValueError("stands in quotation marks")
     return value
 
 
@@ -161,6 +165,9 @@ def private_key(value: str) -> str:
 
 
 def _split(value: str, form: str) -> SplitResult:
+    # `urlsplit` drops tabs and line breaks, and takes almost anything for a host.
+    if not _unbroken(value).isascii() or not value.isprintable():
+        raise ValueError("holds characters that no address has")
     try:
         parts = urlsplit(value)
         parts.port  # noqa: B018 - raises for a port that isn't one
@@ -169,18 +176,24 @@ def _split(value: str, form: str) -> SplitResult:
     return parts
 
 
+def _has_host(parts: SplitResult) -> bool:
+    """Return whether an address has a host: a name, an IPv4 address, or an IPv6 address, which `urlsplit` checks."""
+    host = parts.hostname or ""
+    return ":" in host or _HOST.fullmatch(host) is not None
+
+
 def dsn(value: str) -> str:
     """Check a DSN, `https://PUBLIC_KEY@HOST/PROJECT_ID`. An old one may have a secret key, and options after a `?`.
 
     Source: docs.sentry.io, "Data Source Name"; develop.sentry.dev, "Parsing the DSN".
     """
     given(value, "a Sentry token", "a Pulumi token", "a GitHub token", "a private key")
-    parts = _split(_unbroken(_literal(value)), "https://PUBLIC_KEY@HOST/PROJECT_ID")
+    parts = _split(_literal(value), "https://PUBLIC_KEY@HOST/PROJECT_ID")
     if parts.scheme not in ("https", "http"):
         raise ValueError(f"doesn't begin with https:// {_DSN_FORM}")
     if not parts.username or not re.fullmatch(r"[A-Za-z0-9_-]+", parts.username):
         raise ValueError(f"has no public key before the @ {_DSN_FORM}")
-    if not parts.hostname:
+    if not _has_host(parts):
         raise ValueError(f"has no host after the @ {_DSN_FORM}")
     if not re.fullmatch(r"[0-9]+", parts.path.rpartition("/")[2]) or parts.fragment:
         raise ValueError(f"doesn't end with the project's number {_DSN_FORM}")
@@ -259,7 +272,7 @@ def url(value: str) -> str:
     """Return an https address without a query, and without a slash at its end. Take http for loopback only."""
     value = text(value.strip()).rstrip("/")
     parts = _split(value, "https://HOST")
-    is_plain = parts.hostname and not ("@" in parts.netloc or parts.query or parts.fragment)
+    is_plain = _has_host(parts) and not ("@" in parts.netloc or parts.query or parts.fragment)
     if parts.scheme not in ("https", "http") or not is_plain:
         raise ValueError("isn't an address like https://HOST")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:

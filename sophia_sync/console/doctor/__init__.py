@@ -110,5 +110,5 @@ def _alike(checks: Sequence[Check]) -> list[list[Check]]:
 
 def _row(checks: Sequence[Check], width: int) -> Row:
     first, *more = checks
-    below = f"Nor {', '.join(check.name for check in more)}." if more else ""
+    below = f"The same for {', '.join(check.name for check in more)}." if more else ""
     return Row(_MARKS[first.state], (f"{first.name:<{width}}", f"{first.what} {below}".strip()), first.todo)

@@ -212,4 +212,4 @@ def _key(key: str, holding: _Holding) -> Check:
         )
     if secret is False and held.encrypted:
         return warning(key, f"encrypted, and need not be{when}", f"{_SYNC} Until then consumers mask it.")
-    return good(key, form + when)
+    return good(key, when.removeprefix(", ") if when.startswith(f", {form} ") else form + when)

@@ -427,6 +427,12 @@ class TestRestore:
                 'values:\n  SENTRY_DSN: {fn::secret: {ciphertext: n}}\n\n  A: "1"\n',
                 'values:\n  SENTRY_DSN: |+\n    x\n\n  A: "1"\n',
             ),
+            # A section that nothing is left in is as it was, or `{}`: ESC refuses `values:` without a value.
+            ("imports: [a]\n", "imports: [b]\nvalues:\n  SENTRY_DSN: n\n", "imports: [b]\n"),
+            ("{imports: [a]}", "{imports: [b], values: {SENTRY_DSN: n}}", "{imports: [b], }"),
+            ("imports: [a]\nvalues: {}\n", "imports: [b]\nvalues:\n  SENTRY_DSN: n\n", "imports: [b]\nvalues: {}\n"),
+            ("values: {A: 1}\n", "# b\nvalues:\n  SENTRY_DSN: n\n", "# b\nvalues: {}\n"),
+            ("", "# b\nvalues:\n  SENTRY_DSN: n\n", "# b\nvalues: {}\n"),
         ],
     )
     def test_an_entry_that_is_to_go_or_to_come_back(self, before: str, now: str, after: str) -> None:
@@ -579,6 +585,40 @@ class TestExported:
         assert restore(parse(sent), parse(before), parse(sent), names) == before
         now = sent.replace("B: 2", "B: 3")
         assert restore(parse(now), parse(before), parse(sent), names) == before.replace("B: 2", "B: 3")
+
+    @pytest.mark.parametrize(
+        "before",
+        [
+            "imports: [a]\n",
+            "imports: [a]\nvalues:\n  A: 1\n",
+            "imports: [a]\nvalues: {}\n",
+            "imports: [a]\nvalues:\n  environmentVariables: {}\n",
+            "imports: [a]\nvalues: {environmentVariables: {}}\n",
+            "imports: [a]\nvalues:\n  environmentVariables: {SENTRY_DSN: x}\n",
+        ],
+    )
+    def test_a_section_that_the_sync_made_goes_with_it(self, before: str) -> None:
+        sent = merged(before, DSN, EXPORT)
+        now = sent.replace("[a]", "[b]")
+        assert restore(parse(now), parse(before), parse(sent), ["SENTRY_DSN", EXPORTED]) == before.replace("[a]", "[b]")
+
+    @pytest.mark.parametrize(
+        ("before", "rest", "after"),
+        [
+            (
+                "values: {A: 1}",
+                "values: {A: 1, environmentVariables: {SENTRY_DSN: n}}",
+                "{A: 1, environmentVariables: }",
+            ),
+            ("{imports: [a]}", "{imports: [a], values: {SENTRY_DSN: n}}", "{imports: [a], values: }"),
+        ],
+    )
+    def test_the_proof_refuses_a_section_left_without_a_value(self, before: str, rest: str, after: str) -> None:
+        now = parse(rest)
+        names: list[Name] = ["SENTRY_DSN", EXPORTED]
+        prove_restored(now, parse(before), before, names)
+        with pytest.raises(DefinitionError):
+            prove_restored(now, parse(before), f"values: {after}" if "A" in after else after, names)
 
 
 def test_a_definition_nested_deeper_than_esc_takes_is_refused() -> None:

@@ -27,6 +27,7 @@ REQUIRED = [
     "sentry-project-slug",
 ]
 SENTRY = [*REQUIRED, "sentry-client-secret"]
+ODD_HOSTS = ("x,y.example", '"{sentry.example', "..", ".example", "a..b", "-", "[::1")
 SECRET = ["sentry-dsn", "sentry-api-token", "sentry-client-secret", "pulumi-access-token", "github-token"]
 
 PRIVATE_KEY = "-----BEGIN RSA PRIVATE KEY-----\nbm90IGEga2V5\n-----END RSA PRIVATE KEY-----\n"
@@ -289,6 +290,8 @@ REFUSED = [
     ("sentry-dsn", f"https://{CANARY}@sentry.example:port/1", "isn't an address"),
     ("sentry-dsn", f"https://{CANARY}@sentry.example:99999/1", "isn't an address"),
     ("sentry-dsn", f"https://[{CANARY}@sentry.example/1", "isn't an address"),
+    *(("sentry-dsn", f"https://{CANARY}@{host}/1", "no host") for host in ODD_HOSTS if host != "[::1"),
+    ("sentry-dsn", f"https://{CANARY}@\u200bsentry.example/1", "characters that no address has"),
     ("sentry-dsn", f"https://{CANARY}@sentry.example/1\nhttps://b@sentry.example/2", "line break within it"),
     ("sentry-dsn", f"https://{CANARY}@sentry.example/${{1}}", "`${`"),
     ("sentry-api-token", f"{CANARY} {CANARY}", "white space or a line break within it"),
@@ -335,6 +338,20 @@ REFUSED = [
     ("pulumi-token-scope", f"team:{CANARY},admin", "neither empty nor admin nor team:NAME nor user:NAME"),
     ("pulumi-token-scope", f"user:{CANARY} x", "neither empty nor admin nor team:NAME nor user:NAME"),
     ("sentry-url", f"http://{CANARY}.example", "isn't https"),
+    *(
+        (name, f"https://{host}/{CANARY}", "an address")
+        for name in ("sentry-url", "pulumi-cloud-url")
+        for host in ODD_HOSTS
+    ),
+    ("sentry-url", f"https://sentry .example/{CANARY}", "white space"),
+    ("sentry-url", f"https://sentry.example\thttps://{CANARY}", "white space"),
+    ("sentry-url", f"https://\u200bsentry.example/{CANARY}", "characters that no address has"),
+    *(("sentry-api-token", f"{mark}{CANARY}", "characters that no token has") for mark in "\ufeff\u200b\x07"),
+    *(
+        (name, f"{mark}{CANARY}{mark}", "stands in quotation marks")
+        for name in ("sentry-api-token", "pulumi-access-token", "github-token")
+        for mark in "\"'"
+    ),
     ("preflight", f"{CANARY}", "none of enforce, warn and off"),
     ("dry-run", f"{CANARY}", "neither true nor false"),
     ("dry-run", "yes", "neither true nor false"),
