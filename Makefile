@@ -53,8 +53,9 @@ run: setup ## the main job against a local Pulumi ESC, GitHub and Sentry: nothin
 test: setup ## what a contributor needs (REQUIRE_ALL=1: all tests, none skipped; COV=1: coverage; ARGS=… for pytest)
 	@$(if $(QUICK),CASES=2000) $(PY) -m pytest $(QUICK) --numprocesses=$(WORKERS) --maxprocesses=4 --no-loadscope-reorder $(COVERAGE) $(ARGS)
 
+# make bench FORMER=43ec2e3 ROUNDS=7 measures the image of that commit, too.
 bench: setup ## what a person waits for, beside the script: prints every figure and writes docs/maintainers/performance.md
-	@$(PY) -m benchmarks
+	@$(PY) -m benchmarks $(if $(FORMER),--former $(FORMER)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 faults: setup ## every request of a sync with every fault: shows what each leads to, and writes build/faults.md
 	@$(PY) -m tests.faults

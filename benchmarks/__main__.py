@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import io
+import json
 import os
 import platform
 import re
@@ -16,6 +18,7 @@ import select
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +46,7 @@ BEFORE = "values:\n  region: eu-central-1  # not ours\n"
 
 # A wrapper that comes before the real CLI on PATH, and records each start.
 _COUNTING = "#!/bin/sh\necho >>'{log}'\nexec '{real}' \"$@\"\n"
+_PULUMI = re.compile(r"^FROM pulumi/.*$", re.MULTILINE)
 _TOUCH = "#!/bin/sh\nsed -i 's/^values:/values:\\n  touched: 1/' \"$1\"\n"
 
 
@@ -207,7 +211,9 @@ def images(bench: Bench, rounds: int, former: str | None) -> None:
     """Pull, unpack and run the image, and the former one, from a registry on loopback into an empty store."""
     say("building the image")
     docker_engine.provide_base_images()
-    measured = {"the image": docker_engine.build_image()} | ({"the former image": former} if former else {})
+    measured = {"the image": docker_engine.build_image()} | (
+        {"the former image": build_former(former)} if former else {}
+    )
     variables = bench.folder / "variables"
     inputs = {key: value for key, value in bench.ours().items() if key.startswith(("INPUT_", "GITHUB_"))}
     variables.write_text("".join(f"{key}={value}\n" for key, value in inputs.items()), encoding="utf-8")
@@ -226,14 +232,37 @@ def images(bench: Bench, rounds: int, former: str | None) -> None:
                     bench.measure(f"{what}: docker run, unchanged", run, os.environ, bench.synced)
 
 
+def build_former(commit: str) -> str:
+    """Build the image of an earlier commit, with this one's Pulumi CLI. Return its id."""
+    command = ("git", "archive", commit)
+    archive = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout  # noqa: S603 - a commit of ours
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(folder, filter="data")
+        dockerfile = Path(folder, "Dockerfile")
+        new, old = (_PULUMI.search(path.read_text(encoding="utf-8")) for path in (ROOT / "Dockerfile", dockerfile))
+        if new is None or old is None:
+            raise RuntimeError(f"the Dockerfile of {commit} takes no Pulumi CLI from an image")
+        dockerfile.write_text(dockerfile.read_text(encoding="utf-8").replace(old[0], new[0]), encoding="utf-8")
+        return docker_engine.build_image(Path(folder), f"sentry-esc-sync:{commit}")
+
+
+def about_images(former: str | None) -> str:
+    """Return sentences about what the images are built on, and from which commit the former one is."""
+    base = "gcr.io/distroless/python3-debian13:latest"
+    digests = docker_engine.docker("image", "inspect", base, "--format", "{{json .RepoDigests}}").stdout
+    said = [] if json.loads(digests) else ["The images' bases are stand-ins, made from the same Debian packages."]
+    return " ".join([*said, *([f"The former image is that of commit {former}, with the same CLI."] if former else [])])
+
+
 def describe(pulumi: Path) -> list[str]:
     """Return sentences about the CLI, the machine, and the limits of the figures."""
     version = subprocess.run([pulumi, "version"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
     size = pulumi.resolve().stat().st_size
     cpu = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    made = ", compiled from Pulumi's modules" if pulumi.resolve().parent.name.startswith("module-") else ""
     return [
-        f"The Pulumi CLI is {version} of {size / 1e6:.0f} MB.",
+        f"The Pulumi CLI is {version} of {size / 1e6:.0f} MB{made}.",
         f"Machine: {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux "
         f"{platform.release()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start.",
         "Figures are medians of one run in turns, with the services on loopback. Run nothing else beside it.",
@@ -249,7 +278,7 @@ def main(arguments: list[str]) -> int:
     """Measure, print every row and target, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="runs of each command (10; large ones: at most 3)")
-    parser.add_argument("--former", metavar="IMAGE", help="another image of this engine, to measure beside the new one")
+    parser.add_argument("--former", metavar="COMMIT", help="measure the image of an earlier commit beside this one")
     parser.add_argument("--to", type=Path, default=ROOT / "docs/maintainers", help="folder of the page and picture")
     chosen = parser.parse_args(arguments)
     pulumi = pulumi_cli.ensure()
@@ -265,10 +294,14 @@ def main(arguments: list[str]) -> int:
             say(f"The image isn't measured: {missing}")
         else:
             images(bench, min(chosen.rounds, 3), chosen.former)
+            about[0] = f"{about[0]} {about_images(chosen.former)}".strip()
     for name, row in bench.rows.items():
         print(f"{name:45} {row}")
     for name, figure, most in targets(bench.rows):
-        print(f"{'met   ' if figure <= most else 'MISSED'}  {name}: {figure:.3f}, at most {most:.3f}")
+        if figure is None:
+            print(f"not measured  {name}")
+        else:
+            print(f"{'met   ' if figure <= most else 'MISSED'}  {name}: {figure:.3f}, at most {most:.3f}")
     (chosen.to / "performance.md").write_text(page(bench.rows, about), encoding="utf-8")
     (chosen.to / "performance.svg").write_text(picture(bench.rows), encoding="utf-8")
     return 0

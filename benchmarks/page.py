@@ -34,7 +34,8 @@ class Row:
         return statistics.median(self.seconds)
 
     def __str__(self) -> str:
-        first, _, third = statistics.quantiles(self.seconds * 2, n=4, method="inclusive")
+        several = self.seconds if len(self.seconds) > 1 else self.seconds * 2
+        first, _, third = statistics.quantiles(several, n=4, method="inclusive")
         used = ", ".join(f"{value} {name}" for name, value in self.counts._asdict().items())
         return f"{self.median:7.3f} s  ({first:.3f} to {third:.3f})  {used}, {self.memory / 2**20:.1f} MiB"
 
@@ -48,9 +49,9 @@ def waits(rows: Mapping[str, Row]) -> dict[str, float]:
     }
 
 
-def targets(rows: Mapping[str, Row]) -> list[tuple[str, float, float]]:
-    """Return each measured target: its name, its figure, and its limit."""
-    found: list[tuple[str, float, float]] = []
+def targets(rows: Mapping[str, Row]) -> list[tuple[str, float | None, float]]:
+    """Return each target: its name, its figure, and its limit. The figure is None if it wasn't measured."""
+    found: list[tuple[str, float | None, float]] = []
     for added, unchanged, changed in (("0 ms", 1 / 6, 1 / 3), ("100 ms", 1 / 6, 0.3)):
         script = rows[f"the script, {added}"].median
         found.append((f"unchanged / the script, {added}", rows[f"unchanged, {added}"].median / script, unchanged))
@@ -58,14 +59,12 @@ def targets(rows: Mapping[str, Row]) -> list[tuple[str, float, float]]:
     found.append(("CLI processes, unchanged", rows["unchanged, 0 ms"].counts.processes, 1))
     found.append(("CLI processes, changed", rows["changed, 0 ms"].counts.processes, 3))
     found.append(("MiB of memory, unchanged", rows["unchanged, 0 ms"].memory / 2**20, 40))
-    if ONE_MB in rows:
-        found.append(("seconds to plan, merge and prove 1 MB", rows[ONE_MB].median, 0.5))
-    if HUNDRED in rows:
-        slope = rows[HUNDRED].median / rows["50 environments, changed"].median
-        found.append(("100 environments / 50, changed", slope, 2.2))
-    if len(seconds := waits(rows)) == 2:
-        share = seconds["the image"] / seconds["the former image"]
-        found.append(("pull, unpack and sync / those of the former image", share, 0.75))
+    found.append(("seconds to plan, merge and prove 1 MB", rows[ONE_MB].median if ONE_MB in rows else None, 0.5))
+    slope = rows[HUNDRED].median / rows["50 environments, changed"].median if HUNDRED in rows else None
+    found.append(("100 environments / 50, changed", slope, 2.2))
+    seconds = waits(rows)
+    share = seconds["the image"] / seconds["the former image"] if len(seconds) == 2 else None
+    found.append(("pull, unpack and sync / those of the former image", share, 0.75))
     return found
 
 
@@ -79,9 +78,12 @@ def page(rows: Mapping[str, Row], about: Sequence[str]) -> str:
             f"With {added} added to each request, the script takes {script:.2f} s, a sync {unchanged:.2f} s if nothing "
             f"changed, {changed:.2f} s if all keys changed, {everything:.2f} s with preflight, tag and dispatch."
         )
-    for image, seconds in waits(rows).items():
-        pull = rows[f"{image}: pull and unpack"].median
-        lines.append(f"Pull and unpack of {image} and an unchanged sync: {seconds:.2f} s, {pull:.2f} s for the pull.")
+    pulls = [
+        f"{seconds:.2f} s with {image}, {rows[f'{image}: pull and unpack'].median:.2f} s of it for the pull"
+        for image, seconds in waits(rows).items()
+    ]
+    if pulls:
+        lines.append(f"Pull, unpack and an unchanged sync take {'; '.join(pulls)}.")
     if HUNDRED in rows:
         unchanged = rows["100 environments, unchanged"].median
         lines.append(f"100 environments in one run: {rows[HUNDRED].median:.1f} s changed, {unchanged:.1f} s unchanged.")
@@ -90,10 +92,19 @@ def page(rows: Mapping[str, Row], about: Sequence[str]) -> str:
     if LOADING in rows:
         lines.append(
             f"Of a sync, one bare read by the CLI takes {rows['one bare read, 0 ms'].median:.2f} s, and Python's start "
-            f"with its packages {rows[LOADING].median:.2f} s."
+            f"with its packages {rows[LOADING].median:.2f} s. A sync's own memory peaks at "
+            f"{rows['unchanged, 0 ms'].memory / 2**20:.1f} MiB."
         )
-    missed = [f"{name}: {figure:.2f}, at most {most:.2f}" for name, figure, most in targets(rows) if figure > most]
-    lines.append(f"Targets missed: {'; '.join(missed)}." if missed else "All targets that were measured are met.")
+    missed = [
+        f"{name}: {figure:.3f}, at most {most:.3f}"
+        for name, figure, most in targets(rows)
+        if figure is not None and figure > most
+    ]
+    unknown = [name for name, figure, _ in targets(rows) if figure is None]
+    lines.append(
+        (f"Targets missed: {'; '.join(missed)}." if missed else "All targets that were measured are met.")
+        + (f" Not measured: {'; '.join(unknown)}." if unknown else "")
+    )
     lines += about
     bullets = "\n".join(textwrap.fill(line, 120, initial_indent="- ", subsequent_indent="  ") for line in lines)
     comment = "<!-- Written by `make bench`: don't edit it by hand. -->"

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.__main__ import Bench
-from benchmarks.page import LOADING, Counts, Row, page, picture, targets
+from benchmarks.page import HUNDRED, LOADING, ONE_MB, Counts, Row, page, picture, targets
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.pulumi
@@ -56,15 +56,20 @@ def test_the_page_and_the_targets_tell_what_was_measured() -> None:
     rows[LOADING] = Row([0.3])
     for image, seconds in {"the image": 1.0, "the former image": 4.0}.items():
         rows |= {f"{image}: {step}": Row([seconds]) for step in ("pull and unpack", "docker run, unchanged")}
-    assert {name for name, figure, most in targets(rows) if figure > most} == {
+    assert {name for name, figure, most in targets(rows) if figure is not None and figure > most} == {
         "changed / the script, 0 ms",
         "changed / the script, 100 ms",
         "MiB of memory, unchanged",
     }
     text = " ".join(page(rows, ["A machine."]).split())
+    assert "Not measured: seconds to plan, merge and prove 1 MB; 100 environments / 50, changed." in text
+    more = (ONE_MB, HUNDRED, "50 environments, changed", "100 environments, unchanged")
+    everything = page(rows | {name: Row([1.0]) for name in more}, ["The CLI.", "A machine.", "What figures are."])
+    assert "Not measured" not in everything
+    assert everything.count("\n- ") == 10
     assert "the script takes 3.00 s, a sync 0.40 s if nothing changed, 2.00 s if all keys changed" in text
     assert "one bare read by the CLI takes 0.20 s, and Python's start with its packages 0.30 s." in text
-    assert "Pull and unpack of the former image and an unchanged sync: 8.00 s, 4.00 s for the pull." in text
-    assert "changed / the script, 0 ms: 0.67, at most 0.33" in text
+    assert "an unchanged sync take 2.00 s with the image, 1.00 s of it for the pull; 8.00 s with the former" in text
+    assert "changed / the script, 0 ms: 0.667, at most 0.333" in text
     assert "- A machine." in page(rows, ["A machine."])
     ET.fromstring(picture(rows))  # noqa: S314 - our own
