@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import base64
 import contextlib
+import gzip
+import io
 import json
 import secrets
 import stat
@@ -13,10 +15,13 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from werkzeug.wrappers import Request
 
 from sandbox import Sandbox
+from sandbox.server import Server
 from sophia_sync.runtime.redact import forms
 from tests.support.action import Action, Ran
 
@@ -175,6 +180,48 @@ def test_a_run_that_finds_nothing_to_do(action: Action, canaries: Canaries) -> N
     assert (ran.code, ran.outputs["result"]) == (0, "unchanged")
     assert_no_canary_is_left(ran, action, canaries)
     assert_no_child_saw_too_much(ran, canaries)
+
+
+def overheard(server: Server, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record each request to a service from now on: its address, all its headers and its body."""
+    heard, exchange = [], server.exchange
+
+    def hear(environ: dict[str, Any]) -> Any:
+        request = Request(environ)
+        body = request.get_data()
+        environ["wsgi.input"] = io.BytesIO(body)
+        body = gzip.decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body
+        heard.append(f"{request.url}\n{request.headers}\n{body.decode()}")
+        return exchange(environ)
+
+    monkeypatch.setattr(server, "exchange", hear)
+    return heard
+
+
+def test_each_service_gets_its_own_secrets_only(
+    action: Action, box: Sandbox, canaries: Canaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = {server: overheard(server, monkeypatch) for server in box.servers}
+    action.create("values:\n  A: 1\n")
+    ran = action.run_child(action.variables(canaries.inputs))
+    assert (ran.code, ran.outputs["result"], len(box.github.dispatches)) == (0, "synced", 1)
+    secret = [name for name in canaries.inputs if name.endswith(("-dsn", "-token", "-secret"))]
+    got = {
+        server: {
+            name
+            for name in secret
+            if any(
+                form in "\n".join(texts)
+                for form in (*forms(canaries.inputs[name]), *simple_forms(canaries.inputs[name]))
+            )
+        }
+        for server, texts in heard.items()
+    }
+    assert got == {
+        box.esc: {"sentry-dsn", "sentry-api-token", "sentry-client-secret", "pulumi-access-token"},
+        box.sentry: {"sentry-api-token"},
+        box.github: {"github-token"},
+    }
 
 
 def test_other_secrets_of_the_environment_are_hidden_and_not_masked(action: Action, box: Sandbox) -> None:
