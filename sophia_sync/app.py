@@ -26,7 +26,7 @@ from sophia_sync.runtime.run import Program, conduct
 from sophia_sync.runtime.runner import Runner
 from sophia_sync.runtime.tasks import Task, in_thread, side_by_side, task_group, time_left
 from sophia_sync.settings import inputs
-from sophia_sync.settings.inputs import DeployWhen, PreflightMode, Settings
+from sophia_sync.settings.inputs import ChangeRequestMode, DeployWhen, PreflightMode, Settings
 from sophia_sync.sync.bundle import make_bundle
 from sophia_sync.sync.environment import Environment, may_pass
 from sophia_sync.sync.plan import make_plan
@@ -96,6 +96,8 @@ class Run(Program):
                     names = [name for name in settings.esc_environment if organization_of(name) in signed_in]
                     self.environments = [Environment(signed_in[organization_of(name)], name, bundle) for name in names]
 
+                    may_propose = settings.change_request is not ChangeRequestMode.NEVER
+
                     async def sync(environment: Environment) -> Synced:
                         proposal = Proposal(environment, bundle, settings.change_request)
                         async for attempt in retrying_async(may_pass):
@@ -113,7 +115,7 @@ class Run(Program):
                                         # Write as a change request, and read its draft back
                                         return await proposal.make(holding, plan)
                                     # Write
-                                    sent = await environment.write(holding, plan)
+                                    sent = await environment.write(holding, plan, may_propose=may_propose)
                                     environment.start_tag(tasks, tag)
                                     # Read back
                                     await environment.read_back(sent)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sophia_sync.runtime.redact import Redactor
+
 
 class State(StrEnum):
     """How a check ended."""
@@ -55,8 +57,8 @@ class Diagnosis:
         """Whether nothing is bad."""
         return not self.count(State.BAD)
 
-    def json(self) -> dict[str, object]:
-        """Return what `doctor --json` prints."""
+    def json(self, redact: Redactor) -> dict[str, object]:
+        """Return what `doctor --json` prints. Only `what` and `todo` can hold a service's words."""
         return {
             "ok": self.ok,
             "counts": {state.value: self.count(state) for state in State},
@@ -65,8 +67,8 @@ class Diagnosis:
                     "section": section.name,
                     "name": check.name,
                     "state": check.state.value,
-                    "what": check.what,
-                    "todo": check.todo,
+                    "what": redact(check.what),
+                    "todo": redact(check.todo),
                 }
                 for section in self.sections
                 for check in section.checks

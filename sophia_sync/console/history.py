@@ -39,7 +39,7 @@ def history(screen: Screen, given: Mapping[str, str], *, keys: Sequence[str], li
             if at:
                 screen.line()
             _show(looking, name, entries, everything)
-        screen.json({"environments": [_json(looking, *item) for item in found.items()], "error": None})
+        screen.json({"environments": [_json(looking, *item) for item in found.items()], "error": None}, hidden=True)
         return 0
 
     return look_and_show(screen, look, show)
@@ -92,14 +92,16 @@ def _url(looking: Session, run: WorkflowRun) -> str | None:
 
 
 def _json(looking: Session, environment: str, entries: Sequence[Entry]) -> dict[str, object]:
+    """Return what `history --json` prints of an environment. Only the author and the tags are a service's words."""
+    redact = looking.screen.redact
     return {
         "environment": environment,
         "revisions": [
             {
                 "revision": entry.revision.number,
                 "created": entry.revision.created,
-                "author": entry.revision.author,
-                "tags": list(entry.revision.tags),
+                "author": redact(entry.revision.author),
+                "tags": [redact(tag) for tag in entry.revision.tags],
                 "changes": None if entry.changes is None else {key: how.value for key, how in entry.changes.items()},
                 "run": None
                 if entry.run is None

@@ -115,7 +115,10 @@ def _ask(pulumi: Pulumi, environment: str, limit: TimeLimit) -> Approvals:
     with Client(token, limit, scheme="token") as client:
         get = partial(_get, client, pulumi, environment, cloud_url)
         metadata = get(f"/api/esc/environments/{environment}/metadata", "ownedBy")
-        actions = frozenset(action for action in metadata.get("gatedActions") or () if isinstance(action, str))
+        gated = metadata.get("gatedActions") or []
+        if not isinstance(gated, list):
+            raise _odd(environment, cloud_url)
+        actions = frozenset(action for action in gated if isinstance(action, str))
         approvals = Approvals(actions, console=console(cloud_url, pulumi.environ, environment))
         active = metadata.get("activeChangeRequest")
         if not isinstance(active, dict):
@@ -140,7 +143,7 @@ def _get(client: Client, pulumi: Pulumi, environment: str, cloud_url: str, path:
     """Return the JSON object that Pulumi Cloud answers with. It must have `member`."""
     from sophia_sync.runtime.http import UnansweredError, one_line  # noqa: PLC0415
 
-    doing = f"ask whether updates of {environment} need an approval"
+    doing = _doing(environment)
     try:
         answer = client.get(f"{cloud_url}{path}")
     except UnansweredError as error:
@@ -148,16 +151,28 @@ def _get(client: Client, pulumi: Pulumi, environment: str, cloud_url: str, path:
             f"Could not {doing}: {cloud_url} {error}.", f"Check that {cloud_url} is up, and run again."
         ) from None
     body: Any = answer.body
+    if answer.status == 404:  # the environment has just been read
+        raise EscError(
+            f"Could not {doing}: {cloud_url} doesn't tell (HTTP 404).", "Leave out `change-request`, and run again."
+        )
     if answer.status != 200:
         said = body.get("message") if isinstance(body, dict) else None
         why = f"error: [{answer.status}] {one_line(pulumi.redact(str(said or 'no reason given')))}"
         raise messages.failure(doing, why, 1, cloud_url, by_oidc=pulumi.by_oidc)
     if not isinstance(body, dict) or member not in body:
-        raise TransientError(
-            f"Could not {doing}: {cloud_url} answers with something else.",
-            f"Check that {cloud_url} is the address of Pulumi Cloud's API, and run again.",
-        )
+        raise _odd(environment, cloud_url)
     return body
+
+
+def _doing(environment: str) -> str:
+    return f"ask whether updates of {environment} need an approval"
+
+
+def _odd(environment: str, cloud_url: str) -> TransientError:
+    return TransientError(
+        f"Could not {_doing(environment)}: {cloud_url} answers with something else.",
+        f"Check that {cloud_url} is the address of Pulumi Cloud's API, and run again.",
+    )
 
 
 def _credentials(pulumi: Pulumi) -> tuple[str, SecretStr]:

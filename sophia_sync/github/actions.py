@@ -177,7 +177,7 @@ class Reader:
             if kind == "secrets"
             else PaginatedList(Variable, requester, url, None, list_item=kind)
         )
-        return [Named(_text(row.name), row.updated_at, owner, kind == "secrets") for row in rows]
+        return [Named(_text(row.name), _time(row.updated_at), owner, kind == "secrets") for row in rows]
 
     def _repository(self) -> Repository:
         if self._github is None:
@@ -201,12 +201,18 @@ def _newest(runs: Iterable[WorkflowRun]) -> Run | None:
             _text(run.event),
             _text(run.status or "unknown"),
             run.conclusion,
-            run.created_at,
+            _time(run.created_at),
         )
     return None
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
+        raise api.UnexpectedAnswerError
+    return value
+
+
+def _time(value: object) -> datetime:
+    if not isinstance(value, datetime):
         raise api.UnexpectedAnswerError
     return value

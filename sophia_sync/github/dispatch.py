@@ -329,7 +329,7 @@ def _server_time(headers: Mapping[str, Any]) -> datetime:
     """Return the time of GitHub's clock in its last answer, because ours may be wrong."""
     try:
         return parsedate_to_datetime(str(headers["date"]))
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return datetime.now(UTC) - timedelta(minutes=1)
 
 

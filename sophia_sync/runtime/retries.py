@@ -44,7 +44,7 @@ def asked_wait(headers: Mapping[str, str], now: Callable[[], float] = time.time)
 
         try:
             return max(0.0, parsedate_to_datetime(after).timestamp() - now())
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     for prefix in ("x-ratelimit", "x-sentry-rate-limit"):
         reset = found.get(f"{prefix}-reset", "").strip()

@@ -142,8 +142,13 @@ class Environment:
         with contextlib.suppress(_LookedError):
             await self.pulumi.edit(self.name, look)
 
-    async def write(self, found: Holding, plan: Plan) -> Sent:
+    async def write(self, found: Holding, plan: Plan, *, may_propose: bool) -> Sent:
         """Write the plan's changes in one revision, conditional on what was read. One CLI call.
+
+        Args:
+            found: What was read.
+            plan: What to change.
+            may_propose: Whether the next try asks if the write needs an approval. If not, ask here.
 
         Raises:
             ConflictError: Somebody else changed it since it was read.
@@ -169,7 +174,7 @@ class Environment:
             raise
         except EscError as error:  # this attempt saved nothing; an earlier one may have
             self._written, self.revision, self.state = earlier
-            if isinstance(error, ConflictError):
+            if isinstance(error, ConflictError) and not may_propose:
                 await self._refuse_what_needs_an_approval()
             raise
         if saved.revision is None:

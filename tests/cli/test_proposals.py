@@ -108,6 +108,14 @@ class TestProposed:
         assert _only(action).status == "ready"  # it needs no approval, only somebody who applies it
         assert _untouched(action)
 
+    def test_approvals_that_are_switched_on_between_the_question_and_the_write(self, action: Action) -> None:
+        action.create(DEFINITION)
+        esc, name = action.box.esc, action.environment
+        esc.before(f"PATCH /api/esc/environments/{name}", lambda: esc.gate(name))
+        ran = _run(action)
+        assert (ran.code, ran.outputs["result"]) == (0, "proposed")
+        assert _untouched(action)
+
     @pytest.mark.full
     def test_allowed_writes_where_that_is_allowed(self, action: Action) -> None:
         action.create(DEFINITION)

@@ -174,6 +174,14 @@ class TestTheCommand:
         assert shown.json["ok"] is True
         assert shown.json["error"] is None
 
+    def test_json_keeps_its_own_words_whatever_the_secrets_are(self, laptop: Laptop, box: Sandbox) -> None:
+        laptop.synced()
+        theirs = "".join(f"  THEIRS_{word}: {{fn::secret: {word}}}\n" for word in ("good", "SENTRY", "Pulumi", "acme"))
+        box.esc.save(laptop.environment, box.esc.decrypted(laptop.environment) + theirs)
+        shown = laptop.run("doctor", "--json", "--mcp-url", NOBODY, GITHUB_TOKEN=None)
+        checks = {(check["section"], check["name"]): check["state"] for check in shown.json["checks"]}
+        assert checks[laptop.environment, "SENTRY_DSN"] == "good"
+
     def test_with_nothing_at_all(self, laptop: Laptop) -> None:
         kept = {"PATH": "/nowhere", "HOME": laptop.variables["HOME"], "PULUMI_HOME": laptop.variables["PULUMI_HOME"]}
         laptop.variables = kept

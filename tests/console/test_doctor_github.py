@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -286,6 +287,20 @@ class TestTheSecrets:
         assert found["SENTRY_PROJECT_SLUG"].state is State.NOT_CHECKED
         assert found["SENTRY_PROJECT_SLUG"].todo == "Use a token with Variables: read."
         assert found["SENTRY_DSN"].state is State.GOOD
+
+    @pytest.mark.parametrize(
+        ("asked", "body"),
+        [
+            ("GET .*/runs", {"total_count": 1, "workflow_runs": [{"id": 1, "html_url": "x", "event": "schedule"}]}),
+            ("GET .*secrets", {"total_count": 1, "secrets": [{"name": "SENTRY_DSN"}]}),
+        ],
+    )
+    def test_a_time_is_missing(self, well: Laptop, box: Sandbox, asked: str, body: dict[str, Any]) -> None:
+        box.github.fail(asked, status=200, body=body, times=None)
+        found, names = github_checks(well)
+        checks = [*found.values(), *names.values()]
+        assert any(check.state is State.NOT_CHECKED for check in checks)
+        assert any(check.state is State.GOOD for check in checks)
 
     def test_there_are_pages_of_them(self, well: Laptop, box: Sandbox) -> None:
         del box.github.organizations["acme"].secrets["SENTRY_DSN"]

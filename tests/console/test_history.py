@@ -122,6 +122,14 @@ class TestHistory:
         at = datetime.fromisoformat(environment["revisions"][0]["created"])
         assert abs(datetime.now(UTC) - 10 * DAY - at) < HOUR
 
+    def test_json_keeps_its_own_words_whatever_the_secrets_are(self, busy: Laptop, box: Sandbox) -> None:
+        words = ("changed", "removed", "SENTRY", "somebody-else")
+        theirs = "".join(f"  THEIRS_{word}: {{fn::secret: {word}}}\n" for word in words)
+        box.esc.save(busy.environment, box.esc.decrypted(busy.environment) + theirs)
+        newest, removed, *_ = busy.run("history", "--json").json["environments"][0]["revisions"]
+        assert removed["changes"] == {"SENTRY_ORGANIZATION_SLUG": "removed"}
+        assert newest["author"] == "***"
+
     @pytest.mark.full
     def test_without_a_repository_there_is_no_link_but_the_number(self, busy: Laptop) -> None:
         shown = busy.run("history", GITHUB_REPOSITORY=None)

@@ -46,7 +46,7 @@ def doctor(
     def show(diagnosis: Diagnosis) -> int:
         _show(screen, diagnosis)
         _annotate(screen, diagnosis)
-        screen.json(diagnosis.json())
+        screen.json(diagnosis.json(screen.redact), hidden=True)
         return 0 if diagnosis.ok else SOMETHING_IS_BAD
 
     return look_and_show(screen, look, show)

@@ -48,12 +48,20 @@ def test_the_page_in_the_console(cloud_url: str, domain: str, page: str) -> None
     assert approvals.console(cloud_url, environ, ENVIRONMENT) == page
 
 
-@pytest.mark.parametrize("body", ["", "<html>", [], {}, {"ownedBy": {}, "activeChangeRequest": {}}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("", "<html>", [], {}),
+        *({"ownedBy": {}, "gatedActions": odd} for odd in (True, 1, "update", {"update": 1})),
+        *({"ownedBy": {}, "activeChangeRequest": {"changeRequestId": identifier}} for identifier in (None, True, 1)),
+    ],
+)
 async def test_an_answer_that_is_none(box: Sandbox, pulumi: Pulumi, body: Any) -> None:
     box.esc.fail(METADATA, status=200, body=body)
     with pytest.raises(EscError) as raised:
         await approvals.ask(pulumi, ENVIRONMENT)
-    assert isinstance(raised.value, TransientError) == (not isinstance(body, dict) or not body)
+    has_odd_id = isinstance(body, dict) and "activeChangeRequest" in body
+    assert isinstance(raised.value, TransientError) == (not has_odd_id)
     assert ENVIRONMENT in str(raised.value)
 
 

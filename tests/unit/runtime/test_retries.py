@@ -32,6 +32,8 @@ class TestWaitThatAServerAsksFor:
             ({"Retry-After": "-1"}, None),
             ({"Retry-After": "\u00b2"}, None),
             ({"Retry-After": "Mon, 99 Xyz 99999 99:99:99 GMT"}, None),
+            ({"Retry-After": f"Mon, 01 Jan 2024 00:00:00 +{'9' * 20}"}, None),
+            ({"Retry-After": f"{'9' * 20}"}, None),
             ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "\u00b2"}, None),
             ({"X-RateLimit-Remaining": "17", "X-RateLimit-Reset": str(int(NOW) + 12)}, None),
             ({"X-RateLimit-Remaining": "0"}, None),
