@@ -80,8 +80,8 @@ class Run(Program):
         Raises:
             SyncError: The run failed.
         """
-        # Inputs → settings
-        settings = self.read_inputs().model_copy(update=override)
+        # Inputs → settings. In a thread, so that a signal needn't wait until all lines of a large secret are masked.
+        settings = (await in_thread(self.read_inputs)).model_copy(update=override)
         self.outcome = Outcome(tuple(Ended(name) for name in settings.esc_environment))
         # Settings → the secrets
         bundle = make_bundle(settings)

@@ -1,7 +1,8 @@
 """Install clients of MCP from npm for the tests, with a Node that is new enough for them.
 
 The clients are the official conformance suite, the inspector, the TypeScript SDK in its oldest and newest generations,
-the bridge that Claude Desktop needs over HTTP, and tokenizers. `tools/mcp-clients/package-lock.json` has their hashes.
+the bridge that Claude Desktop needs over HTTP, tokenizers, and the parser of Mermaid's diagrams.
+`tools/mcp-clients/package-lock.json` has their hashes.
 To change a version, edit `package.json` there, and run
 `npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved`.
 """

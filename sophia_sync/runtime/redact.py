@@ -30,6 +30,16 @@ _YAML_ESCAPES = dict(zip('\0\a\b\t\n\v\f\r\x1b\x85\xa0\u2028\u2029"\\', '0abtnvf
 _YAML_ESCAPED = re.compile(r'[^ -~]|["\\]')
 
 
+# What Python's quote, JavaScript's encodeURIComponent and encodeURI, and Go's url.PathEscape leave as it is.
+_KEPT_IN_ADDRESSES = ("", "/", "!'()*", "!#$&'()*+,/:;=?@", "$&+:=@")
+# What JSON encoders write as a number besides: none; PHP; Go; Gson; .NET's System.Text.Json.
+_JSON_MARKUP = tuple(
+    {character: f"\\u{ord(character[-1]):04x}" for character in characters}
+    for characters in ("", "<>&", "<>&\u2028\u2029", "<>&='\u2028\u2029", ("<", ">", "&", "'", "+", "`", '\\"'))
+)
+_Step = Callable[[str], str]
+
+
 def forms(secret: str) -> frozenset[str]:
     """Return every form in which a text may hold `secret`.
 
@@ -54,9 +64,10 @@ def _forms(piece: str) -> Iterator[str]:
 
 
 def _percent_encoded(piece: str) -> Iterator[str]:
-    found = {quote(piece, safe=safe, errors="surrogatepass") for safe in ("", "/", "!'()*")}
+    """Encode once, and twice."""
+    found = {quote(piece, safe=safe, errors="surrogatepass") for safe in _KEPT_IN_ADDRESSES}
     found.add(quote_plus(piece, errors="surrogatepass"))
-    for encoded in found:
+    for encoded in found | {quote(once, safe="") for once in found}:
         yield encoded
         yield _PERCENT.sub(lambda match: match[0].lower(), encoded)
 
@@ -64,17 +75,19 @@ def _percent_encoded(piece: str) -> Iterator[str]:
 def _json_escaped(piece: str) -> Iterator[str]:
     """Escape once and twice, as Python, Go and PHP do it, in lower and upper case."""
     for steps in itertools.product(
-        (_json_ascii, _json_unicode), (_same, _escape_markup), (_same, _escape_slash), (_same, _upper_escapes)
+        (_json_ascii, _json_unicode), _JSON_MARKUP, (_same, _escape_slash), (_same, _upper_escapes)
     ):
         once = _in_steps(piece, steps)
         yield once
         yield _in_steps(once, steps)
 
 
-def _in_steps(text: str, steps: Iterable[Callable[[str], str]]) -> str:
-    for step in steps:
-        text = step(text)
-    return text
+def _in_steps(text: str, steps: tuple[_Step, dict[str, str], _Step, _Step]) -> str:
+    escape, numbered, slash, upper = steps
+    text = escape(text)
+    for character, escaped in numbered.items():
+        text = text.replace(character, escaped)
+    return upper(slash(text))
 
 
 def _json_ascii(text: str) -> str:
@@ -87,10 +100,6 @@ def _json_unicode(text: str) -> str:
 
 def _same(text: str) -> str:
     return text
-
-
-def _escape_markup(text: str) -> str:
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _escape_slash(text: str) -> str:

@@ -130,3 +130,18 @@ def test_an_answer_of_github_that_drips(action: Action, box: Sandbox) -> None:
     assert len(ran.annotations) == 1
     assert ran.outputs["result"] == "synced"
     assert box.github.dispatches == []
+
+
+def test_a_signal_needs_not_wait_until_a_large_secret_is_masked(action: Action, box: Sandbox) -> None:
+    lines = [f"{number:x}" for number in range(0x1000, 0x1000 + 20_000)]
+    variables = action.variables(action.inputs(extra_secrets="LARGE='" + "\n".join(lines) + "'"))
+    with subprocess.Popen([sys.executable, str(ENTRYPOINT)], env=variables, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        first = run.stdout.readline()
+        run.terminate()
+        log = first + run.stdout.read()
+    assert run.wait() == 143
+    (error,) = commands(log, "error")
+    assert error.data.startswith("SIGTERM ended the run. Nothing was")
+    assert not all(f"::add-mask::{line}\n" in log for line in lines), "it went on until the end"
+    assert not box.esc.requests

@@ -6,18 +6,22 @@ import pytest
 
 from tests.docs.pages import SHELL, Block, blocks
 
-# Pages with a test module of their own, which names the page and runs its blocks.
-RUN_ELSEWHERE = {
-    "docs/backend.md": "tests/backend/test_document.py",
-    "docs/deploy.md": "tests/docs/test_deploy_page.py",
-    "docs/from-the-document.md": "tests/docs/test_the_document.py",
-    "docs/mcp-server.md": "tests/docs/test_mcp_server_page.py",
-    "docs/maintainers/release.md": "tests/release/test_pages.py",
-    "docs/environments.md": "tests/workflow/test_environments_page.py",
-    "docs/command-line.md": "tests/console/test_page.py",
-    "docs/security.md": "tests/release/test_pages.py",
+# Pages with a test module of their own, which names the page and runs its blocks: how many there are in each language.
+# Whoever adds a block lets that module run it, and counts it here.
+RUN_ELSEWHERE: dict[str, tuple[str, dict[str, int] | None]] = {
+    "docs/backend.md": ("tests/backend/test_document.py", {"python": 5, "bash": 3}),
+    "docs/deploy.md": ("tests/docs/test_deploy_page.py", {"yaml": 1, "text": 1, "bash": 4}),
+    "docs/from-the-document.md": (
+        "tests/docs/test_the_document.py",
+        {"": 1, "python": 7, "yaml": 6, "bash": 9},
+    ),
+    "docs/mcp-server.md": ("tests/docs/test_mcp_server_page.py", {"bash": 5, "json": 8, "caddyfile": 1}),
+    "docs/maintainers/release.md": ("tests/release/test_pages.py", {"sh": 1}),
+    "docs/environments.md": ("tests/workflow/test_environments_page.py", {"yaml": 3}),
+    "docs/command-line.md": ("tests/console/test_page.py", {"sh": 1, "console": 4, "yaml": 1, "json": 4}),
+    "docs/security.md": ("tests/release/test_pages.py", {"sh": 1}),
     **{
-        f"tests/contract/transcripts/{name}.md": "tests/contract/test_cli.py"
+        f"tests/contract/transcripts/{name}.md": ("tests/contract/test_cli.py", None)
         for name in ("edit", "environments", "imports", "tags", "values", "versions")
     },
 }

@@ -12,12 +12,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox import Sandbox
+from sophia_sync.console import program
 from tests.docs.pages import PAGES, ROOT, blocks, inline_code
 from tests.docs.registry import runs
 from tests.docs.test_workflows import is_workflow, load
@@ -293,6 +295,29 @@ def test_going_back(code: tuple[str, str], rotated: Action, reader: Reader, box:
     assert shell(look, reader).strip() == "sntrys_former"
 
 
+def test_what_a_sync_costs(action: Action, box: Sandbox) -> None:
+    """Count the requests of syncs that do the least and the most."""
+
+    def requests(variables: dict[str, str] | None = None, **inputs: str) -> int:
+        box.esc.requests.clear()
+        done = action.run_with(action.variables(action.inputs(**inputs)) | (variables or {}))
+        assert done.code == 0, done.log
+        return len(box.esc.requests)
+
+    url, token = box.github.id_token_url, box.github.id_token_request_token
+    oidc = {"ACTIONS_ID_TOKEN_REQUEST_URL": url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": token}
+    box.esc.teams.add("sentry-sync")
+    most = {"pulumi_access_token": "", "pulumi_token_scope": "team:sentry-sync", "deploy": "changed"}
+    action.create("values: {A: 1}\n")
+    something = [requests()]
+    nothing = [requests(), requests(oidc, **most)]
+    box.esc.gate(action.environment)
+    something.append(requests(oidc, **most, change_request="allowed", sentry_api_token="sntrys_newer"))
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    [told] = re.findall(r"makes (\w+) to (\w+) requests .*? if it writes nothing, else (\w+) to (\w+)\.", page)
+    assert [{"three": 3, "eight": 8, "sixteen": 16}.get(word) for word in told] == [*nothing, *something]
+
+
 # Commands in the running text.
 
 INLINE = sorted({(page, code) for page in PAGES for code in inline_code(page)})
@@ -304,15 +329,80 @@ def test_make_targets_in_the_text_exist(page: str, code: str) -> None:
     assert re.search(rf"^{re.escape(target)}:.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.mark.parametrize(("page", "code"), [each for each in INLINE if each[1].startswith("pulumi ")])
-def test_pulumi_commands_in_the_text_exist(page: str, code: str, pulumi: Path) -> None:
-    words = code.split()[1:]
-    command = [word for word in words if re.fullmatch(r"[a-z]+", word)]
-    options = [word.partition("=")[0] for word in words if word.startswith("--")]
-    shown = subprocess.run([pulumi, *command, "--help"], capture_output=True, text=True, check=True).stdout
-    # For a word that is no command, the CLI prints its general help.
-    assert f"pulumi {' '.join(command)}" in shown
-    assert not [option for option in options if f"{option} " not in shown]
+# Commands whose options are compared with the program's own help. A page's blocks of other programs are run.
+GH_COMMAND = re.compile(r"(?<![\w./-])(gh (?:api|[a-z]+ [a-z]+))\b([^\n|]*)")
+COMMAND = re.compile(r"(pulumi(?: [a-z-]+)+|docker (?!buildx)\w+|git [\w-]+|pipx \w+|openssl \w+|ssh(?= -))\b(.*)")
+COMMANDS = sorted(
+    {(page, *found) for page, code in INLINE for found in COMMAND.findall(code) if COMMAND.match(code)}
+    | {
+        (page, *found)
+        for page in PAGES
+        for code in [*inline_code(page), *(block.code for block in blocks(page))]
+        for found in GH_COMMAND.findall(code.replace("\\\n", " "))
+    }
+)
+# What asks a program for its help, where that isn't `--help`.
+ASKS = {"git": "-h", "openssl": "-help", "ssh": "-h"}
+# Commands that Debian's gh 2.23 doesn't have: an older one with the same options, or the options of
+# github.com/cli/cli, `pkg/cmd/attestation/verify/verify.go`.
+LATER = {"gh variable": "gh secret", "gh attestation verify": "--repo --signer-workflow"}
+# The commands that a page's options without a command are for.
+OPTIONS = {
+    "CHANGELOG.md": ["sophia-sync doctor"],
+    "docs/command-line.md": [f"sophia-sync {name}" for name in program.commands.commands],
+    "docs/from-the-document.md": ["pulumi env set"],
+    "docs/mcp-server.md": ["docker run", "python mcp-servers/sentry/sentry_mcp_server.py"],
+    "docs/quick-start.md": ["gh secret set"],
+    "tests/contract/transcripts/values.md": ["pulumi env get"],
+}
+
+
+@cache
+def help_of(command: str, pulumi: Path) -> str:
+    path = os.pathsep.join([str(Path(sys.executable).parent), str(pulumi.parent), os.environ.get("PATH", os.defpath)])
+    words = command.split()
+    if shutil.which(words[0], path=path) is None:
+        pytest.skip(f"there is no {words[0]} on PATH")
+    words.append(ASKS.get(words[0], "--help"))
+    done = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    shown = done.stdout + done.stderr
+    for lacking, instead in LATER.items() if f'unknown command "{words[1]}"' in shown else ():
+        if command.startswith(lacking):
+            return help_of(command.replace(lacking, instead), pulumi) if " " not in instead[3:] else instead
+    # For a word that is no command, a program prints its general help, or none.
+    assert command in shown or words[0] in ("openssl", "python"), shown
+    return shown
+
+
+def unknown(options: str, shown: str) -> list[str]:
+    """Return the options that a help doesn't show. OpenSSH shows letters together."""
+    return [
+        option
+        for option in re.findall(r"(?<!\S)--?[a-zA-Z][\w-]*", options)
+        if not re.search(rf"(?<![\w-]){option}(?![\w-])" if len(option) > 2 else rf"-\w*{option[1]}", shown)
+    ]
+
+
+@pytest.mark.parametrize(("page", "command", "options"), COMMANDS)
+def test_commands_on_the_pages_have_these_options(page: str, command: str, options: str, pulumi: Path) -> None:
+    assert unknown(options, help_of(command, pulumi)) == []
+
+
+@pytest.mark.parametrize(("page", "code"), [each for each in INLINE if re.match("--[a-z]|-[a-z]$", each[1])])
+def test_options_in_the_text_exist(page: str, code: str, pulumi: Path) -> None:
+    shown = [help_of(command, pulumi) for command in OPTIONS[page]]
+    assert unknown(code, "\n".join(shown)) == []
+
+
+OURS = r"sophia-sync \w|(plan|sync|doctor|history) -"
+
+
+@pytest.mark.parametrize(("page", "code"), [each for each in INLINE if re.match(OURS, each[1])])
+def test_our_commands_in_the_text_can_be_parsed(page: str, code: str) -> None:
+    name, *arguments = code.removeprefix("sophia-sync ").split()
+    program.commands.commands[name].make_context(name, arguments)
 
 
 @pytest.mark.parametrize(("page", "code"), [each for each in INLINE if re.match(r"python -m |pytest ", each[1])])

@@ -6,13 +6,16 @@ import re
 import subprocess
 import sys
 import textwrap
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.docs.pages import ALL_BLOCKS, ROOT, Block
+from sophia_sync.sentry import NEEDED_SCOPES
+from sophia_sync.settings.inputs import Settings
+from tests.docs.pages import ALL_BLOCKS, PAGES, ROOT, Block, inline_code, inline_code_in, sections
 from tests.docs.registry import RUN_ELSEWHERE
 from tools import actionlint
 
@@ -162,6 +165,51 @@ def test_our_action_is_given_inputs_that_it_has(block: Block) -> None:
 def test_no_workflow_relies_on_the_default_environment(block: Block) -> None:
     """The default environment belongs to another company."""
     assert all(step["with"]["esc-environment"].startswith("acme/") for step in our_steps(block))
+
+
+# Names in the text: inputs and outputs, those of our reusable workflows, GitHub's keys, and a few others.
+NAMES = {
+    *INPUTS,
+    *yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["outputs"],
+    *(
+        name
+        for file in (ROOT / ".github/workflows").glob("*.yml")
+        for trigger in [load(file.read_text(encoding="utf-8"))["on"]]
+        for name in ((trigger.get("workflow_call") or {}).get("inputs") or ())
+    ),
+    *("actions", "cron", "env", "environment", "id-token", "needs", "on", "permissions", "schedule", "secrets", "uses"),
+    *("with", "ai-cherry", "scoobyjava-org", "secrets-inherit", "sentry-esc-sync", "sentry-mcp", "sentry-mcp-former"),
+    *("sentry-sync", "sophia-ai-production", "sophia-sync", "sync-sentry-secrets", "ubuntu-latest"),
+}
+CHOICES = {
+    name.replace("_", "-"): set(field.annotation) if issubclass(field.annotation, StrEnum) else {"true", "false"}
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, StrEnum | bool)
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_in_the_text_are_those_of_inputs(page: str) -> None:
+    found = [code for code in inline_code(page) if re.fullmatch(r"[a-z]+(-[a-z]+)+(:( .*)?)?|[a-z]+:( .*)?", code)]
+    named = [(name, value.strip()) for name, _, value in (code.partition(":") for code in found)]
+    assert [name for name, _ in named if name not in NAMES] == []
+    assert [(name, value) for name, value in named if value and value not in CHOICES.get(name, {value})] == []
+
+
+@pytest.mark.parametrize("name", [name for name, choices in CHOICES.items() if choices != {"true", "false"}])
+def test_the_tables_list_the_values_of_an_input(name: str) -> None:
+    for page, row, after in (("README.md", name, 2), ("docs/command-line.md", f"--{name}", 3)):
+        [found] = re.findall(rf"^\| `{row}` \|.*", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+        assert {*inline_code_in("|".join(found.split("|")[after:]))} == CHOICES[name]
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [("docs/reference.md", "The preflight"), ("docs/security.md", "The least that each credential needs")],
+)
+def test_the_pages_list_the_scopes_that_the_preflight_asks_for(page: str, heading: str) -> None:
+    scopes = [code for code in inline_code_in(sections(page)[heading]) if re.fullmatch(r"\w+:\w+", code)]
+    assert tuple(scopes) == NEEDED_SCOPES
 
 
 def test_an_input_that_does_not_exist_is_no_piece_of_a_workflow() -> None:

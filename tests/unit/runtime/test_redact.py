@@ -50,7 +50,23 @@ def php_json(text: str) -> str:
 
 def upper_escapes(text: str) -> str:
     """Return JSON whose `\\u` escapes have upper-case digits, as Java's and C#'s writers have them."""
-    return re.sub(r"(\\u)([0-9a-f]{4})", lambda found: found[1] + found[2].upper(), unquoted(json.dumps(text)))
+    return upper_digits(unquoted(json.dumps(text)))
+
+
+def upper_digits(written: str) -> str:
+    return re.sub(r"(\\u)([0-9a-f]{4})", lambda found: found[1] + found[2].upper(), written)
+
+
+def gson(text: str) -> str:
+    """Return a string as Gson writes it."""
+    written = unquoted(json.dumps(text, ensure_ascii=False))
+    return re.sub("[<>&='\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", written)
+
+
+def dot_net(text: str) -> str:
+    """Return a string as .NET's System.Text.Json writes it."""
+    written = unquoted(json.dumps(text)).replace('\\"', "\\u0022")
+    return upper_digits(re.sub("[<>&'+`]", lambda found: f"\\u{ord(found[0]):04x}", written))
 
 
 def lower_percent(text: str) -> str:
@@ -70,11 +86,16 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "URL, as a path": urllib.parse.quote,
     "URL, all of it": lambda text: urllib.parse.quote(text, safe=""),
     "URL, as a component by JavaScript": lambda text: urllib.parse.quote(text, safe="!'()*"),
+    "URL, as an address by JavaScript": lambda text: urllib.parse.quote(text, safe="!#$&'()*+,/:;=?@"),
+    "URL, as a path's segment by Go": lambda text: urllib.parse.quote(text, safe="$&+:=@"),
+    "URL, twice": lambda text: urllib.parse.quote(urllib.parse.quote(text, safe=""), safe=""),
     "URL in lower case": lower_percent,
     "JSON": lambda text: unquoted(json.dumps(text)),
     "JSON in UTF-8": lambda text: unquoted(json.dumps(text, ensure_ascii=False)),
     "JSON by Go": go_json,
     "JSON by PHP": php_json,
+    "JSON by Gson": gson,
+    "JSON by .NET": dot_net,
     "JSON with upper-case escapes": upper_escapes,
     "JSON twice": lambda text: unquoted(json.dumps(unquoted(json.dumps(text)))),
     "JSON by PHP twice": lambda text: php_json(php_json(text)),
