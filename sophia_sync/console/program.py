@@ -123,8 +123,9 @@ def commands() -> None:
     `pulumi login`, for all. No option takes a secret, and no command shows one.
 
     \b
-    The ESC environment is scoobyjava-org/default/sophia-ai-production
-    unless --environment or PULUMI_ESC_ENVIRONMENT names others.
+    The ESC environment is scoobyjava-org/default/sophia-ai-production, that of
+    the original document, unless --environment or PULUMI_ESC_ENVIRONMENT names
+    others.
     """
 
 
