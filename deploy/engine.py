@@ -26,11 +26,14 @@ SERVICE = "sentry-mcp"
 PORT = "8000/tcp"
 """The server's port in its container."""
 REVISION_LABEL = "sentry-mcp.esc-revision"
+LOCK_LABEL = "sentry-mcp.lock"
 
 PULL_LIMIT = 600.0
 """Time limit for the download of an image, in seconds."""
 _PAUSE = 0.5
 """Seconds between two attempts to take the lock."""
+LEFTOVER = "60s"
+"""Age at which a lock that doesn't run is a leftover, for Docker's filter `until`. A start takes far less."""
 _LOG_LINES = "20"
 
 # The lock lasts while its standard input is open. So it ends with the process that holds it, however that process ends.
@@ -153,7 +156,8 @@ class Engine:
         """Hold the lock `name` of this engine.
 
         The lock is a container of that name: Docker allows each name once. The container ends with its standard input,
-        so that a deploy that is killed leaves no lock.
+        and so with a deploy that is killed. A deploy that is killed before the container starts leaves it behind. The
+        next deploy removes it once it is older than `LEFTOVER`.
 
         Args:
             name: The name of the container.
@@ -165,7 +169,8 @@ class Engine:
             EngineError: The container can't be started.
         """
         argv = ["docker", "run", "--rm", "--interactive", "--name", name, "--network", "none", "--read-only"]
-        argv += ["--cap-drop", "ALL", "--log-driver", "none", "--entrypoint", "python3", image, "-c", _HOLD]
+        argv += ["--cap-drop", "ALL", "--log-driver", "none", "--label", f"{LOCK_LABEL}={name}"]
+        argv += ["--entrypoint", "python3", image, "-c", _HOLD]
         end = time.monotonic() + patience
         while True:
             with subprocess.Popen(  # noqa: S603 - Docker
@@ -193,6 +198,9 @@ class Engine:
                     "Remove the cause that Docker names, and deploy again.",
                     title="The image can't be started",
                 )
+            # Docker takes the age by its own clock, and prunes no container that runs.
+            leftovers = ("--filter", f"label={LOCK_LABEL}={name}", "--filter", f"until={LEFTOVER}")
+            self.attempt("container", "prune", "--force", *leftovers)
             if time.monotonic() >= end:
                 raise LockedError(f"Another deploy holds the container `{name}`.", "Deploy again when it is done.")
             time.sleep(_PAUSE)

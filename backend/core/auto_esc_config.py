@@ -262,11 +262,10 @@ class AutoEscConfig:
     @property
     def esc_path(self) -> str:
         """Return the ESC environment that the variables name now, `organization/project/environment`, unchecked."""
-        parts = (self._environ.get("PULUMI_ENVIRONMENT") or DEFAULT_ENVIRONMENT).strip().split("/")
-        defaults = (
-            self._environ.get("PULUMI_ORG") or DEFAULT_ORGANIZATION,
-            self._environ.get("PULUMI_PROJECT") or DEFAULT_PROJECT,
-        )
+        names = {"PULUMI_ORG": DEFAULT_ORGANIZATION, "PULUMI_PROJECT": DEFAULT_PROJECT}
+        defaults = [self._environ.get(name, "").strip() or default for name, default in names.items()]
+        environment = self._environ.get("PULUMI_ENVIRONMENT", "").strip() or DEFAULT_ENVIRONMENT
+        parts = [part for part in environment.split("/") if part]
         return "/".join([*defaults[: max(0, 3 - len(parts))], *parts])
 
     @property

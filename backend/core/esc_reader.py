@@ -61,7 +61,7 @@ class Read:
         environ = self._environ
         environment = _environment(self._path)
         token = environ.get("PULUMI_ACCESS_TOKEN", "").strip()
-        cloud_url = environ.get("PULUMI_BACKEND_URL", "") or (DEFAULT_CLOUD if token else "")
+        cloud_url = environ.get("PULUMI_BACKEND_URL", "").strip() or (DEFAULT_CLOUD if token else "")
         if cloud_url:
             cloud_url = _checked("PULUMI_BACKEND_URL", lambda: checks.url(cloud_url))
         login = None if token else pulumi_login(environ)

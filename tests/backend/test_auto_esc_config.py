@@ -18,6 +18,7 @@ from typing import TypeVar
 from unittest import mock
 
 import pytest
+from sentry_mcp import esc as server_esc
 
 from backend.core import auto_esc_config
 from backend.core.auto_esc_config import AutoEscConfig
@@ -392,7 +393,7 @@ class TestSigningIn:
     def test_is_not_tried_without_token_and_login(
         self, esc: Esc, configure: Configure, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        variables = {"PULUMI_ACCESS_TOKEN": "", "PULUMI_HOME": str(tmp_path / "absent")}
+        variables = {"PULUMI_ACCESS_TOKEN": "", "PULUMI_BACKEND_URL": " ", "PULUMI_HOME": str(tmp_path / "absent")}
         assert not hasattr(configure(variables), "sentry_dsn")
         assert "There is neither PULUMI_ACCESS_TOKEN nor a `pulumi login`." in caplog.text
         assert esc.requests == []
@@ -400,6 +401,25 @@ class TestSigningIn:
 
 
 class TestWhichEnvironment:
+    @pytest.mark.parametrize(
+        ("organization", "project", "environment", "path"),
+        [
+            (" acme ", "", "production", "acme/default/production"),
+            ("acme", " web\n", " production\n", "acme/web/production"),
+            ("acme", " ", "/production/", "acme/default/production"),
+            ("acme", "web", "shop/production@3", "acme/shop/production@3"),
+            (" ", " ", "acme/shop/production@stable", "acme/shop/production@stable"),
+        ],
+    )
+    def test_the_variables_name_the_same_to_the_mcp_server(
+        self, organization: str, project: str, environment: str, path: str
+    ) -> None:
+        named = {"PULUMI_ORG": organization, "PULUMI_PROJECT": project, "PULUMI_ENVIRONMENT": environment}
+        assert (AutoEscConfig(named).esc_path, server_esc.environment_path(named)) == (path, path)
+
+    def test_white_space_alone_names_none(self) -> None:
+        assert AutoEscConfig({"PULUMI_ORG": " ", "PULUMI_PROJECT": "\n", "PULUMI_ENVIRONMENT": "\t"}).esc_path == PATH
+
     @pytest.mark.parametrize("version", ["stable", "2", "latest"])
     def test_a_tag_or_a_revision_is_read(self, esc: Esc, configure: Configure, version: str) -> None:
         esc.environments.create_revision_tag(PATH, "stable", 2, "somebody")

@@ -20,6 +20,7 @@ import anyio
 import pytest
 import requests
 from mcp import Client, StdioServerParameters
+from sentry_mcp import esc
 from sentry_mcp.offers import OFFERS
 
 from sandbox import Sandbox
@@ -119,6 +120,15 @@ async def test_credentials_out_of_pulumi_esc_and_rotated_there(box: Sandbox, pul
         box.sentry.tokens.clear()
         assert "refuses the server's token (HTTP 401)" in await refused(client, "get_project")
         assert len(_opened(box)) == 3
+
+
+@pytest.mark.anyio
+@pytest.mark.pulumi
+async def test_a_revision_of_the_environment_is_read(box: Sandbox, pulumi: Path, tmp_path: Path) -> None:
+    box.esc.create(ENVIRONMENT, "values: {KEY: second}")
+    box.esc.save(ENVIRONMENT, "values: {KEY: third}")
+    opened = await esc.read(of_esc(box, pulumi, tmp_path) | {"PULUMI_ENVIRONMENT": "production@2"})
+    assert opened["KEY"].text.get_secret_value() == "second"
 
 
 def _opened(box: Sandbox) -> list[str]:

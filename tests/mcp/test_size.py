@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 from sentry_mcp.arguments import Section
 from sentry_mcp.outside import cost
+from sentry_mcp.server import SentryServer
+from sentry_mcp.settings import Settings
 
 from sandbox.sentry import Issue, Sentry
-from tests.mcp.support import answered
+from tests.mcp.support import CALLS, Values, answered, refused
 from tools import mcp_clients
 
 pytestmark = pytest.mark.anyio
@@ -151,6 +153,18 @@ async def test_the_answer_to_a_long_note_isnt_either(client: Client, issue: Issu
     note = _of(0x1F300, 0x1F5FF, 4000)
     [tokens] = count([await answered(client, "add_issue_note", issue_id=issue.short_id, text=note)])
     assert tokens <= MOST
+
+
+async def test_no_error_repeats_a_long_argument(settings: Settings, values: Values) -> None:
+    long = "日" * 100_000
+    async with Client(SentryServer(settings.model_copy(update={"transport": "http"}), values)) as client:
+        for tool in (await client.list_tools()).tools:
+            for name in [*tool.input_schema["properties"], long]:
+                told = await refused(client, tool.name, **CALLS.get(tool.name, {}) | {name: long})
+                assert len(told) < 1000, (tool.name, name[:50])
+        with pytest.raises(MCPError) as caught:
+            await client.read_resource(f"sentry://{long}")
+        assert len(str(caught.value.error)) < 1000
 
 
 async def test_what_is_cut_of_an_event_is_said_with_how_to_see_it(client: Client, sentry: Sentry) -> None:

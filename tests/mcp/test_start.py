@@ -135,6 +135,8 @@ ESC = "acme/default/production"
         ({"PULUMI_ORG": "acme"}, "PULUMI_ENVIRONMENT must be set"),
         ({"PULUMI_ENVIRONMENT": "production"}, "PULUMI_ORG must be set"),
         ({"PULUMI_ENVIRONMENT": "a/b c/d", "PULUMI_ORG": "acme"}, "PULUMI_ENVIRONMENT isn't a path like"),
+        ({"PULUMI_ENVIRONMENT": "a/b/c@-x"}, "PULUMI_ENVIRONMENT has a version that is neither a revision number nor"),
+        ({"PULUMI_ENVIRONMENT": "a/b/c@"}, "PULUMI_ENVIRONMENT has a version that is neither a revision number nor a"),
     ],
 )
 def test_what_is_missing_to_name_an_esc_environment(variables: dict[str, str], told: str) -> None:
@@ -152,7 +154,8 @@ def test_the_esc_environment_that_the_variables_name() -> None:
 
 @pytest.mark.anyio
 async def test_plain_variables_need_nothing_of_pulumis(caplog: pytest.LogCaptureFixture) -> None:
-    source = EscSource({"SENTRY_API_TOKEN": "sntrys_of_the_environment", "HOME": "/nowhere", "PATH": ""})
+    variables = {"SENTRY_API_TOKEN": "sntrys_of_the_environment", "PULUMI_ORG": " ", "HOME": "/nowhere", "PATH": ""}
+    source = EscSource(variables)
     assert await source.values() == {"SENTRY_API_TOKEN": "sntrys_of_the_environment"}
     assert [secret.get_secret_value() for secret in source.secrets()] == ["sntrys_of_the_environment"]
     assert (await source.refresh(), caplog.text) == (True, "")

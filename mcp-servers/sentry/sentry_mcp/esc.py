@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ DEFAULT_PROJECT = "default"
 """The project that Pulumi itself makes for an organization."""
 LONGEST_READ = 20.0
 """Time limit for one read, in seconds."""
+# A revision number or a revision tag of ESC.
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # The server's variables that the CLI gets too: where programs are, and how to reach the network.
 _PASSED_ON = (
     "PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE",
@@ -33,11 +36,11 @@ class EscError(Exception):
 
 def is_configured(environ: Mapping[str, str]) -> bool:
     """Tell whether the server is configured to read Pulumi ESC."""
-    return any(environ.get(name) for name in ("PULUMI_ACCESS_TOKEN", "PULUMI_ORG", "PULUMI_ENVIRONMENT"))
+    return any(environ.get(name, "").strip() for name in ("PULUMI_ACCESS_TOKEN", "PULUMI_ORG", "PULUMI_ENVIRONMENT"))
 
 
 def environment_path(environ: Mapping[str, str]) -> str:
-    """Return the path of the ESC environment, `organization/project/environment`.
+    """Return the path of the ESC environment, `organization/project/environment`, or that with `@version`.
 
     Raises:
         EscError: The variables don't name one.
@@ -52,9 +55,11 @@ def environment_path(environ: Mapping[str, str]) -> str:
         raise EscError(
             f"{' and '.join(missing)} must be set: they name the ESC environment that holds the credentials."
         )
-    path = "/".join([*(organization, project)[: max(0, 3 - len(parts))], *parts])
+    path, at, version = "/".join([*(organization, project)[: max(0, 3 - len(parts))], *parts]).partition("@")
+    if at and not _VERSION.fullmatch(version):
+        raise EscError("PULUMI_ENVIRONMENT has a version that is neither a revision number nor a tag.")
     try:
-        return checks.environment(path)
+        return checks.environment(path) + at + version
     except ValueError as error:
         raise EscError(f"PULUMI_ENVIRONMENT {error}.") from None
 

@@ -19,7 +19,6 @@ _LEFT_OUT_CONTEXTS = frozenset({"user", "feedback", "trace", "geo"})
 
 Json: TypeAlias = dict[str, Any]
 
-_MESSAGE = record(formatted=text, message=text)
 _TRACE = record(
     trace_id=shown.HEX, span_id=shown.matching("[0-9a-f]{16}"), parent_span_id=shown.matching("[0-9a-f]{16}"),
     op=line, status=line, description=line,
@@ -158,7 +157,7 @@ _SPAN = record(
 def _spans(marker: Marker, spans: list[Any], evidence: Json, whole: bool) -> list[Any]:
     """Show the spans that the evidence names, or else the first."""
     named = {one for name in ("parentSpanIds", "causeSpanIds", "offenderSpanIds") for one in _texts(evidence.get(name))}
-    chosen = [span for span in spans if is_object(span) and span.get("span_id") in named] or spans
+    chosen = [span for span in spans if is_object(span) and str(span.get("span_id")) in named] or spans
     return rows(_SPAN, marker, chosen, 500 if whole else 10)
 
 
@@ -184,8 +183,10 @@ def _feedback(marker: Marker, body: Json, _: bool) -> Any:
 
 
 def _message(marker: Marker, body: Json, _: bool) -> Any:
-    shown_one = _MESSAGE(marker, _entries(body).get("message") or {})
-    return (shown_one or {}).get("formatted") or (shown_one or {}).get("message")
+    data = _entries(body).get("message")
+    if not is_object(data):
+        return text(marker, data)
+    return text(marker, data.get("formatted")) or text(marker, data.get("message"))
 
 
 def _request(marker: Marker, body: Json, _: bool) -> Any:
@@ -271,7 +272,7 @@ def _crumb_data(crumb: Json) -> str:
     spelled = (("method", "http.method", "http.request.method"), ("url",), ("status_code", "http.response.status_code"))
     request = [next((data[name] for name in names if data.get(name)), None) for names in spelled]
     if isinstance(request[1], str):
-        return " ".join(str(value) for value in request if isinstance(value, str | int))
+        return " ".join(as_text(value) for value in request if value is not None)
     if "from" in data or "to" in data:
         return f"{as_text(data.get('from') or '')} → {as_text(data.get('to') or '')}"
     kept = {name: value for name, value in data.items() if value not in (None, "", {}, [])}

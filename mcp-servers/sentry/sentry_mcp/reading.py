@@ -298,11 +298,13 @@ class Reading(Access):
         attachment_id: args.AttachmentId | None = None,
     ) -> Answer:
         """List the attachments of an event, such as logs and screenshots; with `attachment_id` show a text one."""
-        found = await self._event(event_id, issue_id)
-        path: Path = (*PROJECT, "events", str(found["id"]), "attachments")
+        found = str((await self._event(event_id, issue_id)).get("id"))
+        if not re.fullmatch(r"[0-9a-f]{32}", found):
+            raise not_understood()
+        path: Path = (*PROJECT, "events", found, "attachments")
         reply = await self.client.get(path)
         if attachment_id is None:
-            return self.page(self.marker(), "attachments", shown.ATTACHMENT, reply, 50, eventId=found["id"])
+            return self.page(self.marker(), "attachments", shown.ATTACHMENT, reply, 50, eventId=found)
         rows = [row for row in rows_of(reply) if is_object(row) and str(row.get("id")) == attachment_id]
         if not rows:
             raise MissingError(f"The event has no attachment {attachment_id}. Call without `attachment_id` for a list.")

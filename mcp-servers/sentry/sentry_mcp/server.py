@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import reprlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -158,10 +159,11 @@ class SentryServer(Server[None]):
         tool = await self._offered_tool(name)
         properties = tool.parameters["properties"]
         if unknown := sorted(set(arguments) - set(properties)):
+            wrong = ", ".join(map(reprlib.repr, unknown[:5]))
             takes = ", ".join(sorted(properties)) or "none"
             raise RefusedError(
-                f"{name} has no argument {', '.join(map(repr, unknown[:5]))}; it has: {takes}. The organization and "
-                "the project are the server's, and can't be chosen."
+                f"{name} has no argument {wrong}; it has: {takes}. The organization and the project are the server's, "
+                "and can't be chosen."
             )
         required = tool.parameters.get("required", ())
         given = {key: value for key, value in arguments.items() if key in required or value not in ("", None)}
@@ -213,7 +215,7 @@ class SentryServer(Server[None]):
         self, _: ServerRequestContext[None], params: ReadResourceRequestParams
     ) -> ReadResourceResult:
         if str(params.uri) != WEBHOOKS_URI:
-            raise MCPError(code=INVALID_PARAMS, message="There is no such resource.", data={"uri": str(params.uri)})
+            raise MCPError(code=INVALID_PARAMS, message="There is no such resource.")
         said = json.dumps(await self.list_webhooks(KEPT), ensure_ascii=False, separators=(",", ":"))
         content = TextResourceContents(uri=params.uri, mime_type="application/json", text=said)
         return ReadResourceResult(contents=[content])
