@@ -115,23 +115,34 @@ def _ask(pulumi: Pulumi, environment: str, limit: TimeLimit) -> Approvals:
     with Client(token, limit, scheme="token") as client:
         get = partial(_get, client, pulumi, environment, cloud_url)
         metadata = get(f"/api/esc/environments/{environment}/metadata", "ownedBy")
+        if metadata is None:  # the environment exists: it was read
+            raise EscError(
+                f"Could not {_doing(environment)}: {cloud_url} doesn't tell (HTTP 404).",
+                "With `change-request: never` a sync writes without asking; give that, and run again.",
+            )
         gated = metadata.get("gatedActions") or []
-        if not isinstance(gated, list):
+        active = metadata.get("activeChangeRequest")
+        if not isinstance(gated, list) or not isinstance(active, dict | None):
             raise _odd(environment, cloud_url)
         actions = frozenset(action for action in gated if isinstance(action, str))
         approvals = Approvals(actions, console=console(cloud_url, pulumi.environ, environment))
-        active = metadata.get("activeChangeRequest")
-        if not isinstance(active, dict):
+        if active is None:
             return approvals
         identifier = _id(active.get("changeRequestId"), environment)
         found = get(f"/api/change-requests/{organization}/{identifier}", "status")
+        if found is None:
+            raise TransientError(
+                f"Change request {identifier} of {environment} is open, and isn't found.", "Run again."
+            )
+        if not isinstance(found["status"], str):
+            raise _odd(environment, cloud_url)
         if found.get("action") == OPEN:  # a request for access, which doesn't block a draft
             return approvals
         author = _login(found.get("createdBy"))
         request = ChangeRequest(
             identifier,
             approvals.page(identifier),
-            str(found["status"]).lower(),
+            found["status"].lower(),
             pulumi.redact(author),
             _time(found.get("createdAt")),
             is_ours=bool(author) and author == _login(get("/api/user", "githubLogin")),
@@ -139,8 +150,10 @@ def _ask(pulumi: Pulumi, environment: str, limit: TimeLimit) -> Approvals:
         return replace(approvals, open=request)
 
 
-def _get(client: Client, pulumi: Pulumi, environment: str, cloud_url: str, path: str, member: str) -> dict[str, Any]:
-    """Return the JSON object that Pulumi Cloud answers with. It must have `member`."""
+def _get(
+    client: Client, pulumi: Pulumi, environment: str, cloud_url: str, path: str, member: str
+) -> dict[str, Any] | None:
+    """Return the JSON object that Pulumi Cloud answers with. It must have `member`. Return None for HTTP 404."""
     from sophia_sync.runtime.http import UnansweredError, one_line  # noqa: PLC0415
 
     doing = _doing(environment)
@@ -151,10 +164,8 @@ def _get(client: Client, pulumi: Pulumi, environment: str, cloud_url: str, path:
             f"Could not {doing}: {cloud_url} {error}.", f"Check that {cloud_url} is up, and run again."
         ) from None
     body: Any = answer.body
-    if answer.status == 404:  # the environment has just been read
-        raise EscError(
-            f"Could not {doing}: {cloud_url} doesn't tell (HTTP 404).", "Leave out `change-request`, and run again."
-        )
+    if answer.status == 404:
+        return None
     if answer.status != 200:
         said = body.get("message") if isinstance(body, dict) else None
         why = f"error: [{answer.status}] {one_line(pulumi.redact(str(said or 'no reason given')))}"
@@ -207,6 +218,7 @@ def _login(user: object) -> str:
 
 def _time(value: object) -> datetime | None:
     try:
-        return datetime.fromisoformat(str(value))
+        found = datetime.fromisoformat(str(value))
     except ValueError:
         return None
+    return found if found.tzinfo else None

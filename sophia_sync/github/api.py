@@ -217,7 +217,16 @@ def _unexpected() -> tuple[type[Exception], ...]:
     """Return the errors that PyGithub raises for an answer that isn't GitHub's."""
     from github import BadAttributeException  # noqa: PLC0415
 
-    return (BadAttributeException, UnexpectedAnswerError, AssertionError, KeyError, RuntimeError, TypeError, ValueError)
+    return (
+        BadAttributeException,
+        UnexpectedAnswerError,
+        AssertionError,
+        KeyError,
+        OverflowError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    )
 
 
 def may_pass(error: BaseException) -> bool:

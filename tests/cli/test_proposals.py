@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,19 @@ pytestmark = pytest.mark.pulumi
 
 DEFINITION = "# theirs\nvalues:\n  greeting: hello\n  SENTRY_PROJECT_SLUG: old\n"
 CONSOLE = "app.pulumi.example"
+# As v3.260: the releases after it tell of any 409 as an edit in the meantime.
+SHOWS_THE_REFUSAL = """\
+#!/bin/bash
+said=$(mktemp)
+{real} "$@" 2>"$said"
+code=$?
+if grep -q 'Your edits were not saved' "$said"; then
+    code=1
+    echo 'error: [409] This environment requires updates to be approved via change request.' >"$said"
+fi
+cat "$said" >&2
+exit "$code"
+"""
 
 
 @pytest.fixture
@@ -115,6 +129,10 @@ class TestProposed:
         ran = _run(action)
         assert (ran.code, ran.outputs["result"]) == (0, "proposed")
         assert _untouched(action)
+
+    def test_the_same_with_a_cli_that_shows_the_refusal(self, action: Action, pulumi: Path) -> None:
+        (action.bin / "pulumi").write_text(SHOWS_THE_REFUSAL.format(real=pulumi))
+        self.test_approvals_that_are_switched_on_between_the_question_and_the_write(action)
 
     @pytest.mark.full
     def test_allowed_writes_where_that_is_allowed(self, action: Action) -> None:

@@ -77,6 +77,22 @@ def posts(github: GitHub) -> int:
 
 
 class TestDispatch:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Date": f"Mon, 01 Jan 2024 00:00:00 +{'9' * 20}"},
+            {"Date": "yesterday"},
+            {"X-RateLimit-Limit": "5", "X-RateLimit-Remaining": "9" * 400},
+            {"X-RateLimit-Limit": "5", "X-RateLimit-Remaining": "none"},
+        ],
+    )
+    def test_once_an_answer_had_headers_that_make_no_sense(
+        self, github: GitHub, repository: str, connect: Connect, headers: dict[str, str]
+    ) -> None:
+        body = {"id": 1, "state": "active", "url": f"{github.url}/repos/{repository}/actions/workflows/{WORKFLOW}"}
+        github.fail(f"GET .*/workflows/{WORKFLOW}", status=200, body=body, headers=headers)
+        assert connect().dispatch({}).run_id is not None
+
     def test_on_the_default_branch(self, github: GitHub, repository: str, connect: Connect) -> None:
         deployed = connect().dispatch({"revision": "8", "loud": True})
         (dispatch,) = github.dispatches
