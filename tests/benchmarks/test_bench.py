@@ -30,7 +30,6 @@ def rows(pulumi: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Map
 @pytest.mark.parametrize(
     ("command", "counts"),
     [
-        ("the script", Counts(processes=11, requests=30, revisions=5)),
         ("one bare read", Counts(processes=1, requests=3, revisions=0)),
         ("unchanged", Counts(processes=1, requests=3, revisions=0)),
         ("changed", Counts(processes=3, requests=8, revisions=1)),

@@ -154,7 +154,7 @@ SCENES: dict[str, Scene] = {
     "answers with a web page": lambda at: having(at.box.esc.fail("GET .*", kind="garbage", times=None)),
     "can't evaluate": lambda at: having(at.lose_an_import()),
     "Somebody else changed the environment at the same time": lambda at: having(
-        at.save_before_each_write(), timeout="8"
+        at.save_before_each_write(), timeout="30"
     ),
     "somebody else has changed our keys since": lambda at: deploying(
         at.box.esc.after("PATCH .*", lambda: at.save("values: {SENTRY_DSN: theirs}\n"))
