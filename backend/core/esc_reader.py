@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -27,8 +26,6 @@ from sophia_sync.runtime.redact import Redactor
 from sophia_sync.settings import checks
 
 DEFAULT_CLOUD: Final = "https://api.pulumi.com"
-# A revision number or a revision tag of ESC.
-_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class ReadError(Exception):
@@ -59,7 +56,7 @@ class Read:
             ReadError: They can't be read.
         """
         environ = self._environ
-        environment = _environment(self._path)
+        environment = _checked("PULUMI_ENVIRONMENT", lambda: checks.versioned_environment(self._path))
         token = environ.get("PULUMI_ACCESS_TOKEN", "").strip()
         cloud_url = environ.get("PULUMI_BACKEND_URL", "").strip() or (DEFAULT_CLOUD if token else "")
         if cloud_url:
@@ -146,13 +143,6 @@ def _private_folder() -> Iterator[Path]:
     finally:
         if os.getpid() == pid:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _environment(path: str) -> str:
-    environment, at, version = path.partition("@")
-    if at and not _VERSION.fullmatch(version):
-        raise ReadError("PULUMI_ENVIRONMENT has a version that is neither a revision number nor a tag.")
-    return _checked("PULUMI_ENVIRONMENT", lambda: checks.environment(environment)) + at + version
 
 
 def _checked(name: str, check: Callable[[], str]) -> str:

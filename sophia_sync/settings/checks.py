@@ -22,8 +22,10 @@ MOST_INPUTS = 25
 
 # Pulumi: "alphanumeric characters, hyphens, underscores, and periods". A part of dots alone would be a path upwards.
 _ENVIRONMENT_PART = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # A label may begin with an underscore, as some in private networks do.
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?")
+_LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _DSN_FORM = "(a DSN is https://PUBLIC_KEY@HOST/PROJECT_ID)"
@@ -132,6 +134,11 @@ def _unbroken(value: str) -> str:
     return value
 
 
+def _printable(value: str, kind: str) -> None:
+    if not _unbroken(value).isascii() or not value.isprintable():
+        raise ValueError(f"holds characters that no {kind} has")
+
+
 def sentry_token(value: str) -> str:
     """Check a Sentry API token."""
     given(value, "a Sentry DSN", "a Pulumi token", "a GitHub token", "an address", "a private key")
@@ -149,8 +156,7 @@ def github_token(value: str) -> str:
 
 
 def _header(value: str) -> str:
-    if not _unbroken(_maskable(value)).isascii() or not value.isprintable():
-        raise ValueError("holds characters that no token has")
+    _printable(_maskable(value), "token")
     if value[0] == value[-1] and value[0] in "\"'":
         raise ValueError("stands in quotation marks")
     return value
@@ -166,8 +172,7 @@ def private_key(value: str) -> str:
 
 def _split(value: str, form: str) -> SplitResult:
     # `urlsplit` drops tabs and line breaks, and takes almost anything for a host.
-    if not _unbroken(value).isascii() or not value.isprintable():
-        raise ValueError("holds characters that no address has")
+    _printable(value, "address")
     try:
         parts = urlsplit(value)
         parts.port  # noqa: B018 - raises for a port that isn't one
@@ -247,6 +252,14 @@ def environment(value: str) -> str:
     if len(parts) != 3 or not all(_ENVIRONMENT_PART.fullmatch(part) for part in parts):
         raise ValueError("isn't a path like organization/project/environment")
     return value
+
+
+def versioned_environment(value: str) -> str:
+    """Check the path of an environment to read: `organization/project/environment`, or that with `@version`."""
+    path, at, version = value.partition("@")
+    if at and not _VERSION.fullmatch(version):
+        raise ValueError("has a version that is neither a revision number nor a tag")
+    return environment(path) + at + version
 
 
 def environments(value: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -21,8 +20,6 @@ DEFAULT_PROJECT = "default"
 """The project that Pulumi itself makes for an organization."""
 LONGEST_READ = 20.0
 """Time limit for one read, in seconds."""
-# A revision number or a revision tag of ESC.
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # The server's variables that the CLI gets too: where programs are, and how to reach the network.
 _PASSED_ON = (
     "PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE",
@@ -55,11 +52,8 @@ def environment_path(environ: Mapping[str, str]) -> str:
         raise EscError(
             f"{' and '.join(missing)} must be set: they name the ESC environment that holds the credentials."
         )
-    path, at, version = "/".join([*(organization, project)[: max(0, 3 - len(parts))], *parts]).partition("@")
-    if at and not _VERSION.fullmatch(version):
-        raise EscError("PULUMI_ENVIRONMENT has a version that is neither a revision number nor a tag.")
     try:
-        return checks.environment(path) + at + version
+        return checks.versioned_environment("/".join([*(organization, project)[: max(0, 3 - len(parts))], *parts]))
     except ValueError as error:
         raise EscError(f"PULUMI_ENVIRONMENT {error}.") from None
 
