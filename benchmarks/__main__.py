@@ -239,10 +239,11 @@ def build_former(commit: str) -> str:
     with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder, filter="data")
         dockerfile = Path(folder, "Dockerfile")
-        new, old = (_PULUMI.search(path.read_text(encoding="utf-8")) for path in (ROOT / "Dockerfile", dockerfile))
-        if new is None or old is None:
+        [ours] = _PULUMI.findall((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+        text, found = _PULUMI.subn(ours, dockerfile.read_text(encoding="utf-8"))
+        if not found:
             raise RuntimeError(f"the Dockerfile of {commit} takes no Pulumi CLI from an image")
-        dockerfile.write_text(dockerfile.read_text(encoding="utf-8").replace(old[0], new[0]), encoding="utf-8")
+        dockerfile.write_text(text, encoding="utf-8")
         return docker_engine.build_image(Path(folder), f"sentry-esc-sync:{commit}")
 
 

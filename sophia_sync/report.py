@@ -51,7 +51,7 @@ _CONCLUSION = re.compile(r"[a-z_]{1,50}")
 _RESULTS = {
     Result.SYNCED: ("✅", "synced"),
     Result.UNCHANGED: ("✅", "up to date"),
-    Result.PLANNED: ("🔎", "dry run"),
+    Result.PLANNED: ("🔎", ""),  # the table says how many keys would change
     Result.PROPOSED: ("📝", "proposed"),
 }
 
@@ -170,21 +170,20 @@ def _error(error: SyncError) -> str:
 
 def _overview(ends: Sequence[Ended], planned: Sequence[Synced], *, has_heading: bool) -> str:
     """Return a table with one line for each environment. Of a dry run, return the total too."""
-    rows, total = [], ""
+    rows = []
     for ended in ends:
         if ended.synced is None:
             how = "❌ failed" if ended.error else "not verified" if ended.revision else "not done"
             rows.append(f"| `{ended.environment}` | {how} | {_number(ended.revision)} |")
         else:
             icon, how = _RESULTS[ended.synced.result]
-            if ended.synced.result is Result.PLANNED:
-                how = _would_change([ended.synced])
+            how = how or _would_change([ended.synced])
             rows.append(f"| `{ended.environment}` | {icon} {how} | {_number(ended.synced.revision)} |")
     shown, left = _fitting(rows, _LARGEST_OVERVIEW)
     more = f"\nand {left} more environments: the output `environments` has all.\n" if left else ""
     heading = f"## {_HEADINGS[Result.PLANNED] if planned else _ALL}\n\n" if has_heading else ""
-    if planned:
-        total = f"**{_would_change(planned)}**, in {len(planned)} environments · nothing was written\n\n"
+    where = f"in {len(planned)} environments · nothing was written"
+    total = f"**{_would_change(planned)}**, {where}\n\n" if planned else ""
     table = "\n".join(["| Environment | Result | Revision |", "| --- | --- | --- |", *shown])
     return f"{heading}{total}{table}\n{more}"
 

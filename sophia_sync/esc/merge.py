@@ -364,19 +364,18 @@ def _set_back(now: Document, before: Document, names: Collection[Name]) -> list[
         else:
             removed[pair] = _remove(view, view.values, pair)
     for view in map(now.of, _sections(names)):
-        if not view.value_pairs or not removed.keys() >= set(view.value_pairs):
+        section, old = _section_pair(view), before.of(view.section)
+        if section is None or not view.value_pairs or not removed.keys() >= set(view.value_pairs):
             continue
         for pair in view.value_pairs:
             del removed[pair]
-        pair = next(pair for pair in view.root_pairs if pair.name == view.section)
-        old = before.of(view.section)
         former = _section_pair(old)
         if former is None and not (view.section == VALUES and len(view.root_pairs) == 1):
-            removed[pair] = _remove(view, view.root, pair)
+            removed[section] = _remove(view, view.root, section)
             continue
         if former is None or old.value_pairs:  # its other entries have been removed since
             old, former = _NOTHING, _NOTHING.root_pairs[0]
-        edits.append(_put_back(now, pair, old, former))
+        edits.append(_put_back(now, section, old, former))
     return [*edits, *removed.values()]
 
 
@@ -453,7 +452,7 @@ def prove_restored(now: Document, before: Document, text: str, names: Collection
 
 
 def _is_left_empty(view: Document, now: Document, before: Document) -> bool:
-    """Return whether a section has no entries, and is neither `{}` nor as empty as it was."""
+    """Return whether a section without entries differs from `{}` and from what it was in `now` and in `before`."""
     left = _emptiness(view)
     as_it_was = (_emptiness(now.of(view.section)), _emptiness(before.of(view.section)), _emptiness(_NOTHING))
     return left is not None and left not in as_it_was

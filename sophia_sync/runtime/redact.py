@@ -8,6 +8,7 @@ import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from os.path import commonprefix
 from urllib.parse import quote, quote_plus
 
@@ -32,12 +33,6 @@ _YAML_ESCAPED = re.compile(r'[^ -~]|["\\]')
 
 # What Python's quote, JavaScript's encodeURIComponent and encodeURI, and Go's url.PathEscape leave as it is.
 _KEPT_IN_ADDRESSES = ("", "/", "!'()*", "!#$&'()*+,/:;=?@", "$&+:=@")
-# What JSON encoders write as a number besides: none; PHP; Go; Gson; .NET's System.Text.Json.
-_JSON_MARKUP = tuple(
-    {character: f"\\u{ord(character[-1]):04x}" for character in characters}
-    for characters in ("", "<>&", "<>&\u2028\u2029", "<>&='\u2028\u2029", ("<", ">", "&", "'", "+", "`", '\\"'))
-)
-_Step = Callable[[str], str]
 
 
 def forms(secret: str) -> frozenset[str]:
@@ -73,21 +68,32 @@ def _percent_encoded(piece: str) -> Iterator[str]:
 
 
 def _json_escaped(piece: str) -> Iterator[str]:
-    """Escape once and twice, as Python, Go and PHP do it, in lower and upper case."""
+    """Escape once and twice, as JSON encoders do it, with digits in lower and upper case."""
     for steps in itertools.product(
-        (_json_ascii, _json_unicode), _JSON_MARKUP, (_same, _escape_slash), (_same, _upper_escapes)
+        (_json_ascii, _json_unicode), _JSON_NUMBERED, (_same, _escape_slash), (_same, _upper_escapes)
     ):
         once = _in_steps(piece, steps)
         yield once
         yield _in_steps(once, steps)
 
 
-def _in_steps(text: str, steps: tuple[_Step, dict[str, str], _Step, _Step]) -> str:
-    escape, numbered, slash, upper = steps
-    text = escape(text)
-    for character, escaped in numbered.items():
-        text = text.replace(character, escaped)
-    return upper(slash(text))
+def _in_steps(text: str, steps: Iterable[Callable[[str], str]]) -> str:
+    for step in steps:
+        text = step(text)
+    return text
+
+
+def _numbered(characters: Iterable[str], text: str) -> str:
+    for character in characters:
+        text = text.replace(character, f"\\u{ord(character[-1]):04x}")
+    return text
+
+
+# What JSON encoders write as a number besides: none; PHP; Go; Gson; .NET's System.Text.Json.
+_JSON_NUMBERED = tuple(
+    partial(_numbered, characters)
+    for characters in ("", "<>&", "<>&\u2028\u2029", "<>&='\u2028\u2029", ("<", ">", "&", "'", "+", "`", '\\"'))
+)
 
 
 def _json_ascii(text: str) -> str:
