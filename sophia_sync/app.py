@@ -158,7 +158,7 @@ class Run(Program):
         return settings
 
     async def sign_in(self, settings: Settings, home: Path) -> dict[str, Pulumi]:
-        """Sign in to each organization. Report those that refuse.
+        """Sign in to each organization. Report each organization that refuses.
 
         Raises:
             SignInError: All of them refuse.

@@ -79,7 +79,7 @@ class Repository:
     names: Names = field(default_factory=Names)
     """Its own secrets and variables."""
     unshared: set[str] = field(default_factory=set)
-    """Names of its organization's secrets and variables that it can't use."""
+    """Names of the organization's secrets and variables that this repository can't use."""
     private: bool = True
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     pushed: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -131,9 +131,9 @@ class Permissions:
     contents: str = "read"
     """`read` or `none`: whether it may read the repository's files."""
     names: bool = False
-    """Whether it may list the names of a repository's secrets and variables. No job's own token may."""
+    """Whether the token may list the names of a repository's secrets and variables. No job's own token may."""
     organization_names: bool = False
-    """Whether it may list those of a whole organization."""
+    """Whether the token may list the names of an organization's secrets and variables."""
 
     def sees(self, repository: Repository) -> bool:
         return self.repositories is None or repository.full_name in self.repositories

@@ -176,7 +176,7 @@ class Environment:
             self._written, self.revision, self.state = earlier
             if isinstance(error, ConflictError) and not may_propose:
                 await self._refuse_what_needs_an_approval()
-            if isinstance(error, ApprovalError) and may_propose:  # it didn't when this try asked
+            if isinstance(error, ApprovalError) and may_propose:  # the write needed none when this try asked
                 raise ConflictError(error.what, messages.RUN_AGAIN) from None
             raise
         if saved.revision is None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.pulumi
 
 DEFINITION = "# theirs\nvalues:\n  greeting: hello\n  SENTRY_PROJECT_SLUG: old\n"
 CONSOLE = "app.pulumi.example"
-# As v3.260: the releases after it tell of any 409 as an edit in the meantime.
+# A CLI like v3.260, which shows ESC's refusal. Later releases report every 409 as an edit in the meantime.
 SHOWS_THE_REFUSAL = """\
 #!/bin/bash
 said=$(mktemp)

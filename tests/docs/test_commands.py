@@ -341,7 +341,7 @@ COMMANDS = sorted(
         for found in GH_COMMAND.findall(code.replace("\\\n", " "))
     }
 )
-# What asks a program for its help, where that isn't `--help`.
+# The option with which a program prints its help, if it isn't `--help`.
 ASKS = {"git": "-h", "openssl": "-help", "ssh": "-h"}
 # Commands that Debian's gh 2.23 doesn't have: an older one with the same options, or the options of
 # github.com/cli/cli, `pkg/cmd/attestation/verify/verify.go`.

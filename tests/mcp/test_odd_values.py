@@ -84,7 +84,7 @@ class Replay:
         return as_json(await self._server.call(tool, arguments))
 
     async def record(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Call a tool. Return the JSON of each response by its request."""
+        """Call a tool. Return Sentry's responses as JSON, each under its request."""
         self._responses.clear()
         await self._call(tool, arguments)
         return {asked: json.loads(content) for asked, (_, content) in self._responses.items()}
