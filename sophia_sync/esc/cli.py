@@ -444,7 +444,7 @@ class Pulumi:
 
     def _too_late(self, doing: str) -> TransientError:
         return TransientError(
-            f"Could not {doing}: no answer within {self.longest_call:.0f} seconds.",
+            f"Could not {doing}: no answer within {self.longest_call:g} seconds.",
             f"Check that {self._cloud} is up, and run again.",
         )
 

@@ -91,7 +91,7 @@ class TestEsc:
     @pytest.mark.full
     def test_can_not_be_reached(self, action: Action, box: Sandbox) -> None:
         box.esc.down()
-        ran = action.run(deploy="always", timeout="4")
+        ran = action.run(deploy="always", timeout="12")
         refused(ran, action, f"read {action.environment}")
 
 

@@ -124,7 +124,7 @@ def test_an_answer_of_esc_that_drips(action: Action) -> None:
 def test_an_answer_of_github_that_drips(action: Action, box: Sandbox) -> None:
     action.create()
     with RawServer(DRIPPING, drip=b" ") as server:
-        variables = action.variables(action.inputs(deploy="always", timeout="6"))
+        variables = action.variables(action.inputs(deploy="always", timeout="16"))
         ran = action.run_child(variables | {"GITHUB_API_URL": server.url})
     assert ran.code == 6
     assert len(ran.annotations) == 1

@@ -99,6 +99,15 @@ class TestPartsThatAreMissing:
         assert {check.state for check in rest} == {State.NOT_CHECKED}
         assert len(rest) == 11
 
+    def test_a_cli_that_does_not_answer(self, laptop: Laptop, tmp_path: Path) -> None:
+        stuck = tmp_path / "pulumi"
+        stuck.write_text("#!/bin/sh\nexec sleep 600\n")
+        stuck.chmod(0o700)
+        cli = esc_checks(laptop, PATH=f"{tmp_path}:{os.defpath}", INPUT_TIMEOUT="2")["CLI"]
+        assert cli.state is State.BAD
+        assert cli.what == "Could not ask the Pulumi CLI for its version: no answer within 0.5 seconds."
+        assert cli.todo == "Run it again, with a larger --timeout."
+
     def test_no_token(self, laptop: Laptop) -> None:
         found = esc_checks(laptop, PULUMI_ACCESS_TOKEN=None)
         assert found["access token"].state is State.BAD
@@ -127,7 +136,7 @@ class TestPartsThatAreMissing:
         assert (found["access token"].state, found["access token"].todo) == (State.BAD, "Sign in again: pulumi login")
 
     def test_no_network(self, laptop: Laptop) -> None:
-        found = esc_checks(laptop, PULUMI_BACKEND_URL="http://127.0.0.1:9", INPUT_TIMEOUT="2")
+        found = esc_checks(laptop, PULUMI_BACKEND_URL="http://127.0.0.1:9", INPUT_TIMEOUT="20")
         assert found["CLI"].state is State.GOOD
         assert found["access token"].state is State.BAD
         assert "Check that http://127.0.0.1:9 is up" in found["access token"].todo

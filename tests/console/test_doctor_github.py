@@ -73,14 +73,14 @@ class TestPartsThatAreMissing:
         assert found["repository"].todo == "Pass --repository OWNER/NAME, or set GITHUB_REPOSITORY."
 
     def test_no_network(self, laptop: Laptop) -> None:
-        found, names = github_checks(laptop, GITHUB_API_URL="http://127.0.0.1:9", INPUT_TIMEOUT="1")
+        found, names = github_checks(laptop, GITHUB_API_URL="http://127.0.0.1:9", INPUT_TIMEOUT="10")
         assert {check.state for check in (*found.values(), *names.values())} == {State.NOT_CHECKED}
         assert "could not be reached" in found["repository"].what
         assert "GITHUB_API_URL" in found["repository"].todo
 
     def test_not_github(self, laptop: Laptop, box: Sandbox) -> None:
         box.github.fail("GET .*", kind="garbage", times=None)
-        found, _ = github_checks(laptop, INPUT_TIMEOUT="1")
+        found, _ = github_checks(laptop, INPUT_TIMEOUT="10")
         assert found["repository"].state is State.NOT_CHECKED
         assert "makes no sense" in found["repository"].what
 

@@ -16,7 +16,7 @@ from sophia_sync.esc import approvals
 from sophia_sync.esc.cli import SENDS_IF_MATCH, Pulumi
 from sophia_sync.esc.definition import Held, HeldKind, Name
 from sophia_sync.esc.opened import Opened
-from sophia_sync.runtime.errors import EscError, TokenError
+from sophia_sync.runtime.errors import EscError, TokenError, TransientError
 from sophia_sync.runtime.tasks import side_by_side, task_group
 from sophia_sync.sync.bundle import OPTIONAL_KEYS, SENTRY_KEYS
 from sophia_sync.sync.environment import read
@@ -60,8 +60,9 @@ async def pulumi(session: Session) -> tuple[list[Check], bool]:
     try:
         checks = [_of_version(await client.version() or "version unknown")]
     except EscError as error:
-        missing = f"Install it: {_INSTALL_PAGE}, and put it on PATH."
-        return [bad(CLI, error.what, missing), *none_of([TOKEN], "It takes the CLI to ask.")], False
+        slow = isinstance(error, TransientError)
+        todo = "Run it again, with a larger --timeout." if slow else f"Install it: {_INSTALL_PAGE}, and put it on PATH."
+        return [bad(CLI, error.what, todo), *none_of([TOKEN], "It takes the CLI to ask.")], False
     try:
         whose = await client.account()
     except EscError as error:
