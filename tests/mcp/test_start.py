@@ -161,6 +161,20 @@ async def test_plain_variables_need_nothing_of_pulumis(caplog: pytest.LogCapture
     assert (await source.refresh(), caplog.text) == (True, "")
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(("setting", "reads"), [("1", 2), ("0.5", 1), ("86401", 1), ("nan", 1), ("5m", 1), ("", 1)])
+async def test_a_time_out_of_range_counts_as_the_default(
+    setting: str, reads: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 0.0
+    variables = {"PULUMI_ACCESS_TOKEN": "pul-x", "PULUMI_ENVIRONMENT": ESC, "PATH": ""}
+    source = EscSource(variables | {"PULUMI_ESC_CACHE_SECONDS": setting}, clock=lambda: now)
+    await source.values()
+    now = 1.1
+    await source.values()
+    assert caplog.text.count("Pulumi ESC could not be read") == reads
+
+
 def test_the_version_is_the_projects() -> None:
     assert f'version = "{VERSION}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 

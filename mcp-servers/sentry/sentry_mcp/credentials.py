@@ -32,6 +32,7 @@ ACCESS_TOKEN = "SENTRY_MCP_TOKEN"  # noqa: S105 - a name
 SHORTEST_ACCESS_TOKEN = 16
 
 DEFAULT_CACHE_SECONDS = 300.0
+LEAST_CACHE_SECONDS, MOST_CACHE_SECONDS = 1.0, 86_400.0
 RETRY_AFTER = 30.0
 """Wait before the next read after Pulumi ESC could not be read, in seconds."""
 
@@ -138,7 +139,7 @@ class EscSource:
             seconds = float(self._environ.get("PULUMI_ESC_CACHE_SECONDS") or DEFAULT_CACHE_SECONDS)
         except ValueError:
             return DEFAULT_CACHE_SECONDS
-        return seconds if 0 < seconds < math.inf else DEFAULT_CACHE_SECONDS
+        return seconds if LEAST_CACHE_SECONDS <= seconds <= MOST_CACHE_SECONDS else DEFAULT_CACHE_SECONDS
 
 
 @dataclass(frozen=True)
