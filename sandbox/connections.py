@@ -1,6 +1,5 @@
 """The sockets of a service: a port that can close and open again, and its connections."""
 
-import _thread
 import contextlib
 import io
 import socket
@@ -68,21 +67,10 @@ class Listener:
     def _serve(self) -> BaseWSGIServer:
         with _bound_socket(self.port) as listening:
             listening.listen(socket.SOMAXCONN)
-            server = _Server(HOST, self.port, _no_application, self._handler, fd=listening.fileno())
+            server = ThreadedWSGIServer(HOST, self.port, _no_application, self._handler, fd=listening.fileno())
         name = f"sandbox-{self.port}"
         threading.Thread(target=server.serve_forever, args=(0.1,), name=name, daemon=True).start()
         return server
-
-
-class _Server(ThreadedWSGIServer):
-    """A server that handles each connection in a thread that no tool traces.
-
-    Python 3.11 can't trace a thread that starts while another one starts. It ends the thread, and the connection
-    would be lost.
-    """
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        _thread.start_new_thread(self.process_request_thread, (request, client_address))
 
 
 class _Connections:

@@ -166,11 +166,12 @@ class TestEveryFormIsGone:
     @given(lines=st.lists(SECRETS, min_size=2, max_size=4), newline=st.sampled_from(["\n", "\r\n"]), before=TEXTS)
     def test_of_each_line_of_a_secret(self, lines: list[str], newline: str, before: str) -> None:
         secret = newline.join(lines)
+        redact = Redactor([SecretStr(secret)])
         for line in secret.splitlines():
             if len(line.strip()) >= SHORTEST:
                 for encode in ENCODINGS.values():
                     encoded = encode(line.strip())
-                    assert encoded not in redacted(before + encoded, secret)
+                    assert encoded not in redact(before + encoded)
 
     @settings(max_examples=examples(200), deadline=None)
     @given(secrets=st.lists(SECRETS, min_size=2, max_size=4), texts=st.lists(TEXTS, min_size=5, max_size=5))
