@@ -184,7 +184,7 @@ def grow(bench: Bench, rounds: int) -> None:
                 bench.measure(f"{count} environments, {what}", OURS, environ)
         for count in (10, 100, 1_000, 5_000, 20_000):
             others = "".join(f"  KEY_{index:05d}: # others'\n    fn::secret: {'x' * 164}\n" for index in range(count))
-            # This process's memory holds the local services.
+            # A sync has a process of its own. This one also holds the local services.
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                 took = pool.submit(plan_and_merge, bench.values, BEFORE + others).result()
             bench.add(f"plan, merge and proof, {count:,} keys", took)

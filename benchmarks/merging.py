@@ -1,4 +1,4 @@
-"""Plan, merge and prove a definition in memory, to be timed in a process of its own, as a sync does it."""
+"""Plan, merge and prove a definition. `make bench` times it in a separate process, because a sync has its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 
 from sophia_sync.esc.editor import Stored
-from sophia_sync.esc.merge import Change, merge
+from sophia_sync.esc.merge import merge
 from sophia_sync.esc.shown import Shown, holding
 from sophia_sync.sync.bundle import SENTRY_KEYS, Bundle, Entry
-from sophia_sync.sync.environment import as_planned
+from sophia_sync.sync.environment import as_planned, changes_of
 from sophia_sync.sync.plan import make_plan
 
 
@@ -23,6 +23,5 @@ def plan_and_merge(values: Mapping[str, str], text: str) -> float:
     started = time.perf_counter()
     found = holding(Shown(text), bundle.names)
     changed = make_plan(bundle, found).changed
-    changes = [Change(entry.name, entry.value, entry.secret) for entry in bundle.entries if entry.name in changed]
-    merge(as_planned(Stored(text), found, bundle, "acme/default/large"), changes)
+    merge(as_planned(Stored(text), found, bundle, "acme/default/large"), changes_of(bundle, changed))
     return time.perf_counter() - started

@@ -452,7 +452,7 @@ def prove_restored(now: Document, before: Document, text: str, names: Collection
 
 
 def _is_left_empty(view: Document, now: Document, before: Document) -> bool:
-    """Return whether a section without entries differs from `{}` and from what it was in `now` and in `before`."""
+    """Return whether a section has no entries, in a form that is neither `{}` nor that of `now` or of `before`."""
     left = _emptiness(view)
     as_it_was = (_emptiness(now.of(view.section)), _emptiness(before.of(view.section)), _emptiness(_NOTHING))
     return left is not None and left not in as_it_was

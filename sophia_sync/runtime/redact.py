@@ -68,7 +68,7 @@ def _percent_encoded(piece: str) -> Iterator[str]:
 
 
 def _json_escaped(piece: str) -> Iterator[str]:
-    """Escape once and twice, as JSON encoders do it, with digits in lower and upper case."""
+    """Yield a piece as JSON encoders escape it: once and twice, with digits in lower and upper case."""
     for steps in itertools.product(
         (_json_ascii, _json_unicode), _JSON_NUMBERED, (_same, _escape_slash), (_same, _upper_escapes)
     ):

@@ -255,7 +255,7 @@ def environment(value: str) -> str:
 
 
 def versioned_environment(value: str) -> str:
-    """Check the path of an environment to read: `organization/project/environment`, or that with `@version`."""
+    """Check the path of an environment: `organization/project/environment`, with or without `@version`."""
     path, at, version = value.partition("@")
     if at and not _VERSION.fullmatch(version):
         raise ValueError("has a version that is neither a revision number nor a tag")

@@ -34,12 +34,17 @@ def write(laptop: Laptop, **changes: str | None) -> None:
     laptop.box.esc.date(laptop.environment, number, before(5 * DAY))
 
 
+def path_of(script: str, folder: Path) -> str:
+    """Return a PATH on which this script is the CLI."""
+    cli = folder / "pulumi"
+    cli.write_text(f"#!/bin/sh\n{script}\n")
+    cli.chmod(0o700)
+    return f"{folder}:{os.defpath}"
+
+
 def path_of_version(version: str, pulumi: Path, folder: Path) -> str:
     """Return a PATH with a CLI that reports this version."""
-    said = folder / "pulumi"
-    said.write_text(f'#!/bin/sh\n[ "$1" = version ] && echo "{version}" && exit 0\nexec "{pulumi}" "$@"\n')
-    said.chmod(0o700)
-    return f"{folder}:{os.defpath}"
+    return path_of(f'[ "$1" = version ] && echo "{version}" && exit 0\nexec "{pulumi}" "$@"', folder)
 
 
 class TestAllIsWell:
@@ -100,10 +105,7 @@ class TestPartsThatAreMissing:
         assert len(rest) == 11
 
     def test_a_cli_that_does_not_answer(self, laptop: Laptop, tmp_path: Path) -> None:
-        stuck = tmp_path / "pulumi"
-        stuck.write_text("#!/bin/sh\nexec sleep 600\n")
-        stuck.chmod(0o700)
-        cli = esc_checks(laptop, PATH=f"{tmp_path}:{os.defpath}", INPUT_TIMEOUT="2")["CLI"]
+        cli = esc_checks(laptop, PATH=path_of("exec sleep 600", tmp_path), INPUT_TIMEOUT="2")["CLI"]
         assert cli.state is State.BAD
         assert cli.what == "Could not ask the Pulumi CLI for its version: no answer within 0.5 seconds."
         assert cli.todo == "Run it again, with a larger --timeout."

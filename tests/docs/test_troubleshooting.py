@@ -264,7 +264,7 @@ def test_doctor_looks_at_everything(code: str, laptop: Laptop) -> None:
     assert all(f"\n{section}" in f"\n{shown.out}" for section in ("Pulumi", "acme/default/production", "GitHub"))
 
 
-# What other pages quote: the page, the quoted text, the file that prints it, and the code there that does.
+# Texts that other pages quote. A row has the page, the text, the file that prints it, and the code that does so.
 ELSEWHERE = [
     ("docs/backend.md", "Pulumi ESC could not be read: …", "backend/core/auto_esc_config.py", "could not be read: %s"),
     ("docs/backend.md", "[404] Environment '…' not found", ESC, "\"Environment '{path}' not found\""),

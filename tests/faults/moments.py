@@ -19,7 +19,7 @@ from tests.faults.matrix import REQUESTS, Request
 from tests.faults.program import ENVIRONMENT, Ended, Place, in_order, untruths
 
 LIMIT = 7
-"""Seconds within which a run must end after a signal: after 7.5, GitHub's runner sends the next one."""
+"""A run must end so many seconds after a signal. GitHub's runner sends the next signal after 7.5 seconds."""
 LONGEST_RUN = 120
 
 BEFORE, ANSWERED, SILENT = "before", "answered", "silent"

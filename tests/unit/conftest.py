@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -17,20 +18,21 @@ _MAY_START = ("test_processes.py", "test_cli.py")
 
 @pytest.fixture(autouse=True)
 def refused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Refuse to start processes, and record it in case the error is caught.
+    """Fail a test that starts a process. Keep a list of the attempts, because the test may catch the error.
 
-    Not by an audit hook: while one in Python runs, Python 3.11 can't begin to trace another thread, and ends it.
+    An audit hook could do that too. But while a hook in Python runs, Python 3.11 can't begin to trace another thread,
+    and ends that thread.
     """
     refused: list[str] = []
 
-    def refuse(*arguments: object, **_: object) -> None:
-        refused.append(f"{arguments[1:]}")
+    def refuse(name: str, *arguments: object) -> None:
+        refused.append(f"{name}{arguments}")
         raise AssertionError(f"a unit test started a process: {refused[-1]}")
 
     if request.path.name not in _MAY_START:
-        monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+        monkeypatch.setattr(subprocess.Popen, "__init__", lambda _, *arguments, **__: refuse("Popen", *arguments))
         for name in _STARTS:
-            monkeypatch.setattr(os, name, refuse)
+            monkeypatch.setattr(os, name, partial(refuse, name))
     yield refused
     assert not refused
 
